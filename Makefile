@@ -1,0 +1,35 @@
+# make demo    the whole way on a sample crawl: fetch, decode, curate, SQL, train, caption
+# make test    all tests
+# make build   the binaries tuwen, tuwen-trainer and tuwen-sample
+# make lint    rustfmt and clippy
+# make bench-decode, make bench-stream    measurements; the last line of each is one JSON object
+# Everything first makes sure of what it needs (see scripts/setup.sh) and skips what is there.
+
+SHELL := bash
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+BIN := $(CARGO_TARGET_DIR)/debug
+
+.PHONY: demo test build lint bench-decode bench-stream setup setup-test
+
+demo: build
+	$(BIN)/tuwen-sample demo
+
+test: setup-test
+	cargo test --workspace
+
+build: setup
+	cargo build --workspace --bins
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+bench-decode: setup-test build
+	.venv/bin/python pipeline/benches/decode_vs_seed.py --tuwen $(BIN)/tuwen
+
+setup:
+	@scripts/setup.sh
+
+setup-test:
+	@scripts/setup.sh test

@@ -1,0 +1,83 @@
+"""The stream against its peers: one machine, one run, the same bytes, page cache warm, contenders interleaved, medians.
+
+Each contender is a process of its own that warms up for one epoch and then times three. The stream's batches are whole (ids,
+pixels, padded captions); the peers' are pixels only. Progress goes to stderr; the last line of stdout is one JSON object.
+"""
+import argparse
+import importlib.util
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+
+PEERS = pathlib.Path(__file__).parent / "peers"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bench", required=True, help="the example binary stream_bench")
+    parser.add_argument("--folder", default="/tmp/tuwen-bench-stream", help="where the corpus is made, once (2.5 GB)")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=8192)
+    parser.add_argument("--many", type=int, default=1_400_000, help="examples of the first-batch corpus; 0 leaves it out")
+    args = parser.parse_args()
+    corpus = pathlib.Path(args.folder) / f"{args.images}"
+    many = pathlib.Path(args.folder) / f"{args.images}-{args.many}"
+
+    def bench(*words):
+        return json.loads(subprocess.run([args.bench, *map(str, words)], check=True, capture_output=True).stdout)
+
+    def peer(name, *words):
+        command = [sys.executable, PEERS / f"{name}.py", corpus / "pixels.raw", *words]
+        return float(subprocess.run(command, check=True, capture_output=True).stdout.split()[-1])
+
+    def measure(*words):
+        return bench("measure", corpus, *words)["images_per_s"]
+
+    if not (corpus / "examples").is_dir():
+        bench("make", corpus, "--images", args.images, "--examples", args.images)
+    if args.many and not (many / "examples").is_dir():
+        # As many images as examples, so the light columns are of full size; only the pixels are small.
+        bench("make", many, "--images", args.many, "--examples", args.many, "--size-px", 8)
+
+    contenders = {
+        "raw_global_1": lambda: measure("--readers", "1"),
+        "numpy_memmap": lambda: peer("numpy_memmap"),
+        "raw_global": lambda: measure("--readers", "2"),
+        "numpy_memmap_2": lambda: peer("numpy_memmap", "--threads", "2"),
+        "raw_general": lambda: measure("--readers", "2", "--path", "general"),
+        "raw_ranges": lambda: measure("--readers", "2", "--path", "ranges"),
+        "raw_window": lambda: measure("--readers", "2", "--window", "4"),
+    }
+    if importlib.util.find_spec("torch"):
+        contenders["torch_dataloader"] = lambda: peer("torch_dataloader", "--workers", "2")
+        contenders["torch_dataloader_0"] = lambda: peer("torch_dataloader", "--workers", "0")
+    if importlib.util.find_spec("datasets"):
+        contenders["hf_datasets"] = lambda: peer("hf_datasets")
+    if args.many:
+        contenders["first_batch_s"] = lambda: bench("first-batch", many)["first_batch_s"]
+
+    seen = {name: [] for name in contenders}
+    for number in range(args.rounds):
+        for name, run in contenders.items():
+            seen[name].append(run())
+            print(f"round {number + 1}/{args.rounds} {name}: {seen[name][-1]:,.1f}", file=sys.stderr)
+    median = {name: statistics.median(values) for name, values in seen.items()}
+    for name, values in seen.items():
+        print(f"{name:20} median {median[name]:12,.2f}   from {min(values):,.2f} to {max(values):,.2f}", file=sys.stderr)
+    peers = {name: round(value) for name, value in median.items() if name.startswith(("numpy", "torch", "hf"))}
+    report = {name: round(median[name]) for name in ("raw_global_1", "raw_global", "raw_general", "raw_ranges", "raw_window")}
+    report["memmap_ratio"] = round(median["raw_global_1"] / median["numpy_memmap"], 3)
+    report["memmap_ratio_2"] = round(median["raw_global"] / median["numpy_memmap_2"], 3)
+    report["first_batch_s"] = round(median["first_batch_s"], 3) if args.many else None
+    report["peers"] = peers
+    report["rounds"] = args.rounds
+    report["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

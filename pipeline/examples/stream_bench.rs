@@ -1,0 +1,236 @@
+//! Measures the stream, for `benches/stream_vs_peers.py`. `make DIR` writes a corpus and its pixels as one raw file for the
+//! peers; `measure DIR` prints images/s; `first-batch DIR` prints how long a new process takes. Each prints one JSON object.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use arrow::array::{
+    ArrayRef, BinaryArray, Int32Array, Int32Builder, ListBuilder, RecordBatch, StringArray, new_null_array,
+};
+use arrow::datatypes::{DataType, Field};
+use clap::{Args, Parser, ValueEnum};
+use deltalake::DeltaTable;
+use deltalake::protocol::SaveMode;
+use serde_json::json;
+use tuwen::stream::{ReadPath, Shuffle, Stream, StreamOptions};
+
+/// Bytes of pixels written in one commit, and so in one file.
+const COMMIT_BYTES: usize = 300 << 20;
+
+/// Images written in one commit at most.
+const COMMIT_IMAGES: usize = 1 << 16;
+
+/// Examples written in one commit.
+const COMMIT_EXAMPLES: usize = 1 << 18;
+
+#[derive(Parser)]
+enum Command {
+    /// Writes a corpus of random pixels, and `pixels.raw` beside its tables.
+    Make {
+        folder: PathBuf,
+        #[arg(long, default_value_t = 8192)]
+        images: usize,
+        /// Examples; image n belongs to example n modulo the number of images.
+        #[arg(long, default_value_t = 8192)]
+        examples: usize,
+        #[arg(long, default_value_t = 224)]
+        size_px: usize,
+    },
+    /// Streams whole epochs: one to warm up, then `epochs` that count.
+    Measure {
+        folder: PathBuf,
+        #[command(flatten)]
+        how: How,
+        #[arg(long, default_value_t = 3)]
+        epochs: u64,
+    },
+    /// Opens the corpus and takes one batch.
+    FirstBatch {
+        folder: PathBuf,
+        #[command(flatten)]
+        how: How,
+    },
+}
+
+#[derive(Args)]
+struct How {
+    #[arg(long, default_value_t = 2)]
+    readers: usize,
+    #[arg(long, default_value_t = 64)]
+    batch_size: usize,
+    #[arg(long, value_enum, default_value_t = By::Fastest)]
+    path: By,
+    /// Row groups of a window shuffle; 0 for the global shuffle.
+    #[arg(long, default_value_t = 0)]
+    window: usize,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum By {
+    Fastest,
+    Ranges,
+    General,
+}
+
+impl How {
+    fn open(&self, folder: &Path) -> Result<Stream> {
+        let shuffle = match self.window {
+            0 => Shuffle::Global,
+            row_groups => Shuffle::Window { row_groups },
+        };
+        let path = match self.path {
+            By::Fastest => ReadPath::Fastest,
+            By::Ranges => ReadPath::Ranges,
+            By::General => ReadPath::General,
+        };
+        let (readers, batch_size) = (self.readers, self.batch_size);
+        let options = StreamOptions { readers, batch_size, shuffle, ..StreamOptions::default() };
+        Stream::open_by(folder.to_str().context("the folder's name is not UTF-8")?, options, path)
+    }
+}
+
+fn main() -> Result<()> {
+    let begun = Instant::now();
+    let report = match Command::parse() {
+        Command::Make { folder, images, examples, size_px } => make(&folder, images, examples, size_px)?,
+        Command::Measure { folder, how, epochs } => measure(&how.open(&folder)?, epochs)?,
+        Command::FirstBatch { folder, how } => {
+            let stream = how.open(&folder)?;
+            let opened = begun.elapsed();
+            let batch = stream.epoch(0, 0)?.next().context("the corpus is empty")??;
+            let seconds = begun.elapsed().as_secs_f64();
+            json!({"first_batch_s": seconds, "open_s": opened.as_secs_f64(), "examples": stream.len(),
+                   "batch": batch.len(), "rss_mb": rss_mb()})
+        }
+    };
+    writeln!(std::io::stdout(), "{report}")?;
+    Ok(())
+}
+
+fn measure(stream: &Stream, epochs: u64) -> Result<serde_json::Value> {
+    let epoch = |number| -> Result<f64> {
+        let begun = Instant::now();
+        let mut batches = stream.epoch(number, 0)?;
+        let mut n = 0;
+        while let Some(batch) = batches.next() {
+            let batch = batch?;
+            n += batch.len();
+            batches.recycle(batch);
+        }
+        if n != stream.len() {
+            bail!("expected {} examples, found {n}", stream.len());
+        }
+        Ok(n as f64 / begun.elapsed().as_secs_f64())
+    };
+    let warm_up = epoch(0)?;
+    let speeds = (1..=epochs).map(epoch).collect::<Result<Vec<f64>>>()?;
+    let best = speeds.iter().copied().fold(0.0, f64::max);
+    let mean = speeds.iter().sum::<f64>() / speeds.len().max(1) as f64;
+    Ok(json!({"images_per_s": mean.round(), "best": best.round(), "first_epoch": warm_up.round(), "rss_mb": rss_mb()}))
+}
+
+/// Memory of this process that is not file cache, in MB.
+fn rss_mb() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kb| kb / 1024)
+}
+
+/// SplitMix64 as a generator.
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let z = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// An id of 128 bits for number `n` of a table.
+fn id(table: u64, n: usize) -> String {
+    let mut state = (n as u64) << 1 | table;
+    format!("{:016x}{:016x}", random(&mut state), random(&mut state))
+}
+
+fn make(folder: &Path, n_images: usize, n_examples: usize, size_px: usize) -> Result<serde_json::Value> {
+    std::fs::create_dir_all(folder)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut raw = std::io::BufWriter::new(std::fs::File::create(folder.join("pixels.raw"))?);
+    let step = (COMMIT_BYTES / (size_px * size_px * 3)).clamp(1, COMMIT_IMAGES);
+    for first in (0..n_images).step_by(step) {
+        let images = first..(first + step).min(n_images);
+        let batch = image_rows(images, size_px, &mut raw)?;
+        runtime.block_on(append(folder, "images", batch))?;
+    }
+    raw.flush()?;
+    for first in (0..n_examples).step_by(COMMIT_EXAMPLES) {
+        let batch = example_rows(first..(first + COMMIT_EXAMPLES).min(n_examples), n_images)?;
+        runtime.block_on(append(folder, "examples", batch))?;
+    }
+    Ok(json!({"images": n_images, "examples": n_examples, "size_px": size_px}))
+}
+
+async fn append(folder: &Path, name: &str, batch: RecordBatch) -> Result<()> {
+    let folder = std::path::absolute(folder.join(name))?;
+    std::fs::create_dir_all(&folder)?;
+    let url = url::Url::from_directory_path(&folder).ok().context("the folder has no URL")?;
+    let table = DeltaTable::try_from_url(url).await?;
+    let properties = tuwen::layout::of(name);
+    let write = table.write([batch]).with_save_mode(SaveMode::Append).with_writer_properties(properties);
+    write.await?;
+    Ok(())
+}
+
+fn image_rows(images: std::ops::Range<usize>, size_px: usize, raw: &mut impl Write) -> Result<RecordBatch> {
+    let mut pixels = Vec::with_capacity(images.len());
+    for image in images.clone() {
+        let mut state = image as u64;
+        let words = (size_px * size_px * 3).div_ceil(8);
+        let mut bytes: Vec<u8> = (0..words).flat_map(|_| random(&mut state).to_le_bytes()).collect();
+        bytes.truncate(size_px * size_px * 3);
+        raw.write_all(&bytes)?;
+        pixels.push(bytes);
+    }
+    let schema = tuwen_schemas::schema("images");
+    let columns = schema.fields().iter().map(|field| -> ArrayRef {
+        match field.name().as_str() {
+            "image_id" => Arc::new(images.clone().map(|n| Some(id(0, n))).collect::<StringArray>()),
+            "size_px" => Arc::new(Int32Array::from(vec![size_px as i32; images.len()])),
+            "pixels" => Arc::new(BinaryArray::from_iter_values(&pixels)),
+            _ => new_null_array(field.data_type(), images.len()),
+        }
+    });
+    Ok(RecordBatch::try_new(Arc::clone(&schema), columns.collect())?)
+}
+
+/// Captions of 2 to 40 tokens.
+fn example_rows(examples: std::ops::Range<usize>, n_images: usize) -> Result<RecordBatch> {
+    let element = Field::new("element", DataType::Int32, true);
+    let mut tokens = ListBuilder::new(Int32Builder::new()).with_field(element);
+    let mut lengths = Vec::with_capacity(examples.len());
+    for example in examples.clone() {
+        let mut state = example as u64;
+        let n_tokens = 2 + (random(&mut state) % 39) as i32;
+        (0..n_tokens).for_each(|_| tokens.values().append_value((random(&mut state) % 21_128) as i32));
+        tokens.append(true);
+        lengths.push(n_tokens);
+    }
+    let tokens: ArrayRef = Arc::new(tokens.finish());
+    let schema = tuwen_schemas::schema("examples");
+    let texts = |text: &dyn Fn(usize) -> String| -> ArrayRef {
+        Arc::new(examples.clone().map(|n| Some(text(n))).collect::<StringArray>())
+    };
+    let columns = schema.fields().iter().map(|field| -> ArrayRef {
+        match field.name().as_str() {
+            "example_id" => texts(&|n| id(1, n)),
+            "image_id" => texts(&|n| id(0, n % n_images)),
+            "split" => texts(&|_| "train".to_owned()),
+            "text" => texts(&|n| format!("一张编号为{n}的照片，画面里有山、水和一座桥")),
+            "input_ids" => Arc::clone(&tokens),
+            "n_tokens" => Arc::new(Int32Array::from(lengths.clone())),
+            _ => new_null_array(field.data_type(), examples.len()),
+        }
+    });
+    Ok(RecordBatch::try_new(Arc::clone(&schema), columns.collect())?)
+}

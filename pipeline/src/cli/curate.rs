@@ -1,0 +1,53 @@
+//! `tuwen curate`: pairs and images into examples.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use tuwen::corpus::Corpus;
+
+use crate::cli::{Common, Output, path};
+
+/// Clean captions, choose splits, tokenise: rebuild examples
+#[derive(Args)]
+#[command(after_help = "Examples:
+  tuwen curate --tokenizer tokenizer.json
+  tuwen curate --tokenizer tokenizer.json --set curate.min_chars=4")]
+pub(super) struct Curate {
+    #[command(flatten)]
+    curate: CurateFlags,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What curate and run have in common.
+#[derive(Args)]
+pub(super) struct CurateFlags {
+    /// The tokenizer.json captions are tokenised with
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+    /// Tokens kept of a caption, special tokens included
+    #[arg(long, value_name = "N")]
+    max_length: Option<usize>,
+}
+
+impl CurateFlags {
+    pub(super) fn settings(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![
+            ("curate.tokenizer", path(&self.tokenizer)),
+            ("curate.max_length", self.max_length.map(|n| n.to_string())),
+        ]
+    }
+}
+
+impl Curate {
+    pub(super) async fn run(self) -> Result<ExitCode> {
+        let settings = self.common.settings(self.curate.settings())?;
+        let corpus = Corpus::open(&settings.corpus).await?;
+        let report = tuwen::curate::curate(&corpus, &settings.curate).await?;
+        self.output.report(&[report], &settings)
+    }
+}

@@ -1,0 +1,48 @@
+//! `tuwen decode`: originals into images.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use tuwen::corpus::Corpus;
+
+use crate::cli::{Common, Output, flag};
+
+/// Decode every distinct original to a square of RGB pixels
+#[derive(Args)]
+#[command(after_help = "Examples:
+  tuwen decode
+  tuwen decode --size 256 --filter bicubic --corpus corpus-256
+  tuwen decode --speed fast")]
+pub(super) struct Decode {
+    /// Side of the stored square in pixels
+    #[arg(long, value_name = "PX")]
+    size: Option<u32>,
+    /// bilinear, bicubic or lanczos
+    #[arg(long)]
+    filter: Option<String>,
+    /// exact, or fast: large JPEGs are shrunk while they are decoded
+    #[arg(long)]
+    speed: Option<String>,
+    /// Turn pictures as their EXIF orientation says
+    #[arg(long)]
+    apply_orientation: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Decode {
+    pub(super) async fn run(self) -> Result<ExitCode> {
+        let settings = self.common.settings(vec![
+            ("decode.size", self.size.map(|px| px.to_string())),
+            ("decode.filter", self.filter.clone()),
+            ("decode.speed", self.speed.clone()),
+            ("decode.apply_orientation", flag(self.apply_orientation)),
+        ])?;
+        let corpus = Corpus::open(&settings.corpus).await?;
+        let report = tuwen::decode::decode(&corpus, &settings.decode).await?;
+        self.output.report(&[report], &settings)
+    }
+}

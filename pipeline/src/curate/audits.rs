@@ -1,0 +1,44 @@
+//! The audits. In: a session with all tables. Out: nothing, or the first rows of the first audit that found any.
+
+use anyhow::{Result, bail};
+use arrow::util::pretty::pretty_format_batches;
+use datafusion::prelude::SessionContext;
+
+/// Rows of a failed audit that are shown.
+const SHOWN_ROWS: usize = 5;
+
+macro_rules! audits {
+    ($($name:literal),+ $(,)?) => {
+        [$(($name, include_str!(concat!("../../../sql/audits/", $name, ".sql")))),+]
+    };
+}
+
+/// Name and text of every audit; each must return no row.
+pub const AUDITS: [(&str, &str); 8] = audits![
+    "one_example_a_pair",
+    "one_pair_an_example",
+    "split_or_reason",
+    "examples_have_pixels",
+    "examples_have_tokens",
+    "one_split_an_image",
+    "one_row_an_image",
+    "images_from_originals",
+];
+
+/// Runs every audit.
+///
+/// # Errors
+/// An audit returned rows: the error names it and shows the first of them.
+pub async fn audit(ctx: &SessionContext, max_length: usize) -> Result<()> {
+    for (name, text) in AUDITS {
+        let mut rows = ctx.sql(text).await?;
+        if text.contains("$max_length") {
+            rows = rows.with_param_values(vec![("max_length", (max_length as i64).into())])?;
+        }
+        let found = rows.limit(0, Some(SHOWN_ROWS))?.collect().await?;
+        if found.iter().any(|batch| batch.num_rows() > 0) {
+            bail!("audit sql/audits/{name}.sql: expected no rows, found\n{}", pretty_format_batches(&found)?);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! What near-identical pictures have in common. In: the stored square. Out: a 64-bit difference hash and an 8x8 thumbnail.
+
+/// Bits of a [`dhash`].
+pub const DHASH_BITS: u32 = 64;
+
+/// Bytes of a [`thumb`].
+pub const THUMB_BYTES: usize = 8 * 8 * 3;
+
+/// Difference hash (N. Krawetz, 2013): the luma of a 9x8 box-mean picture, one bit for each pixel that is brighter than its
+/// left neighbour; the first pixel's bit is the highest. `pixels` is `[size, size, 3]` u8.
+pub fn dhash(pixels: &[u8], size: usize) -> i64 {
+    let luma = box_means::<9, 8>(pixels, size).map(|row| {
+        // ITU-R 601 weights in thousandths, as PIL's convert("L").
+        row.map(|[r, g, b]| 299 * u32::from(r) + 587 * u32::from(g) + 114 * u32::from(b))
+    });
+    let mut hash = 0u64;
+    for row in luma {
+        for pair in row.windows(2) {
+            hash = hash << 1 | u64::from(pair[1] > pair[0]);
+        }
+    }
+    hash as i64
+}
+
+/// `[8, 8, 3]` u8 box means. `pixels` is `[size, size, 3]` u8.
+pub fn thumb(pixels: &[u8], size: usize) -> [u8; THUMB_BYTES] {
+    let means = box_means::<8, 8>(pixels, size);
+    let mut thumb = [0; THUMB_BYTES];
+    for (out, mean) in thumb.as_chunks_mut::<3>().0.iter_mut().zip(means.as_flattened()) {
+        *out = *mean;
+    }
+    thumb
+}
+
+/// Means of W x H boxes, rounded to nearest. A box is at least one pixel.
+fn box_means<const W: usize, const H: usize>(pixels: &[u8], size: usize) -> [[[u8; 3]; W]; H] {
+    let span = |i: usize, n: usize| (i * size / n, ((i + 1) * size / n).max(i * size / n + 1).min(size));
+    let mut means = [[[0; 3]; W]; H];
+    for (y, row) in means.iter_mut().enumerate() {
+        let (top, bottom) = span(y, H);
+        for (x, mean) in row.iter_mut().enumerate() {
+            let (left, right) = span(x, W);
+            let mut sums = [0u32; 3];
+            for line in top..bottom {
+                let line = &pixels[(line * size + left) * 3..(line * size + right) * 3];
+                for pixel in line.as_chunks::<3>().0 {
+                    for (sum, value) in sums.iter_mut().zip(pixel) {
+                        *sum += u32::from(*value);
+                    }
+                }
+            }
+            let count = ((bottom - top) * (right - left)) as u32;
+            *mean = sums.map(|sum| ((sum + count / 2) / count) as u8);
+        }
+    }
+    means
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ramp(size: usize, rising: bool) -> Vec<u8> {
+        let value = |x: usize| (x * 255 / (size - 1)) as u8;
+        (0..size * size).flat_map(|i| [value(if rising { i % size } else { size - 1 - i % size }); 3]).collect()
+    }
+
+    #[test]
+    fn a_rising_ramp_is_all_ones_and_a_falling_one_all_zeros() {
+        for (rising, expected) in [(true, -1), (false, 0)] {
+            assert_eq!(dhash(&ramp(224, rising), 224), expected);
+        }
+    }
+
+    #[test]
+    fn a_thumb_of_eight_by_eight_is_the_picture() {
+        let pixels: Vec<u8> = (0..192).collect();
+        assert_eq!(thumb(&pixels, 8).as_slice(), pixels);
+    }
+}

@@ -1,0 +1,279 @@
+//! Settings of `tuwen train`, `tuwen evaluate` and `tuwen caption`, and their presets. In: nothing. Out: plain values.
+//! Never looks at files or devices: the trainer checks what only it can know.
+
+use serde::{Deserialize, Serialize};
+
+/// Names [`TrainSettings::preset`] knows.
+pub const PRESETS: [&str; 2] = ["seed", "tiny"];
+
+/// How the learning rate goes on after the warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LrSchedule {
+    /// Half a cosine down to zero at the last step.
+    Cosine,
+    /// A straight line down to zero at the last step.
+    Linear,
+    /// Stays.
+    Constant,
+}
+
+/// Number format of the forward and backward passes; parameters and optimizer are always 32-bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32-bit floats.
+    F32,
+    /// bfloat16, for devices that are fast at it.
+    Bf16,
+}
+
+/// Order of the training examples within an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainOrder {
+    /// One permutation of all examples; for local disks.
+    Global,
+    /// Whole row groups, shuffled within a window of [`TrainSettings::window_row_groups`]; for object stores.
+    Window,
+}
+
+/// Settings of the trainer. An empty string or a zero means "not given" where the field says so.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainSettings {
+    /// The preset all other values of this section start from: seed or tiny.
+    pub preset: String,
+
+    /// Folder of a whole model to start from (`VisionEncoderDecoderModel`); empty: none.
+    pub model: String,
+    /// Folder of a ViT encoder to start from; empty: a fresh one of the sizes below.
+    pub encoder: String,
+    /// Folder of a GPT-2 decoder to start from; empty: a fresh one of the sizes below.
+    pub decoder: String,
+    /// The `tokenizer.json`; empty: that of the model's or decoder's folder, else `curate.tokenizer`.
+    pub tokenizer: String,
+    /// Folder the checkpoints are written to, as `checkpoint-STEP`.
+    pub out: String,
+    /// Where to go on from: `auto` (the newest checkpoint of `out`, if any), a checkpoint's folder, or empty: a new run.
+    pub resume: String,
+
+    /// cpu, cuda, cuda:N, or auto: the first CUDA device, else the CPU.
+    pub device: String,
+    /// Number format of the forward and backward passes.
+    pub precision: Precision,
+    /// CPU threads of libtorch; 0: its own choice.
+    pub threads: usize,
+    /// Seed of initialisation, order and dropout.
+    pub seed: u64,
+
+    /// Passes over the training split.
+    pub epochs: u64,
+    /// Optimizer steps; 0: as many as the epochs have.
+    pub steps: u64,
+    /// Examples of one forward pass.
+    pub batch_size: usize,
+    /// Forward passes of one optimizer step.
+    pub grad_accumulation: usize,
+    /// SQL condition on the training examples; empty: all.
+    pub predicate: String,
+    /// Order of the training examples.
+    pub order: TrainOrder,
+    /// Row groups held for one window of order `window`.
+    pub window_row_groups: usize,
+    /// Threads that read batches.
+    pub readers: usize,
+    /// Batches waiting per reader thread.
+    pub prefetch: usize,
+
+    /// Highest learning rate.
+    pub lr: f64,
+    /// What follows the warm-up.
+    pub schedule: LrSchedule,
+    /// Steps over which the rate rises from zero; 0: see `warmup_ratio`.
+    pub warmup_steps: u64,
+    /// The same as a share of all steps, 0 to 1.
+    pub warmup_ratio: f64,
+    /// AdamW's decoupled weight decay, not on biases and norms.
+    pub weight_decay: f64,
+    /// AdamW's decay of the first moment.
+    pub beta1: f64,
+    /// AdamW's decay of the second moment.
+    pub beta2: f64,
+    /// AdamW's term against division by zero.
+    pub adam_epsilon: f64,
+    /// Largest 2-norm of all gradients together; larger ones are scaled down to it; 0: never.
+    pub max_grad_norm: f64,
+    /// Share of the target's probability spread over the vocabulary, 0 to 1.
+    pub label_smoothing: f64,
+    /// Whether padding up to `max_length` counts in the loss, as it did in the original.
+    pub count_padding_in_loss: bool,
+    /// Tokens of a caption, special ones included; longer ones are cut.
+    pub max_length: usize,
+
+    /// Steps between two evaluations on the test split; 0: only at the end.
+    pub eval_every: u64,
+    /// Examples of one evaluation; 0: the whole test split.
+    pub eval_examples: usize,
+    /// Of these, captions generated and compared; 0: none.
+    pub eval_captions: usize,
+    /// Examples of one forward pass of an evaluation.
+    pub eval_batch_size: usize,
+    /// Steps between two checkpoints; 0: only at the end.
+    pub save_every: u64,
+    /// Checkpoints kept; 0: all.
+    pub save_total_limit: usize,
+    /// Steps between two log lines.
+    pub log_every: u64,
+
+    /// Side of the square the encoder sees, in pixels; stored pixels of another size are resized on the device.
+    pub image_size: i64,
+    /// Side of a patch in pixels.
+    pub patch_size: i64,
+    /// Width of the encoder.
+    pub encoder_width: i64,
+    /// Layers of the encoder.
+    pub encoder_layers: i64,
+    /// Attention heads of the encoder.
+    pub encoder_heads: i64,
+    /// Width of the encoder's hidden layers.
+    pub encoder_mlp: i64,
+    /// Dropout of the encoder, attention included, 0 to 1.
+    pub encoder_dropout: f64,
+    /// Width of the decoder; its hidden layers have four times that.
+    pub decoder_width: i64,
+    /// Layers of the decoder.
+    pub decoder_layers: i64,
+    /// Attention heads of the decoder.
+    pub decoder_heads: i64,
+    /// Longest sequence the decoder can hold, in tokens.
+    pub decoder_positions: i64,
+    /// Dropout of the decoder (embeddings, attention, residuals), 0 to 1.
+    pub decoder_dropout: f64,
+    /// Entries of the decoder's vocabulary; 0: as many as the tokenizer has.
+    pub vocab_size: i64,
+    /// Standard deviation of fresh weights.
+    pub initializer_range: f64,
+    /// Amplitude of the sine-cosine grid fresh position embeddings of the encoder start from; 0: random ones.
+    pub position_sincos: f64,
+
+    /// Beams of generated captions; 1: greedy.
+    pub num_beams: usize,
+    /// Longest generated caption in tokens, special ones included.
+    pub generate_max_length: usize,
+    /// Exponent of the length a beam's score is divided by.
+    pub length_penalty: f64,
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        Self::seed()
+    }
+}
+
+impl TrainSettings {
+    /// The settings of that name, or none.
+    pub fn preset(name: &str) -> Option<Self> {
+        match name {
+            "seed" => Some(Self::seed()),
+            "tiny" => Some(Self::tiny()),
+            _ => None,
+        }
+    }
+
+    /// The original's settings: ViT-B/16 at 224 px and GPT-2 base, 384 examples a step, one epoch.
+    fn seed() -> Self {
+        Self {
+            preset: "seed".to_owned(),
+            model: String::new(),
+            encoder: String::new(),
+            decoder: String::new(),
+            tokenizer: String::new(),
+            out: "model".to_owned(),
+            resume: String::new(),
+            device: "auto".to_owned(),
+            precision: Precision::F32,
+            threads: 0,
+            seed: 0,
+            epochs: 1,
+            steps: 0,
+            batch_size: 48,
+            grad_accumulation: 8,
+            predicate: String::new(),
+            order: TrainOrder::Global,
+            window_row_groups: 16,
+            readers: 2,
+            prefetch: 4,
+            lr: 5e-4,
+            schedule: LrSchedule::Cosine,
+            warmup_steps: 0,
+            warmup_ratio: 0.0,
+            weight_decay: 0.1,
+            beta1: 0.9,
+            beta2: 0.999,
+            adam_epsilon: 1e-8,
+            max_grad_norm: 1.0,
+            label_smoothing: 0.0,
+            count_padding_in_loss: false,
+            max_length: 100,
+            eval_every: 400,
+            eval_examples: 0,
+            eval_captions: 128,
+            eval_batch_size: 32,
+            save_every: 400,
+            save_total_limit: 4,
+            log_every: 10,
+            image_size: 224,
+            patch_size: 16,
+            encoder_width: 768,
+            encoder_layers: 12,
+            encoder_heads: 12,
+            encoder_mlp: 3072,
+            encoder_dropout: 0.0,
+            decoder_width: 768,
+            decoder_layers: 12,
+            decoder_heads: 12,
+            decoder_positions: 1024,
+            decoder_dropout: 0.1,
+            vocab_size: 21_129,
+            initializer_range: 0.02,
+            position_sincos: 0.0,
+            num_beams: 4,
+            generate_max_length: 16,
+            length_penalty: 1.0,
+        }
+    }
+
+    /// A small model of small pictures that learns to name simple scenes on two CPU cores in minutes.
+    fn tiny() -> Self {
+        Self {
+            preset: "tiny".to_owned(),
+            epochs: 24,
+            batch_size: 32,
+            grad_accumulation: 1,
+            lr: 1e-3,
+            warmup_ratio: 0.1,
+            weight_decay: 0.05,
+            eval_every: 0,
+            eval_captions: 256,
+            eval_batch_size: 64,
+            save_every: 0,
+            save_total_limit: 2,
+            image_size: 64,
+            patch_size: 8,
+            encoder_width: 128,
+            encoder_layers: 4,
+            encoder_heads: 4,
+            encoder_mlp: 512,
+            decoder_width: 128,
+            decoder_layers: 2,
+            decoder_heads: 4,
+            decoder_positions: 128,
+            decoder_dropout: 0.0,
+            vocab_size: 0,
+            initializer_range: 0.05,
+            position_sincos: 0.5,
+            ..Self::seed()
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! One batch. In: its number and used buffers. Out: ids, padded tokens and pixels of the examples that the order puts there.
+//! Never waits for anyone but the disk.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::files::Pick;
+use super::order::Order;
+use super::{Batch, Inner};
+
+/// A batch copied more slowly than this did not come from memory: the disk is read, or a network.
+const COLD_BYTES_PER_SEC: f64 = 1e9;
+
+/// For how many batches the kernel is told of rows in advance once a batch was cold; then one batch is measured without.
+const COLD_BATCHES: u32 = 64;
+
+/// One reader's means of building batches.
+pub(super) struct Builder {
+    inner: Arc<Inner>,
+    order: Arc<Order>,
+    /// Where in the global order the batches begin.
+    from: u64,
+    picks: Vec<Pick>,
+    tokens: Vec<i64>,
+    /// Batches for which the kernel is still told of rows in advance.
+    cold: u32,
+}
+
+impl Builder {
+    /// A builder of the batches from position `from` of `order` on.
+    pub(super) fn new(inner: Arc<Inner>, order: Arc<Order>, from: u64) -> Self {
+        Self { inner, order, from, picks: Vec::new(), tokens: Vec::new(), cold: 0 }
+    }
+
+    /// Builds batch `number` in the buffers of `batch`.
+    pub(super) fn build(&mut self, number: usize, mut batch: Batch) -> Result<Batch> {
+        let options = &self.inner.options;
+        let n = self.inner.selection.len() as u64;
+        let world = options.world as u64;
+        let begin = self.from + number as u64 * options.global_batch();
+        batch.next_position = (begin + options.global_batch()).min(n);
+        batch.example_ids.clear();
+        batch.lengths.clear();
+        self.picks.clear();
+        self.tokens.clear();
+        let first = options.first_position(begin);
+        let positions = (0..options.batch_size as u64).map(|place| first + place * world);
+        for (position, slot) in positions.take_while(|position| *position < n).zip(0_u32..) {
+            let index = self.order.row(position) as usize;
+            let tokens_before = self.tokens.len();
+            batch.example_ids.push(self.inner.selection.read(index, &mut self.tokens));
+            batch.lengths.push((self.tokens.len() - tokens_before) as u32);
+            self.picks.push(self.inner.files.pick(self.inner.selection.row(index), slot));
+        }
+        pad(&self.tokens, options.pad_id, &mut batch);
+        // A used buffer keeps its length, so nothing is cleared that is written over anyway.
+        batch.pixels.resize(self.picks.len() * self.inner.pixel_bytes, 0);
+        self.fill(&mut batch.pixels)?;
+        Ok(batch)
+    }
+
+    /// Reads the pixels, and finds out whether they came from memory.
+    fn fill(&mut self, pixels: &mut [u8]) -> Result<()> {
+        let begun = Instant::now();
+        self.inner.files.fill(&mut self.picks, pixels, self.cold > 0)?;
+        let took = begun.elapsed().max(Duration::from_nanos(1));
+        if self.cold > 0 {
+            self.cold -= 1;
+        } else if (pixels.len() as f64) < COLD_BYTES_PER_SEC * took.as_secs_f64() {
+            self.cold = COLD_BATCHES;
+        }
+        Ok(())
+    }
+}
+
+/// Lays out `tokens`, which stand one caption after the other, in rows as wide as the longest.
+fn pad(tokens: &[i64], pad_id: i64, batch: &mut Batch) {
+    let width = batch.lengths.iter().copied().max().unwrap_or(0) as usize;
+    batch.width_tokens = width;
+    batch.input_ids.clear();
+    let mut rest = tokens;
+    for (row, &length) in (1..).zip(&batch.lengths) {
+        let (caption, after) = rest.split_at(length as usize);
+        batch.input_ids.extend_from_slice(caption);
+        batch.input_ids.resize(row * width, pad_id); // [b, t]
+        rest = after;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn captions_are_padded_to_the_longest() {
+        for (captions, expected, width) in [
+            (vec![], vec![], 0),
+            (vec![vec![]], vec![], 0),
+            (vec![vec![5], vec![6, 7, 8], vec![]], vec![5, 9, 9, 6, 7, 8, 9, 9, 9], 3),
+        ] {
+            let mut batch = Batch { input_ids: vec![1; 99], ..Batch::default() };
+            batch.lengths = captions.iter().map(|caption: &Vec<i64>| caption.len() as u32).collect();
+            pad(&captions.concat(), 9, &mut batch);
+            assert_eq!((batch.input_ids, batch.width_tokens), (expected, width));
+        }
+    }
+}

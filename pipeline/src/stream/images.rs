@@ -1,0 +1,178 @@
+//! Where each image lies. In: the live files of `images`. Out: per file the id and size of every decoded row, read from the
+//! light columns only. Never touches pixels.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, bail, ensure};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int32Type};
+use parquet::DecodeResult;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::push_decoder::ParquetPushDecoderBuilder;
+use parquet::file::metadata::{
+    PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataPushDecoder,
+    ParquetStatisticsPolicy,
+};
+
+use super::id::parse_id;
+use super::source::{Place, Source};
+use super::tables::LiveFile;
+
+/// The columns the stream takes from the files of `images` itself, pixels apart.
+const LIGHT_COLUMNS: [&str; 3] = ["image_id", "size_px", "reject_reason"];
+
+/// The column of pixels.
+pub(super) const PIXELS: &str = "pixels";
+
+/// All columns that must stand in the data files.
+pub(super) const FILE_COLUMNS: [&str; 4] = ["image_id", "size_px", "reject_reason", PIXELS];
+
+/// Bytes asked for at a file's end in the first request: the footer of some thousands of rows, so mostly one request a file.
+const TAIL_BYTES: u64 = 64 << 10;
+
+/// Rows decoded at once in a scan.
+const SCAN_BATCH_ROWS: usize = 8192;
+
+/// Files of a remote table scanned at once: a scan there waits for answers, not for a core.
+const REMOTE_SCANS: usize = 16;
+
+/// A decoded row of an images file.
+pub(super) struct ImageRow {
+    /// 128-bit id.
+    pub(super) id: u128,
+    /// Row within the file.
+    pub(super) row: u32,
+    /// Side of the stored square.
+    pub(super) size_px: u32,
+}
+
+/// What a scan of one file found.
+pub(super) struct ScannedFile {
+    /// The file, open.
+    pub(super) source: Source,
+    /// Its decoded rows, in order.
+    pub(super) rows: Vec<ImageRow>,
+    /// Where each row group begins, and at last the number of rows.
+    pub(super) group_starts: Vec<u32>,
+}
+
+/// Scans `files` on several threads; the answer is in the order of `files`.
+pub(super) fn scan(label: &str, place: &Place, files: &[LiveFile]) -> Result<Vec<ScannedFile>> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let n_threads = match place {
+        Place::Folder(_) => cores,
+        Place::Store(..) => REMOTE_SCANS,
+    };
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, ScannedFile)>> {
+        let mut scanned = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(file) = files.get(index) else { return Ok(scanned) };
+            let found = Source::open(place, file)
+                .and_then(scan_file)
+                .with_context(|| format!("{label}, file {}", file.path))?;
+            scanned.push((index, found));
+        }
+    };
+    let mut scanned = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..n_threads.min(files.len())).map(|_| scope.spawn(work)).collect();
+        let mut all = Vec::with_capacity(files.len());
+        for thread in threads {
+            match thread.join() {
+                Ok(part) => all.extend(part?),
+                Err(_) => bail!("{label}: a thread that scanned its files panicked"),
+            }
+        }
+        Ok(all)
+    })?;
+    scanned.sort_by_key(|(index, _)| *index);
+    Ok(scanned.into_iter().map(|(_, file)| file).collect())
+}
+
+fn scan_file(source: Source) -> Result<ScannedFile> {
+    let metadata = Arc::new(footer(&source, PageIndexPolicy::Skip)?);
+    let group_starts = group_starts(&metadata)?;
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let metadata = ArrowReaderMetadata::try_new(metadata, options)?;
+    let mask = ProjectionMask::columns(metadata.parquet_schema(), LIGHT_COLUMNS);
+    let mut decoder = ParquetPushDecoderBuilder::new_with_metadata(metadata)
+        .with_projection(mask)
+        .with_batch_size(SCAN_BATCH_ROWS)
+        .build()?;
+    let n_rows = group_starts.last().copied().unwrap_or(0);
+    let mut rows = Vec::with_capacity(n_rows as usize);
+    let mut first_row = 0;
+    loop {
+        match decoder.try_decode()? {
+            DecodeResult::NeedsData(ranges) => {
+                let bytes = source.read(&ranges)?;
+                decoder.push_ranges(ranges, bytes)?;
+            }
+            DecodeResult::Data(batch) => {
+                collect_rows(&batch, first_row, &mut rows)?;
+                first_row += batch.num_rows() as u32;
+            }
+            DecodeResult::Finished => break,
+        }
+    }
+    ensure!(first_row == n_rows, "expected {n_rows} rows (footer), found {first_row}");
+    Ok(ScannedFile { source, rows, group_starts })
+}
+
+fn collect_rows(batch: &RecordBatch, first_row: u32, rows: &mut Vec<ImageRow>) -> Result<()> {
+    let [ids, sizes, reasons] = LIGHT_COLUMNS.map(|name| {
+        batch.column_by_name(name).with_context(|| format!("it has no column `{name}` (schemas/images.sql)"))
+    });
+    let ids = cast(ids?, &DataType::Utf8View)?;
+    let sizes = cast(sizes?, &DataType::Int32)?;
+    let (ids, sizes, reasons) = (ids.as_string_view(), sizes.as_primitive::<Int32Type>(), reasons?);
+    for (index, row) in (0..batch.num_rows()).zip(first_row..) {
+        if reasons.is_valid(index) {
+            continue;
+        }
+        let id = parse_id(ids.value(index)).with_context(|| format!("row {row}, column `image_id`"))?;
+        let size_px = u32::try_from(sizes.value(index)).ok().filter(|size| *size > 0);
+        let size_px = size_px.with_context(|| format!("row {row}: size_px is {}", sizes.value(index)))?;
+        rows.push(ImageRow { id, row, size_px });
+    }
+    Ok(())
+}
+
+/// Where each row group begins, and at last the number of rows.
+fn group_starts(metadata: &ParquetMetaData) -> Result<Vec<u32>> {
+    let mut starts = Vec::with_capacity(metadata.num_row_groups() + 1);
+    let mut start = 0_u32;
+    starts.push(start);
+    for group in metadata.row_groups() {
+        let rows = u32::try_from(group.num_rows()).ok();
+        start = rows.and_then(|rows| start.checked_add(rows)).context("it has more than 2^32 rows")?;
+        starts.push(start);
+    }
+    Ok(starts)
+}
+
+/// The file's footer, with the offset index if `offset_index` says so; statistics are left out.
+pub(super) fn footer(source: &Source, offset_index: PageIndexPolicy) -> Result<ParquetMetaData> {
+    let size_bytes = source.size_bytes();
+    let options = ParquetMetaDataOptions::new()
+        .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll)
+        .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll);
+    let mut decoder = ParquetMetaDataPushDecoder::try_new(size_bytes)?
+        .with_column_index_policy(PageIndexPolicy::Skip)
+        .with_offset_index_policy(offset_index)
+        .with_metadata_options(Some(Arc::new(options)));
+    let mut wanted = vec![size_bytes.saturating_sub(TAIL_BYTES)..size_bytes];
+    loop {
+        let bytes = source.read(&wanted)?;
+        decoder.push_ranges(wanted, bytes)?;
+        match decoder.try_decode().context("its footer cannot be read")? {
+            DecodeResult::NeedsData(ranges) => wanted = ranges,
+            DecodeResult::Data(metadata) => return Ok(metadata),
+            DecodeResult::Finished => bail!("its footer ended before it was whole"),
+        }
+    }
+}

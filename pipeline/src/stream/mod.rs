@@ -1,0 +1,230 @@
+//! The stream: batches for a device that must not wait. In: a corpus, and which examples in which order. Out: batches of
+//! pixels and token ids, in exactly that order. Never writes to the corpus, and never looks at a later version of it.
+//!
+//! The modules, in the order in which an example meets them: [`tables`] pins versions and lists files, [`selection`] asks
+//! for the examples, [`images`] finds their images' rows, [`order`] says who stands where, [`readers`] are the threads,
+//! [`builder`] makes a batch, and [`files`] copies its pixels: by [`addresses`] from the mapped file, by range requests ([`source`]), or decoded ([`decode`]).
+
+mod addresses;
+mod batch;
+mod builder;
+mod copy;
+mod decode;
+mod files;
+mod id;
+mod images;
+mod options;
+mod order;
+mod readers;
+mod record;
+mod selection;
+mod source;
+mod tables;
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use tokio::runtime::Runtime;
+
+pub use self::batch::{Batch, StreamState};
+pub use self::id::ExampleId;
+pub use self::options::{ReadPath, Shuffle, StreamOptions, Versions};
+pub use self::readers::{Batches, WaitStats};
+
+use self::builder::Builder;
+use self::files::ImageFiles;
+use self::order::Order;
+use self::readers::{Lanes, Pool};
+use self::selection::Selection;
+use self::source::Place;
+use self::tables::PinnedTable;
+
+/// Selected examples of a corpus at pinned versions, ready to be streamed any number of times. Clones share everything.
+#[derive(Clone)]
+pub struct Stream(Arc<Inner>);
+
+struct Inner {
+    options: StreamOptions,
+    versions: Versions,
+    selection: Selection,
+    files: ImageFiles,
+    /// Where the examples of each row group begin, for a window shuffle.
+    groups: Arc<[u32]>,
+    pixel_bytes: usize,
+    pool: Pool,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // A runtime that is dropped the usual way blocks, which it may not do inside another runtime.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Stream {
+    /// Opens the corpus at `corpus`, a path or URL, and selects the examples. Blocks; may be called anywhere, also inside an
+    /// async runtime. Takes about a second for a million examples.
+    ///
+    /// # Errors
+    /// A table or version that is not there; options out of range; a predicate that is not SQL over the columns; a selected
+    /// example without a decoded image; selected images of several sizes.
+    pub fn open(corpus: &str, options: StreamOptions) -> Result<Self> {
+        Self::open_by(corpus, options, ReadPath::Fastest)
+    }
+
+    /// As [`Stream::open`], reading pixels by the given path instead of the fastest one.
+    ///
+    /// # Errors
+    /// As [`Stream::open`].
+    pub fn open_by(corpus: &str, options: StreamOptions, read_path: ReadPath) -> Result<Self> {
+        options.check()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        // In a thread of its own, because a runtime cannot be entered from within another.
+        let opened = std::thread::scope(|scope| {
+            let open = || runtime.block_on(Inner::open(corpus, options, read_path, &runtime));
+            scope.spawn(open).join()
+        });
+        let opened = opened.map_err(|_| anyhow!("corpus `{corpus}`: opening its stream panicked"));
+        match opened.and_then(|opened| opened) {
+            Ok(mut inner) => {
+                inner.runtime = Some(runtime);
+                Ok(Self(Arc::new(inner)))
+            }
+            Err(error) => {
+                runtime.shutdown_background();
+                Err(error)
+            }
+        }
+    }
+
+    /// The number of selected examples, those of all ranks.
+    pub fn len(&self) -> usize {
+        self.0.selection.len()
+    }
+
+    /// Whether no example is selected.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of batches of this rank in an epoch. With `drop_last` it is the same for every rank; otherwise ranks may
+    /// differ by one, and the last batch may be smaller.
+    pub fn batches_per_epoch(&self) -> usize {
+        self.0.n_batches(0)
+    }
+
+    /// Side of the images in pixels; 0 if no example is selected.
+    pub fn size_px(&self) -> usize {
+        self.0.selection.size_px as usize
+    }
+
+    /// The versions of the tables that are read.
+    pub fn versions(&self) -> Versions {
+        self.0.versions
+    }
+
+    /// What a checkpoint keeps to go on from `position` of `epoch`. A position counts examples of all ranks: a batch's
+    /// `next_position`, or batches per rank * batch size * ranks.
+    pub fn state(&self, epoch: u64, position: u64) -> StreamState {
+        StreamState {
+            versions: self.0.versions,
+            selection: self.0.selection.fingerprint,
+            seed: self.0.options.seed,
+            epoch,
+            position,
+        }
+    }
+
+    /// The batches of this rank in `epoch`, from batch `from_batch` on; starts the readers.
+    ///
+    /// # Errors
+    /// A thread cannot be started.
+    pub fn epoch(&self, epoch: u64, from_batch: usize) -> Result<Batches> {
+        self.start(epoch, from_batch as u64 * self.0.options.global_batch())
+    }
+
+    /// The rest of the epoch in which `state` was taken, for this stream's rank, ranks, and readers, which may be others.
+    ///
+    /// # Errors
+    /// The state is of another selection, of other versions, or of another seed.
+    pub fn resume(&self, state: &StreamState) -> Result<Batches> {
+        let expected = self.state(state.epoch, state.position);
+        ensure!(
+            *state == expected,
+            "the state is of another stream: expected {expected:?}, found {state:?}\n\
+             hint: open it with the versions, split, predicate and seed that it was saved with"
+        );
+        self.start(state.epoch, state.position)
+    }
+
+    /// Starts the readers at a position of the global order.
+    fn start(&self, epoch: u64, position: u64) -> Result<Batches> {
+        let inner = &self.0;
+        let (shuffle, seed) = (inner.options.shuffle, inner.options.seed);
+        let order = Arc::new(Order::new(shuffle, seed, epoch, inner.selection.len() as u64, &inner.groups));
+        let n_batches = inner.n_batches(position);
+        readers::start(inner.lanes(), n_batches, &inner.pool, || {
+            let mut builder = Builder::new(Arc::clone(inner), Arc::clone(&order), position);
+            move |number, used| builder.build(number, used)
+        })
+    }
+}
+
+impl Inner {
+    async fn open(
+        corpus: &str,
+        options: StreamOptions,
+        read_path: ReadPath,
+        runtime: &Runtime,
+    ) -> Result<Self> {
+        let wanted = options.versions;
+        let (examples, images) = futures::try_join!(
+            PinnedTable::open(corpus, "examples", wanted.map(|versions| versions.examples)),
+            PinnedTable::open(corpus, "images", wanted.map(|versions| versions.images)),
+        )?;
+        let versions = Versions { examples: examples.version(), images: images.version() };
+        let label = images.label();
+        let place = match (images.folder(), read_path) {
+            (Some(folder), ReadPath::Fastest | ReadPath::General) => Place::Folder(folder.to_owned()),
+            _ => Place::Store(images.store(), runtime.handle().clone()),
+        };
+        let live = images.files(&images::FILE_COLUMNS)?;
+        let scan = {
+            let (label, live) = (label.clone(), live.clone());
+            runtime.spawn_blocking(move || images::scan(&label, &place, &live))
+        };
+        let found = selection::find(&examples, &images, &options).await?;
+        let scanned = scan.await.context("the scan of table `images` panicked")??;
+        let selection = found.join(&scanned, &label, options.shuffle)?;
+        let pixel_bytes = selection.size_px as usize * selection.size_px as usize * 3;
+        let files = ImageFiles::new(label, read_path, pixel_bytes, live, scanned)?;
+        let groups = match options.shuffle {
+            Shuffle::Window { .. } => selection.group_starts(&files.group_starts()),
+            Shuffle::Global | Shuffle::None => Vec::new(),
+        };
+        let pool = Pool::new(Lanes { readers: options.readers, prefetch: options.prefetch });
+        let groups = groups.into();
+        Ok(Self { options, versions, selection, files, groups, pixel_bytes, pool, runtime: None })
+    }
+
+    fn lanes(&self) -> Lanes {
+        Lanes { readers: self.options.readers, prefetch: self.options.prefetch }
+    }
+
+    /// The number of batches of this rank from `position` of the global order to its end.
+    fn n_batches(&self, position: u64) -> usize {
+        let options = &self.options;
+        let n = self.selection.len() as u64;
+        let n_batches = if options.drop_last {
+            n.saturating_sub(position) / options.global_batch()
+        } else {
+            let first = options.first_position(position);
+            let of_rank = n.saturating_sub(first).div_ceil(options.world as u64);
+            of_rank.div_ceil(options.batch_size as u64)
+        };
+        n_batches as usize
+    }
+}

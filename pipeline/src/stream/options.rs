@@ -1,0 +1,127 @@
+//! What a stream is asked for. In: settings. Out: the same, checked. Never reads anything.
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+/// Versions of the two tables a stream reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versions {
+    /// Delta version of `examples`.
+    pub examples: u64,
+    /// Delta version of `images`.
+    pub images: u64,
+}
+
+/// In which order examples come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shuffle {
+    /// A permutation of all selected examples: every order is equally likely. For local disks.
+    Global,
+    /// Row groups of `images` in random order, and examples shuffled among `row_groups` of them at a time. Reads stay near each
+    /// other, for object stores and spinning disks; an example never comes further than its window from its row group.
+    Window {
+        /// Row groups a window.
+        row_groups: usize,
+    },
+    /// The order in which the images lie in their table; examples of one image by id.
+    None,
+}
+
+/// How pixels are read. Every path gives the same bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadPath {
+    /// Copies from the mapped file where it is on this machine and its layout allows it, otherwise the next that can.
+    #[default]
+    Fastest,
+    /// Range requests through the object store, also for files of this machine (network file systems, for which mapping is slow
+    /// or unsafe).
+    Ranges,
+    /// Decoding by the parquet crate, whatever the layout.
+    General,
+}
+
+/// Which examples, in which order, in what batches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StreamOptions {
+    /// `train` or `test`.
+    pub split: String,
+    /// An SQL expression over the columns of `examples` and the light columns of `images`; its rows are selected.
+    pub predicate: Option<String>,
+    /// The order.
+    pub shuffle: Shuffle,
+    /// Seed of the order; with the epoch's number it fixes the order of an epoch.
+    pub seed: u64,
+    /// Examples a batch, of this rank.
+    pub batch_size: usize,
+    /// Whether the last examples of an epoch, too few for a whole batch on every rank, are left out.
+    pub drop_last: bool,
+    /// Which of the ranks this is, from 0. Rank r of w has the positions p of the global order with p mod w = r.
+    pub rank: usize,
+    /// The number of ranks.
+    pub world: usize,
+    /// Threads that build batches.
+    pub readers: usize,
+    /// Batches waiting per reader.
+    pub prefetch: usize,
+    /// Versions of the tables; the newest at opening if none.
+    pub versions: Option<Versions>,
+    /// Fills `input_ids` after a caption's end.
+    pub pad_id: i64,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self {
+            split: "train".to_owned(),
+            predicate: None,
+            shuffle: Shuffle::Global,
+            seed: 0,
+            batch_size: 64,
+            drop_last: false,
+            rank: 0,
+            world: 1,
+            readers: std::thread::available_parallelism().map_or(1, usize::from).min(2),
+            prefetch: 4,
+            versions: None,
+            pad_id: 0,
+        }
+    }
+}
+
+impl StreamOptions {
+    /// Says which setting is out of range.
+    pub(super) fn check(&self) -> Result<()> {
+        for (name, value) in [
+            ("batch_size", self.batch_size),
+            ("world", self.world),
+            ("readers", self.readers),
+            ("prefetch", self.prefetch),
+        ] {
+            ensure!(value > 0, "stream option `{name}`: expected at least 1, found 0");
+        }
+        ensure!(
+            self.rank < self.world,
+            "stream option `rank`: expected less than `world`, which is {}, found {}",
+            self.world,
+            self.rank
+        );
+        ensure!(
+            self.shuffle != Shuffle::Window { row_groups: 0 },
+            "stream option `shuffle`: expected a window of at least 1 row group, found 0"
+        );
+        Ok(())
+    }
+
+    /// Examples of one batch of every rank.
+    pub(super) fn global_batch(&self) -> u64 {
+        self.batch_size as u64 * self.world as u64
+    }
+
+    /// The first position from `position` on that is this rank's.
+    pub(super) fn first_position(&self, position: u64) -> u64 {
+        let (rank, world) = (self.rank as u64, self.world as u64);
+        position + (rank + world - position % world) % world
+    }
+}

@@ -1,0 +1,327 @@
+//! The threads that build batches. In: a function that builds the batch of a number. Out: the batches in the order of their
+//! numbers. Never knows what a batch holds.
+//!
+//! Reader i of w builds batches i, i + w, i + 2w, … and puts them into its own bounded channel; the consumer takes from the
+//! channels in turn, so the order is exact without a reorder buffer. Used batches go back through a shared channel, and their
+//! buffers are filled again. At most w * (prefetch + 1) batches and the consumer's own exist at a time.
+//!
+//! Invariant: closing is the only stop signal. A consumer that goes away drops the receivers, and each reader ends at its next
+//! send; a reader that fails sends its error and ends; one that panics closes its channel, and the consumer asks its thread why.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use super::Batch;
+
+/// Who waited for whom, since the batches were begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WaitStats {
+    /// Time the consumer spent waiting for a batch.
+    pub consumer_waited: Duration,
+    /// Time the readers spent building batches, all readers together.
+    pub readers_busy: Duration,
+    /// Time the readers spent waiting for the consumer, all readers together.
+    pub readers_blocked: Duration,
+    /// Batches handed out.
+    pub batches: u64,
+}
+
+/// Nanoseconds, added up by the readers.
+#[derive(Default)]
+struct Clocks {
+    busy_ns: AtomicU64,
+    blocked_ns: AtomicU64,
+}
+
+/// How many readers, how far ahead.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lanes {
+    /// Threads.
+    pub(super) readers: usize,
+    /// Batches waiting per reader.
+    pub(super) prefetch: usize,
+}
+
+/// Batches whose buffers wait to be filled again.
+#[derive(Clone)]
+pub(super) struct Pool {
+    give: Sender<Batch>,
+    take: Receiver<Batch>,
+}
+
+impl Pool {
+    /// Room for as many batches as the readers of one epoch hold, and two that the consumer holds.
+    pub(super) fn new(lanes: Lanes) -> Self {
+        let (give, take) = bounded(lanes.readers * (lanes.prefetch + 1) + 2);
+        Self { give, take }
+    }
+
+    /// A used batch, or a new one.
+    fn take(&self) -> Batch {
+        self.take.try_recv().unwrap_or_default()
+    }
+
+    /// Keeps `batch` if there is room, and drops it otherwise.
+    fn give(&self, batch: Batch) {
+        drop(self.give.try_send(batch));
+    }
+}
+
+/// The batches of an epoch, in order. Dropping it ends the readers.
+pub struct Batches {
+    lanes: Vec<Receiver<Result<Batch>>>,
+    threads: Vec<Option<JoinHandle<()>>>,
+    pool: Pool,
+    clocks: Arc<Clocks>,
+    consumer_waited: Duration,
+    next: usize,
+    end: usize,
+}
+
+/// Starts the readers of batches `0..n_batches`: the whole topology. `builder` makes each reader its own builder, which is
+/// handed a batch's number and a used batch, and gives the batch back filled.
+pub(super) fn start<B>(
+    lanes: Lanes,
+    n_batches: usize,
+    pool: &Pool,
+    builder: impl Fn() -> B,
+) -> Result<Batches>
+where
+    B: FnMut(usize, Batch) -> Result<Batch> + Send + 'static,
+{
+    let n_readers = lanes.readers.min(n_batches);
+    let clocks = Arc::new(Clocks::default());
+    let mut batches = Batches {
+        lanes: Vec::with_capacity(n_readers),
+        threads: Vec::with_capacity(n_readers),
+        pool: pool.clone(),
+        clocks: Arc::clone(&clocks),
+        consumer_waited: Duration::ZERO,
+        next: 0,
+        end: n_batches,
+    };
+    for reader in 0..n_readers {
+        let (send, receive) = bounded(lanes.prefetch);
+        let (mut build, pool, clocks) = (builder(), pool.clone(), Arc::clone(&clocks));
+        let run = move || {
+            for number in (reader..n_batches).step_by(n_readers) {
+                let begun = Instant::now();
+                let built = build(number, pool.take());
+                add(&clocks.busy_ns, begun);
+                let failed = built.is_err();
+                if deliver(&send, built, &clocks).is_err() || failed {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("stream-{reader}")).spawn(run);
+        batches.lanes.push(receive);
+        batches.threads.push(Some(thread.context("a reader's thread cannot be started")?));
+    }
+    Ok(batches)
+}
+
+/// The consumer is gone.
+struct Closed;
+
+/// Sends `built`, and counts the time until there was room for it.
+fn deliver(
+    send: &Sender<Result<Batch>>,
+    built: Result<Batch>,
+    clocks: &Clocks,
+) -> Result<(), Closed> {
+    match send.try_send(built) {
+        Ok(()) => Ok(()),
+        Err(TrySendError::Disconnected(_)) => Err(Closed),
+        Err(TrySendError::Full(built)) => {
+            let begun = Instant::now();
+            let sent = send.send(built);
+            add(&clocks.blocked_ns, begun);
+            sent.map_err(|_| Closed)
+        }
+    }
+}
+
+fn add(clock: &AtomicU64, begun: Instant) {
+    clock.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+}
+
+impl Batches {
+    /// Takes a used batch back; its buffers are filled again without being cleared or allocated. A consumer that needs
+    /// page-locked memory can register a buffer when it first sees it: the same ones come round.
+    pub fn recycle(&self, batch: Batch) {
+        self.pool.give(batch);
+    }
+
+    /// Who waited for whom so far.
+    pub fn wait(&self) -> WaitStats {
+        WaitStats {
+            consumer_waited: self.consumer_waited,
+            readers_busy: Duration::from_nanos(self.clocks.busy_ns.load(Ordering::Relaxed)),
+            readers_blocked: Duration::from_nanos(self.clocks.blocked_ns.load(Ordering::Relaxed)),
+            batches: self.next as u64,
+        }
+    }
+
+    /// Takes the next batch from the lane whose turn it is.
+    fn take(&mut self, lane: usize) -> Result<Batch> {
+        if let Ok(built) = self.lanes[lane].try_recv() {
+            return built;
+        }
+        let begun = Instant::now();
+        let received = self.lanes[lane].recv();
+        self.consumer_waited += begun.elapsed();
+        received.unwrap_or_else(|_| Err(self.why_closed(lane)))
+    }
+
+    /// Why a reader closed its channel before its last batch.
+    fn why_closed(&mut self, lane: usize) -> anyhow::Error {
+        let ended = self.threads[lane].take().map(JoinHandle::join);
+        let message = match &ended {
+            Some(Err(panic)) => panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("without a message"),
+            _ => "it ended before its last batch",
+        };
+        anyhow!("reader {lane} of the stream panicked: {message}")
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<Batch>;
+
+    /// The next batch; after an error there is none.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next >= self.end {
+            return None;
+        }
+        let lane = self.next % self.lanes.len();
+        let built = self.take(lane);
+        match &built {
+            Ok(_) => self.next += 1,
+            Err(_) => self.end = self.next,
+        }
+        Some(built)
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        for lane in std::mem::take(&mut self.lanes) {
+            for batch in lane.try_iter().flatten() {
+                self.pool.give(batch);
+            }
+        }
+        for thread in self.threads.iter_mut().filter_map(Option::take) {
+            // A panic that the consumer has not met by now is in a batch it did not want.
+            drop(thread.join());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(number: usize, mut batch: Batch) -> Result<Batch> {
+        batch.next_position = number as u64;
+        Ok(batch)
+    }
+
+    fn begin(
+        readers: usize,
+        prefetch: usize,
+        n_batches: usize,
+        build: fn(usize, Batch) -> Result<Batch>,
+    ) -> Batches {
+        let lanes = Lanes { readers, prefetch };
+        start(lanes, n_batches, &Pool::new(lanes), || build).unwrap()
+    }
+
+    #[test]
+    fn batches_come_in_order_for_any_number_of_readers() {
+        for readers in 1..=7 {
+            for (prefetch, n_batches) in [(1, 0), (1, 1), (2, 6), (3, 100)] {
+                let mut batches = begin(readers, prefetch, n_batches, numbered);
+                for expected in 0..n_batches as u64 {
+                    let batch = batches.next().unwrap().unwrap();
+                    assert_eq!(batch.next_position, expected);
+                    batches.recycle(batch);
+                }
+                assert!(batches.next().is_none());
+                assert_eq!(batches.wait().batches, n_batches as u64);
+            }
+        }
+    }
+
+    /// Many streams left at any place: a deadlock or a thread that does not end would hang here.
+    #[test]
+    fn a_consumer_may_stop_anywhere() {
+        for round in 0..400 {
+            let mut batches = begin(1 + round % 5, 1 + round % 3, 40, numbered);
+            for _ in 0..round % 41 {
+                batches.next().unwrap().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_and_a_panic_reach_the_consumer_at_their_place() {
+        fn failing(number: usize, batch: Batch) -> Result<Batch> {
+            if number >= 5 { Err(anyhow!("disk on fire")) } else { numbered(number, batch) }
+        }
+        fn panicking(number: usize, batch: Batch) -> Result<Batch> {
+            assert!(number < 5, "page {number} is upside down");
+            numbered(number, batch)
+        }
+        for (build, expected) in [
+            (failing as fn(usize, Batch) -> Result<Batch>, "disk on fire"),
+            (panicking, "reader 1 of the stream panicked: page 5 is upside down"),
+        ] {
+            let mut batches = begin(2, 3, 20, build);
+            for _ in 0..5 {
+                batches.next().unwrap().unwrap();
+            }
+            assert_eq!(batches.next().unwrap().unwrap_err().to_string(), expected);
+            assert!(batches.next().is_none());
+        }
+    }
+
+    #[test]
+    fn buffers_go_round() {
+        fn grow(number: usize, mut batch: Batch) -> Result<Batch> {
+            batch.pixels.resize(4096, 1);
+            numbered(number, batch)
+        }
+        let mut batches = begin(2, 2, 500, grow);
+        let mut seen = std::collections::BTreeSet::new();
+        while let Some(batch) = batches.next() {
+            let batch = batch.unwrap();
+            seen.insert(batch.pixels.as_ptr());
+            batches.recycle(batch);
+        }
+        assert!(seen.len() <= 2 * 3 + 1, "{} buffers", seen.len());
+    }
+
+    #[test]
+    fn waiting_is_counted_on_the_side_that_waits() {
+        fn slow(number: usize, batch: Batch) -> Result<Batch> {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(2) {}
+            numbered(number, batch)
+        }
+        let mut slow_readers = begin(1, 1, 10, slow);
+        assert_eq!(slow_readers.by_ref().count(), 10);
+        let wait = slow_readers.wait();
+        assert!(wait.consumer_waited > Duration::from_millis(10), "{wait:?}");
+        assert!(wait.readers_busy >= Duration::from_millis(20), "{wait:?}");
+        assert!(wait.readers_blocked < Duration::from_millis(10), "{wait:?}");
+    }
+}

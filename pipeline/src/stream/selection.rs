@@ -1,0 +1,294 @@
+//! Which examples a stream is of. In: the tables at their versions, a split, a predicate. Out: per selected example its id, its
+//! tokens, and the number of its image's row, in an order that the same selection always has. Never touches pixels.
+//!
+//! Memory: 12 bytes a selected example, and its record: 16 bytes of id and about two bytes a token.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type};
+use datafusion::dataframe::DataFrame;
+use datafusion::prelude::SessionContext;
+use datafusion::scalar::ScalarValue;
+use deltalake::delta_datafusion::DeltaSessionContext;
+use futures::StreamExt;
+
+use super::id::{ExampleId, parse_id};
+use super::images::ScannedFile;
+use super::order::mix;
+use super::record;
+use super::tables::PinnedTable;
+use super::{Shuffle, StreamOptions};
+
+/// Examples of a split.
+const SPLIT_SQL: &str = include_str!("../../../sql/stream_split.sql");
+
+/// Examples of a split with the light columns of their images.
+const SELECTION_SQL: &str = include_str!("../../../sql/stream_selection.sql");
+
+/// Bits of a record's place that say where in its part it begins; the rest say which part.
+const OFFSET_BITS: u32 = 48;
+
+/// The selected examples in their base order: by example id, or by place in the images table where the order follows it.
+pub(super) struct Selection {
+    /// Records as the parallel query left them.
+    parts: Vec<Vec<u8>>,
+    /// Per example, where its record is.
+    places: Vec<u64>,
+    /// Per example, the number of its image's row over all files.
+    rows: Vec<u32>,
+    /// Side of the images in pixels; 0 if nothing is selected.
+    pub(super) size_px: u32,
+    /// The same for the same selected ids, whatever their order; differs for others.
+    pub(super) fingerprint: u64,
+}
+
+/// The examples that the query gave, not yet joined with their images.
+pub(super) struct Found {
+    parts: Vec<Part>,
+}
+
+#[derive(Default)]
+struct Part {
+    records: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    id: u128,
+    image_id: u128,
+    /// Where the record begins, the number of the part not yet in it.
+    offset: u64,
+}
+
+/// Asks for the examples of `options`' split and predicate.
+pub(super) async fn find(
+    examples: &PinnedTable,
+    images: &PinnedTable,
+    options: &StreamOptions,
+) -> Result<Found> {
+    let overrides = HashMap::from([(
+        "datafusion.sql_parser.enable_ident_normalization".to_owned(),
+        "true".to_owned(),
+    )]);
+    let ctx = DeltaSessionContext::new_with_session_overrides(&overrides)?.into_inner();
+    examples.register(&ctx).await?;
+    let frame = match &options.predicate {
+        None => frame(&ctx, SPLIT_SQL, &options.split).await?,
+        Some(predicate) => {
+            images.register(&ctx).await?;
+            filter(frame(&ctx, SELECTION_SQL, &options.split).await?, predicate)?
+        }
+    };
+    let label = examples.label();
+    let tasks: Vec<_> = frame
+        .execute_stream_partitioned()
+        .await?
+        .into_iter()
+        .map(|mut batches| {
+            let label = label.clone();
+            tokio::spawn(async move {
+                let mut part = Part::default();
+                while let Some(batch) = batches.next().await {
+                    let batch = batch.with_context(|| format!("{label}: selecting examples"))?;
+                    part.collect(&batch).with_context(|| label.clone())?;
+                }
+                Ok::<_, anyhow::Error>(part)
+            })
+        })
+        .collect();
+    let mut parts = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        parts.push(task.await.context("a part of the selection panicked")??);
+    }
+    Ok(Found { parts })
+}
+
+async fn frame(ctx: &SessionContext, sql: &str, split: &str) -> Result<DataFrame> {
+    let split = ScalarValue::from(split);
+    Ok(ctx.sql(sql).await?.with_param_values(vec![("split", split)])?)
+}
+
+/// The rows of `frame` for which `predicate` is true, with the columns of [`SPLIT_SQL`].
+fn filter(frame: DataFrame, predicate: &str) -> Result<DataFrame> {
+    let columns = || {
+        let fields = frame.schema().fields().iter();
+        fields.map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let expression = frame.parse_sql_expr(predicate).map_err(|error| {
+        anyhow!("predicate `{predicate}`: {error}\nhint: it may speak of the columns {}", columns())
+    })?;
+    if expression.is_volatile() {
+        bail!("predicate `{predicate}`: a selection must be the same whenever it is made, and this one is random");
+    }
+    let filtered = frame.filter(expression).with_context(|| format!("predicate `{predicate}`"))?;
+    Ok(filtered.select_columns(&["example_id", "image_id", "input_ids"])?)
+}
+
+impl Part {
+    fn collect(&mut self, batch: &RecordBatch) -> Result<()> {
+        let column = |name: &str| {
+            batch.column_by_name(name).with_context(|| format!("the selection has no column `{name}`"))
+        };
+        let ids = cast(column("example_id")?, &DataType::Utf8View)?;
+        let image_ids = cast(column("image_id")?, &DataType::Utf8View)?;
+        let (ids, image_ids) = (ids.as_string_view(), image_ids.as_string_view());
+        let tokens = column("input_ids")?;
+        let tokens = Tokens::new(tokens)?;
+        for index in 0..batch.num_rows() {
+            let id = parse_id(ids.value(index)).context("column `example_id`")?;
+            let example = ExampleId(id);
+            ensure!(
+                image_ids.is_valid(index) && tokens.is_valid(index),
+                "example {example}: expected an image_id and input_ids in an example of a split, found null"
+            );
+            let image_id = parse_id(image_ids.value(index))
+                .with_context(|| format!("example {example}, column `image_id`"))?;
+            self.entries.push(Entry { id, image_id, offset: self.records.len() as u64 });
+            record::write(&mut self.records, id, tokens.of(index))
+                .with_context(|| format!("example {example}, column `input_ids`"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A list column of token ids, whatever the widths of its offsets and items.
+struct Tokens {
+    lists: ArrayRef,
+    bounds: Vec<usize>,
+    items: ArrayRef,
+}
+
+impl Tokens {
+    fn new(lists: &ArrayRef) -> Result<Self> {
+        fn bounds<O: OffsetSizeTrait>(lists: &ArrayRef) -> (Vec<usize>, &ArrayRef) {
+            let lists = lists.as_list::<O>();
+            (lists.offsets().iter().map(|offset| offset.as_usize()).collect(), lists.values())
+        }
+        let (bounds, items) = match lists.data_type() {
+            DataType::List(_) => bounds::<i32>(lists),
+            DataType::LargeList(_) => bounds::<i64>(lists),
+            other => bail!("column `input_ids` is {other}, schemas/examples.sql says array<int>"),
+        };
+        ensure!(items.null_count() == 0, "column `input_ids`: expected token ids, found null among them");
+        let items = cast(items, &DataType::Int64)?;
+        Ok(Self { lists: Arc::clone(lists), bounds, items })
+    }
+
+    fn is_valid(&self, index: usize) -> bool {
+        self.lists.is_valid(index)
+    }
+
+    fn of(&self, index: usize) -> &[i64] {
+        &self.items.as_primitive::<Int64Type>().values()[self.bounds[index]..self.bounds[index + 1]]
+    }
+}
+
+impl Found {
+    /// Joins the examples with the rows of their images and puts them into the base order of `shuffle`.
+    pub(super) fn join(mut self, scanned: &[ScannedFile], images: &str, shuffle: Shuffle) -> Result<Selection> {
+        let rows_by_id = rows_by_id(scanned)?;
+        let n: usize = self.parts.iter().map(|part| part.entries.len()).sum();
+        let mut keyed = Vec::with_capacity(n);
+        let (mut size_px, mut fingerprint) = (0, mix(n as u64));
+        for (part, number) in self.parts.iter_mut().zip(0_u64..) {
+            ensure!(part.records.len() >> OFFSET_BITS == 0, "a part of the selection has 256 TiB");
+            for entry in std::mem::take(&mut part.entries) {
+                let id = ExampleId(entry.id);
+                let Some(&(row, size)) = rows_by_id.get(&entry.image_id) else {
+                    bail!("example {id}: {images} has no decoded image {}", ExampleId(entry.image_id));
+                };
+                if size_px != 0 && size != size_px {
+                    bail!(
+                        "example {id}: expected images of one size, found {size_px} px and {size} px\n\
+                         hint: select one, with the predicate `size_px = {size_px}`"
+                    );
+                }
+                size_px = size;
+                fingerprint ^= mix(entry.id as u64 ^ mix((entry.id >> 64) as u64));
+                keyed.push((entry.id, number << OFFSET_BITS | entry.offset, row));
+            }
+        }
+        keyed.sort_unstable_by_key(|(id, ..)| *id);
+        if let Some(twice) = keyed.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            bail!("example {}: expected each id once, found it twice", ExampleId(twice[0].0));
+        }
+        if shuffle != Shuffle::Global {
+            keyed.sort_by_key(|&(.., row)| row);
+        }
+        let (places, rows) = keyed.into_iter().map(|(_, place, row)| (place, row)).unzip();
+        let parts = self.parts.into_iter().map(|part| part.records).collect();
+        Ok(Selection { parts, places, rows, size_px, fingerprint })
+    }
+}
+
+impl Selection {
+    /// The number of selected examples.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The number of the image's row of example `index`, counted over all files.
+    pub(super) fn row(&self, index: usize) -> u32 {
+        self.rows[index]
+    }
+
+    /// The id of example `index`; appends its tokens to `tokens`.
+    pub(super) fn read(&self, index: usize, tokens: &mut Vec<i64>) -> ExampleId {
+        let place = self.places[index];
+        let part = &self.parts[(place >> OFFSET_BITS) as usize];
+        let offset = (place & ((1 << OFFSET_BITS) - 1)) as usize;
+        ExampleId(record::read(&part[offset..], tokens))
+    }
+
+    /// Where the examples of each row group begin, and at last their number, when they stand in the order of the images table;
+    /// row groups without a selected example are left out.
+    pub(super) fn group_starts(&self, groups_of_table: &[u32]) -> Vec<u32> {
+        let mut starts: Vec<u32> = groups_of_table
+            .iter()
+            .map(|&start| self.rows.partition_point(|&row| row < start) as u32)
+            .collect();
+        starts.dedup();
+        starts
+    }
+}
+
+/// Ids are parts of SHA-256 sums: their bits are their own hash.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, &byte| mix(hash ^ u64::from(byte)));
+    }
+
+    fn write_u128(&mut self, id: u128) {
+        self.0 = mix(id as u64 ^ (id >> 64) as u64);
+    }
+}
+
+/// The row over all files and the size of each decoded image.
+fn rows_by_id(
+    scanned: &[ScannedFile],
+) -> Result<HashMap<u128, (u32, u32), BuildHasherDefault<IdHasher>>> {
+    let n = scanned.iter().map(|file| file.rows.len()).sum();
+    let mut rows_by_id = HashMap::with_capacity_and_hasher(n, BuildHasherDefault::default());
+    let mut first_row = 0_u32;
+    for file in scanned {
+        for image in &file.rows {
+            // The first of two rows with one id stays: they hold the same picture.
+            rows_by_id.entry(image.id).or_insert((first_row + image.row, image.size_px));
+        }
+        let n_rows = file.group_starts.last().copied().unwrap_or(0);
+        first_row = first_row.checked_add(n_rows).context("table `images` has more than 2^32 rows")?;
+    }
+    Ok(rows_by_id)
+}

@@ -1,0 +1,137 @@
+//! The binary as people and schedulers meet it: exit codes, one-line errors, stdout for data only.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+use crate::corpus::{png, tokenizer};
+
+fn tuwen(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tuwen"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TUWEN_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(folder).args(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// A folder with a CSV, its pictures and a tokenizer.
+fn folder() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let at = folder.path();
+    std::fs::create_dir(at.join("pictures")).unwrap();
+    std::fs::write(at.join("pictures/train-0.jpg"), png(10)).unwrap();
+    std::fs::write(at.join("pictures/test-0.jpg"), png(200)).unwrap();
+    std::fs::write(at.join("crawl.csv"), "text,url,filename\n红圆,,train-0.jpg\n圆红,,test-0.jpg\n").unwrap();
+    tokenizer(at);
+    folder
+}
+
+const RUN: [&str; 6] = ["run", "crawl.csv", "--image-dir", "pictures", "--tokenizer", "tokenizer.json"];
+
+#[test]
+fn run_sql_config() {
+    let folder = folder();
+    let run = tuwen(folder.path(), &[&RUN[..], &["--json"]].concat());
+    assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
+    let summary: serde_json::Value = serde_json::from_str(&stdout(&run)).unwrap();
+    assert_eq!(summary["stages"][3]["stage"], "curate");
+    assert_eq!(summary["stages"][3]["rows_out"], 2);
+
+    let query = "select split, text, octet_length(pixels) as n from examples join images using (image_id) order by text";
+    let csv = tuwen(folder.path(), &["sql", query, "--format", "csv"]);
+    assert_eq!(stdout(&csv), "split,text,n\ntest,圆红,150528\ntrain,红圆,150528\n");
+    let json = tuwen(folder.path(), &["sql", query, "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&stdout(&json)).unwrap();
+    assert_eq!(json[0]["text"], "圆红");
+    let table = tuwen(folder.path(), &["sql", "select pixels, text from images join examples using (image_id) order by text"]);
+    assert!(stdout(&table).contains("| <150528 bytes> | 圆红 |"), "{}", stdout(&table));
+
+    std::fs::write(folder.path().join("tuwen.toml"), "[decode]\nsize = 128\n").unwrap();
+    let config = tuwen(folder.path(), &["config", "--set", "fetch.concurrency=3"]);
+    let config = stdout(&config);
+    let line = |key: &str| config.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
+    assert!(line("decode.size ").ends_with("# tuwen.toml"), "{config}");
+    assert!(line("fetch.concurrency ").ends_with("# flag for fetch.concurrency"), "{config}");
+    assert!(line("fetch.max_bytes ").ends_with("# default"), "{config}");
+}
+
+#[test]
+fn too_many_rejects_is_exit_code_2() {
+    let folder = folder();
+    std::fs::remove_dir_all(folder.path().join("pictures")).unwrap();
+    std::fs::create_dir(folder.path().join("pictures")).unwrap();
+    let run = tuwen(folder.path(), &RUN);
+    assert_eq!(run.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&run.stderr).contains("100.0 % of 2 rows were rejected"));
+}
+
+/// Each bad input: arguments, what the message must say, and that nothing was written.
+#[test]
+fn bad_input_is_one_line_exit_code_1_and_nothing_written() {
+    let folder = folder();
+    let at = folder.path();
+    std::fs::write(at.join("columns.csv"), "caption,link\na,b\n").unwrap();
+    std::fs::write(at.join("zero.csv"), "").unwrap();
+    std::fs::write(at.join("wrong.toml"), "[decode]\nsise = 128\n").unwrap();
+    std::fs::write(at.join("notes.txt"), "no tokenizer").unwrap();
+    std::fs::write(at.join("file"), "").unwrap();
+    let cases: [(&[&str], &str); 10] = [
+        (&["fetch", "gone.csv"], "gone.csv: expected a CSV file with the columns text,url,filename: No such file"),
+        (&["fetch", "columns.csv"], "columns.csv: expected the columns `text,url,filename`, found `caption,link`"),
+        (&["fetch", "zero.csv"], "zero.csv: expected the columns `text,url,filename`, found ``"),
+        (&["fetch", "crawl.csv", "--corpus", "file/corpus"], "corpus `file/corpus`: cannot make the folder"),
+        (&["fetch", "crawl.csv", "--config", "wrong.toml"], "wrong.toml: unknown field `sise`, expected one of `size`"),
+        (&["fetch", "crawl.csv", "--set", "fetch.concurrency=many"], "expected usize"),
+        (&["run", "crawl.csv", "--tokenizer", "notes.txt"], "notes.txt: expected a tokenizer.json of the tokenizers library"),
+        (&["run", "crawl.csv"], "curate.tokenizer: expected the path of a tokenizer.json, found nothing"),
+        (&["decode"], "no corpus at `corpus`: expected a folder with the tables pairs, originals"),
+        (&["fetch", "crawl.csv", "--corpus", "s3://bucket/x"], "expected a folder or a file:// URL, found scheme `s3`"),
+    ];
+    for (args, expected) in cases {
+        let output = tuwen(at, args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
+        let error: Vec<&str> = stderr.lines().filter(|line| !line.starts_with("hint:")).collect();
+        assert!(error.len() == 1 && error[0].contains(expected), "{args:?}: {stderr}");
+        assert!(!at.join("corpus").exists(), "{args:?} wrote something");
+        assert_eq!(stdout(&output), "");
+    }
+}
+
+#[test]
+fn a_corpus_of_another_version_or_shape_is_refused() {
+    for (from, to, expected) in [
+        ("\"tuwen.schema_version\":\"1\"", "\"tuwen.schema_version\":\"0\"", "schema version is 0, this tuwen reads version 1"),
+        ("\\\"name\\\":\\\"n_tokens\\\",\\\"type\\\":\\\"integer\\\"", "\\\"name\\\":\\\"n_tokens\\\",\\\"type\\\":\\\"long\\\"",
+         "table `examples`: column `n_tokens` is long, schemas/examples.sql says integer"),
+    ] {
+        let folder = folder();
+        let run = tuwen(folder.path(), &RUN);
+        assert_eq!(run.status.code(), Some(0));
+        let log = folder.path().join("corpus/examples/_delta_log/00000000000000000000.json");
+        let text = std::fs::read_to_string(&log).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&log, text.replace(from, to)).unwrap();
+        for args in [&["sql", "select 1"][..], &["decode"], &RUN] {
+            let output = tuwen(folder.path(), args);
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{stderr}");
+            assert!(stderr.contains(expected), "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn sql_is_read_only() {
+    let folder = folder();
+    assert_eq!(tuwen(folder.path(), &RUN).status.code(), Some(0));
+    for query in ["delete from pairs", "create table t as select 1", "insert into runs select * from runs", "drop table pairs"] {
+        let output = tuwen(folder.path(), &["sql", query]);
+        assert_eq!(output.status.code(), Some(1), "{query}");
+    }
+}

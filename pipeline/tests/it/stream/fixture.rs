@@ -1,0 +1,255 @@
+//! A small corpus for the stream's tests. In: a layout. Out: the tables `examples` and `images` in a temporary folder, and what
+//! they hold, computed anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryArray, Int32Array, Int32Builder, Int64Array, ListBuilder, RecordBatch, StringArray,
+};
+use arrow::datatypes::{Field, SchemaRef};
+use deltalake::DeltaTable;
+use deltalake::protocol::SaveMode;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use tempfile::TempDir;
+use url::Url;
+
+/// Side of the pictures.
+pub(super) const SIZE_PX: usize = 12;
+
+/// Bytes of a picture.
+pub(super) const PIXEL_BYTES: usize = SIZE_PX * SIZE_PX * 3;
+
+/// Rows of `images`; every seventh is rejected.
+pub(super) const N_IMAGES: u64 = 300;
+
+/// How `images` lies in Parquet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// The stream's own: one value a page, uncompressed and plain.
+    Direct,
+    /// The parquet crate's defaults with Zstd: many rows a page.
+    Zstd,
+    /// Dictionary pages, no offset index.
+    Dictionary,
+}
+
+/// What the stream must hand out for an example.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Expected {
+    pub(super) pixels: Vec<u8>,
+    pub(super) tokens: Vec<i64>,
+}
+
+/// A corpus in a folder that goes with it.
+pub(super) struct Fixture {
+    folder: TempDir,
+}
+
+impl Fixture {
+    /// `images` in three commits, `examples` in one.
+    pub(super) fn new(layout: Layout) -> Self {
+        let fixture = Self { folder: tempfile::tempdir().unwrap() };
+        for part in 0..3 {
+            let rows = part * N_IMAGES / 3..(part + 1) * N_IMAGES / 3;
+            fixture.write("images", images(rows), properties(layout), SaveMode::Append);
+        }
+        fixture.write_examples(0);
+        fixture
+    }
+
+    pub(super) fn location(&self) -> &str {
+        self.folder.path().to_str().unwrap()
+    }
+
+    /// Replaces `examples`; another `generation` has other captions.
+    pub(super) fn write_examples(&self, generation: u64) {
+        let properties = WriterProperties::builder().build();
+        self.write("examples", examples(generation), properties, SaveMode::Overwrite);
+    }
+
+    /// Data files of `images`, by path.
+    pub(super) fn image_files(&self) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(self.folder.path().join("images")).unwrap();
+        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "parquet"));
+        files.sort();
+        files
+    }
+
+    pub(super) fn write(
+        &self,
+        name: &str,
+        batch: RecordBatch,
+        properties: WriterProperties,
+        mode: SaveMode,
+    ) {
+        let folder = self.folder.path().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let url = Url::from_directory_path(folder).unwrap();
+        runtime().block_on(async {
+            let table = DeltaTable::try_from_url(url).await.unwrap();
+            let write = table.write([batch]).with_save_mode(mode).with_writer_properties(properties);
+            write.await.unwrap();
+        });
+    }
+}
+
+pub(super) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// The writer properties of `layout`, with several row groups a file.
+pub(super) fn properties(layout: Layout) -> WriterProperties {
+    let pixels = ColumnPath::from("pixels");
+    let builder = WriterProperties::builder().set_max_row_group_row_count(Some(32));
+    match layout {
+        Layout::Direct => builder
+            .set_write_batch_size(1)
+            .set_column_data_page_size_limit(pixels.clone(), 1)
+            .set_column_dictionary_enabled(pixels.clone(), false)
+            .set_column_statistics_enabled(pixels, EnabledStatistics::None)
+            .build(),
+        Layout::Zstd => builder
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap()))
+            .set_column_dictionary_enabled(pixels, false)
+            .build(),
+        Layout::Dictionary => {
+            builder.set_offset_index_disabled(true).set_statistics_enabled(EnabledStatistics::None).build()
+        }
+    }
+}
+
+/// Numbers that look random and are always the same.
+fn scatter(number: u64) -> u64 {
+    let mixed = (number ^ (number >> 31)).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+}
+
+fn id(kind: u64, number: u64) -> String {
+    format!("{:016x}{:016x}", scatter(number * 2 + kind), scatter(number) ^ kind)
+}
+
+fn is_rejected(image: u64) -> bool {
+    image % 7 == 3
+}
+
+fn pixels_of(image: u64) -> Vec<u8> {
+    (0..PIXEL_BYTES as u64).map(|place| (scatter(image * 10_007 + place) >> 40) as u8).collect()
+}
+
+/// Width of the original of `image`.
+fn width_of(image: u64) -> i32 {
+    100 + (image % 50) as i32
+}
+
+fn images(rows: std::ops::Range<u64>) -> RecordBatch {
+    let good = |image: &u64| !is_rejected(*image);
+    let numbers: Vec<u64> = rows.collect();
+    let pixels: Vec<Option<Vec<u8>>> = numbers.iter().map(|i| good(i).then(|| pixels_of(*i))).collect();
+    let ints = |value: fn(u64) -> i32| -> ArrayRef {
+        Arc::new(numbers.iter().map(|image| Some(value(*image))).collect::<Int32Array>())
+    };
+    let texts = |value: &dyn Fn(&u64) -> Option<String>| -> ArrayRef {
+        Arc::new(numbers.iter().map(value).collect::<StringArray>())
+    };
+    let schema = tuwen_schemas::schema("images");
+    let column = |field: &Arc<Field>| -> ArrayRef {
+        match field.name().as_str() {
+            "image_id" => texts(&|image| Some(id(0, *image))),
+            "width" => ints(width_of),
+            "height" => ints(|_| 80),
+            "orientation" | "frames" => ints(|_| 1),
+            "size_px" => ints(|_| SIZE_PX as i32),
+            "format" => texts(&|_| Some("png".to_owned())),
+            "color" => texts(&|_| Some("rgb".to_owned())),
+            "dhash" => Arc::new(numbers.iter().map(|i| good(i).then_some(*i as i64)).collect::<Int64Array>()),
+            "thumb" => Arc::new(BinaryArray::from_opt_vec(vec![None; numbers.len()])),
+            "pixels" => {
+                Arc::new(BinaryArray::from_opt_vec(pixels.iter().map(Option::as_deref).collect()))
+            }
+            "reject_reason" => texts(&|image| (!good(image)).then(|| "corrupt".to_owned())),
+            "detail" => texts(&|_| None),
+            other => panic!("column `{other}` of images is new"),
+        }
+    };
+    let columns = schema.fields().iter().map(column).collect();
+    RecordBatch::try_new(schema, columns).unwrap()
+}
+
+/// One example in the tables of the corpus.
+struct Row {
+    id: String,
+    image: u64,
+    split: Option<&'static str>,
+    tokens: Vec<i32>,
+}
+
+/// Two captions for every image; those of rejected images are rejected, every tenth is in the test split.
+fn rows(generation: u64) -> Vec<Row> {
+    (0..2 * N_IMAGES)
+        .map(|number| {
+            let image = number / 2;
+            let split = if number % 10 == 0 { "test" } else { "train" };
+            let n_tokens = (scatter(number) >> 50) % 20;
+            let token = |place| ((scatter(number * 31 + place + generation) >> 33) % 21_128) as i32;
+            Row {
+                id: id(1, number),
+                image,
+                split: (!is_rejected(image)).then_some(split),
+                tokens: (0..n_tokens).map(token).collect(),
+            }
+        })
+        .collect()
+}
+
+fn examples(generation: u64) -> RecordBatch {
+    let rows = rows(generation);
+    let schema: SchemaRef = tuwen_schemas::schema("examples");
+    let element = Field::new("element", arrow::datatypes::DataType::Int32, true);
+    let mut tokens = ListBuilder::new(Int32Builder::new()).with_field(element);
+    for row in &rows {
+        if row.split.is_some() {
+            tokens.values().append_slice(&row.tokens);
+        }
+        tokens.append(row.split.is_some());
+    }
+    let tokens = tokens.finish();
+    let good = |row: &Row| row.split.is_some();
+    let column = |field: &Arc<Field>| -> ArrayRef {
+        match field.name().as_str() {
+            "example_id" => Arc::new(rows.iter().map(|row| Some(row.id.clone())).collect::<StringArray>()),
+            "image_id" => Arc::new(rows.iter().map(|row| Some(id(0, row.image))).collect::<StringArray>()),
+            "split" => Arc::new(rows.iter().map(|row| row.split).collect::<StringArray>()),
+            "text" => Arc::new(rows.iter().map(|_| Some("一只猫")).collect::<StringArray>()),
+            "input_ids" => Arc::new(tokens.clone()),
+            "n_tokens" => Arc::new(
+                rows.iter().map(|row| good(row).then_some(row.tokens.len() as i32)).collect::<Int32Array>(),
+            ),
+            "reject_reason" => {
+                Arc::new(rows.iter().map(|row| (!good(row)).then_some("image")).collect::<StringArray>())
+            }
+            other => panic!("column `{other}` of examples is new"),
+        }
+    };
+    let columns = schema.fields().iter().map(column).collect();
+    RecordBatch::try_new(Arc::clone(&schema), columns).unwrap()
+}
+
+/// What a stream over `split` must hand out, by example id; `keep` is told each image's width and number of tokens.
+pub(super) fn expected(
+    split: &str,
+    generation: u64,
+    keep: impl Fn(i32, usize) -> bool,
+) -> BTreeMap<String, Expected> {
+    rows(generation)
+        .into_iter()
+        .filter(|row| row.split == Some(split) && keep(width_of(row.image), row.tokens.len()))
+        .map(|row| {
+            let tokens = row.tokens.into_iter().map(i64::from).collect();
+            (row.id, Expected { pixels: pixels_of(row.image), tokens })
+        })
+        .collect()
+}

@@ -1,0 +1,10 @@
+-- A row is one pair: in a split, or rejected with the reason. Rewritten as a whole by curate; never touches pixels.
+create table examples (
+    example_id varchar not null comment 'the pair''s pair_id',
+    image_id varchar comment 'the image the caption belongs to; null if none was got',
+    split varchar comment 'train or test; null if rejected',
+    text varchar comment 'the clean caption; null if the line was malformed',
+    input_ids array<int> comment 'token ids of the clean caption, special tokens as the tokenizer puts them; null if rejected',
+    n_tokens int comment 'length of input_ids; null if rejected',
+    reject_reason varchar comment 'null if the pair is in a split, otherwise one of the CurateReject reasons'
+);

@@ -1,0 +1,16 @@
+-- A row is one distinct original, decoded or rejected. Only ever appended to.
+create table images (
+    image_id varchar not null comment 'first 128 bits of the SHA-256 of the original''s bytes, hex',
+    width int comment 'width of the original in pixels, before rotation; null if the header cannot be read',
+    height int comment 'height of the original in pixels, before rotation; null if the header cannot be read',
+    format varchar comment 'format by content: jpeg, png, webp, gif, bmp, tiff, …; null if not a known one',
+    color varchar comment 'colour type of the original: l, la, p, rgb, rgba, cmyk, l16, la16, rgb16, rgba16, …',
+    orientation int comment 'EXIF orientation, 1 to 8; 1 if the file has none',
+    frames int comment 'number of frames; 1 unless animated',
+    dhash bigint comment 'difference hash of the stored pixels, 64 bits (Krawetz 2013); null if rejected',
+    thumb binary comment '8x8x3 u8 box means of the stored pixels, RGB, row-major; null if rejected',
+    size_px int not null comment 'side of the stored square in pixels',
+    pixels binary comment 'size_px*size_px*3 u8, RGB, row-major; null if rejected',
+    reject_reason varchar comment 'null if decoded, otherwise one of the DecodeReject reasons',
+    detail varchar comment 'what the decoder said; null if decoded'
+);

@@ -1,0 +1,18 @@
+-- A row is one distinct original that has no row in images yet: where in the log its bytes first stand.
+-- reads: originals, images
+-- params: none
+with firsts as (
+    select
+        image_id,
+        min(seq) as seq
+    from originals
+    where outcome = 'ok'
+    group by image_id
+)
+
+select
+    cast(firsts.seq as bigint) as seq,
+    cast(firsts.image_id as varchar) as image_id
+from firsts
+left anti join images on firsts.image_id = images.image_id
+order by firsts.seq

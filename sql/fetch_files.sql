@@ -1,0 +1,25 @@
+-- A row is one file of an image folder to read, with how often it was tried before.
+-- reads: pairs, originals
+-- params: $retry_failed
+with wanted as (
+    select distinct 'file:' || filename as locator
+    from pairs
+    where filename is not null
+),
+
+tried as (
+    select
+        locator,
+        max(attempt) as attempts,
+        bool_or(outcome = 'ok') as got
+    from originals
+    group by locator
+)
+
+select
+    cast(wanted.locator as varchar) as locator,
+    cast(coalesce(tried.attempts, 0) as int) as attempts
+from wanted
+left join tried on wanted.locator = tried.locator
+where tried.locator is null or ($retry_failed and not tried.got)
+order by wanted.locator

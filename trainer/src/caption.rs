@@ -1,0 +1,84 @@
+//! Captions for picture files. In: paths and a model. Out: one line a picture. Never stops at an unreadable picture: it is
+//! named on stderr, and the others go on.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use tuwen::decode::decode_image;
+use tuwen::settings::{DecodeSettings, TrainSettings};
+
+use crate::generate::{GenerateOptions, generate};
+use crate::model::Model;
+
+/// How captions are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The caption; with several pictures the path, a tab, the caption.
+    Lines,
+    /// One JSON object a line: file, caption, score.
+    Json,
+}
+
+/// Captions `files` to `out`, `settings.eval_batch_size` at a time; gives how many could not be read.
+///
+/// # Errors
+/// Only what stops all: `out` cannot be written.
+pub fn caption(
+    model: &Model,
+    files: &[PathBuf],
+    decode: &DecodeSettings,
+    settings: &TrainSettings,
+    format: Format,
+    out: &mut impl Write,
+) -> Result<usize> {
+    let options = GenerateOptions::from(settings);
+    let views = model.views();
+    let mut unreadable = 0;
+    for chunk in files.chunks(settings.eval_batch_size.max(1)) {
+        let (mut read, mut pixels) = (Vec::new(), Vec::new());
+        for file in chunk {
+            match picture(file, decode) {
+                Ok(picture) => {
+                    read.push(file);
+                    pixels.extend_from_slice(&picture);
+                }
+                Err(error) => {
+                    unreadable += 1;
+                    eprintln!("{}: {error:#}", file.display());
+                }
+            }
+        }
+        if read.is_empty() {
+            continue;
+        }
+        let pixels = model.pixels(&pixels, read.len(), decode.size as usize);
+        for (file, generated) in
+            read.iter().zip(generate(&model.captioner, &views, &pixels, &options))
+        {
+            let text = model.text.decode(&generated.ids)?;
+            match format {
+                Format::Json => writeln!(
+                    out,
+                    "{}",
+                    json!({"file": file, "caption": text, "score": generated.score})
+                ),
+                Format::Lines if files.len() == 1 => writeln!(out, "{text}"),
+                Format::Lines => writeln!(out, "{}\t{text}", file.display()),
+            }
+            .context("writing captions")?;
+        }
+        out.flush().context("writing captions")?;
+    }
+    Ok(unreadable)
+}
+
+/// A file's pixels as the pipeline stores them: `[size, size, 3]`.
+fn picture(file: &Path, decode: &DecodeSettings) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(file).context("reading")?;
+    match decode_image(&bytes, decode) {
+        Ok(image) => Ok(image.pixels),
+        Err(rejected) => bail!("{rejected}"),
+    }
+}

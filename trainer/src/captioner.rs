@@ -1,0 +1,129 @@
+//! The whole model: ViT encoder, GPT-2 decoder, and a projection between them where their widths differ; equal to
+//! transformers' `VisionEncoderDecoderModel`. In: normalised pixels and labels. Out: logits or a loss.
+//! Never holds parameter values: they come as [`Views`] of one flat tensor.
+
+use tch::{Kind, Reduction, Tensor};
+
+use crate::config::ModelConfig;
+use crate::gpt2::{Cache, Gpt2, KeyValue};
+use crate::layers::Linear;
+use crate::params::{Builder, Layout, Views};
+use crate::vit::Vit;
+
+/// Labels of this value do not count in the loss.
+pub const IGNORED: i64 = -100;
+
+/// The captioning model.
+pub struct Captioner {
+    /// Its sizes and special tokens.
+    pub config: ModelConfig,
+    /// Where its parameters lie in the flat tensor.
+    pub layout: Layout,
+    encoder: Vit,
+    enc_to_dec_proj: Option<Linear>,
+    decoder: Gpt2,
+}
+
+impl Captioner {
+    /// Declares the model; the values are made by `layout.fresh` or read from files.
+    pub fn new(config: &ModelConfig) -> Self {
+        let mut builder = Builder::default();
+        let encoder = Vit::new(&mut builder, &config.encoder);
+        let decoder = Gpt2::new(&mut builder, &config.decoder);
+        let (from, to) = (config.encoder.hidden_size, config.decoder.n_embd);
+        let enc_to_dec_proj = (from != to).then(|| {
+            Linear::new(&mut builder, "enc_to_dec_proj", from, to, config.decoder.initializer_range)
+        });
+        Self { config: config.clone(), layout: builder.build(), encoder, enc_to_dec_proj, decoder }
+    }
+
+    /// What the decoder looks at: pixels `[b, 3, size, size]` to states `[b, 1 + patches, decoder width]`.
+    pub fn encode(&self, p: &Views, pixels: &Tensor, train: bool) -> Tensor {
+        let states = self.encoder.forward(p, pixels, train);
+        match &self.enc_to_dec_proj {
+            Some(projection) => projection.forward(p, &states),
+            None => states,
+        }
+    }
+
+    /// Logits `[b, t, vocabulary]` for labels `[b, t]`: position i is predicted from the start token and labels before i.
+    pub fn logits(&self, p: &Views, pixels: &Tensor, labels: &Tensor, train: bool) -> Tensor {
+        let states = self.encode(p, pixels, train);
+        let memory = self.decoder.memory(p, &states);
+        self.decoder.forward(p, &self.shift_right(labels), &memory, None, train)
+    }
+
+    /// Mean cross-entropy in nats over the labels that are not [`IGNORED`]; a scalar.
+    pub fn loss(
+        &self,
+        p: &Views,
+        pixels: &Tensor,
+        labels: &Tensor,
+        label_smoothing: f64,
+        train: bool,
+    ) -> Tensor {
+        let logits = self.logits(p, pixels, labels, train).flatten(0, 1); // [b * t, v]
+        let labels = labels.flatten(0, 1); // [b * t]
+        logits.cross_entropy_loss(
+            &labels,
+            None::<&Tensor>,
+            Reduction::Mean,
+            IGNORED,
+            label_smoothing,
+        )
+    }
+
+    pub(crate) fn memory(&self, p: &Views, pixels: &Tensor) -> Vec<KeyValue> {
+        self.decoder.memory(p, &self.encode(p, pixels, false))
+    }
+
+    pub(crate) fn empty_cache(&self) -> Cache {
+        self.decoder.empty_cache()
+    }
+
+    /// Log-probabilities `[rows, vocabulary]` of the token after `last` `[rows]`, the rows' newest tokens.
+    pub(crate) fn next_log_probs(
+        &self,
+        p: &Views,
+        last: &Tensor,
+        memory: &[KeyValue],
+        cache: &mut Cache,
+    ) -> Tensor {
+        let logits = self.decoder.forward(p, &last.unsqueeze(1), memory, Some(cache), false); // [rows, 1, v]
+        logits.squeeze_dim(1).log_softmax(-1, Kind::Float)
+    }
+
+    /// The decoder's inputs for given labels, as transformers' `shift_tokens_right`.
+    fn shift_right(&self, labels: &Tensor) -> Tensor {
+        let ids = self.config.ids;
+        let start = Tensor::full([labels.size()[0], 1], ids.start, (Kind::Int64, labels.device()));
+        let shifted = Tensor::cat(&[start, labels.narrow(1, 0, labels.size()[1] - 1)], 1);
+        shifted.masked_fill(&shifted.eq(IGNORED), ids.pad)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::SpecialIds;
+    use tuwen::settings::TrainSettings;
+
+    #[test]
+    fn the_seeds_model_has_the_seeds_parameters() {
+        let settings = TrainSettings::preset("seed").unwrap();
+        let ids = SpecialIds { start: 101, eos: 102, pad: 0 };
+        let config = ModelConfig::from_settings(&settings, 21_128, ids).unwrap();
+        assert_eq!(Captioner::new(&config).layout.len(), 216_825_600);
+    }
+
+    #[test]
+    fn labels_are_shifted_right() {
+        let settings = TrainSettings::preset("tiny").unwrap();
+        let config =
+            ModelConfig::from_settings(&settings, 50, SpecialIds { start: 1, eos: 2, pad: 0 })
+                .unwrap();
+        let labels = Tensor::from_slice(&[1i64, 7, 2, 1, 2, IGNORED]).view([2, 3]);
+        let shifted = Captioner::new(&config).shift_right(&labels);
+        assert_eq!(Vec::<i64>::try_from(shifted.flatten(0, 1)).unwrap(), [1, 1, 7, 1, 1, 2]);
+    }
+}

@@ -1,0 +1,220 @@
+//! Checkpoints on disk: folders `checkpoint-STEP` that transformers loads, with what a resumed run needs beside it.
+//! In: a model, its optimizer, the run's state. Out: a folder that is complete or not there: it is written aside and renamed.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use safetensors::{Dtype, View};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tch::{Kind, Tensor};
+use tuwen::settings::TrainSettings;
+use tuwen::stream::StreamState;
+
+use crate::config::read_json;
+use crate::generate::GenerateOptions;
+use crate::model::Model;
+use crate::optimizer::AdamW;
+use crate::params::Named;
+use crate::text::write_json;
+
+const STATE_FILE: &str = "trainer_state.json";
+const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+const PREFIX: &str = "checkpoint-";
+
+/// Where a run stands: with the settings, all that is needed to go on. Dropout and schedule are functions of the step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunState {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Where the stream of examples stands.
+    pub stream: StreamState,
+    /// The settings the run was started with.
+    pub settings: TrainSettings,
+}
+
+/// Writes `out/checkpoint-STEP` and removes the oldest beyond the limit; gives its folder.
+///
+/// # Errors
+/// What the disk says, with the path.
+pub fn save(out: &Path, model: &Model, optimizer: &AdamW, state: &RunState) -> Result<PathBuf> {
+    let target = out.join(format!("{PREFIX}{}", state.step));
+    let aside = out.join(format!(".{PREFIX}{}.partial", state.step));
+    remove(&aside)?;
+    fs::create_dir_all(&aside).with_context(|| format!("creating {}", aside.display()))?;
+    write_model(&aside, model, &state.settings)?;
+    let moment = |tensor: &Tensor, name: &str| Named {
+        name: name.to_owned(),
+        shape: tensor.size(),
+        offset: 0,
+        numel: tensor.size()[0],
+    };
+    let moments = [(&optimizer.exp_avg, "exp_avg"), (&optimizer.exp_avg_sq, "exp_avg_sq")];
+    let flats: Vec<_> = moments
+        .iter()
+        .map(|(tensor, name)| (bytes_of(tensor), vec![moment(tensor, name)]))
+        .collect();
+    write_tensors(&aside.join(OPTIMIZER_FILE), &flats)?;
+    write_json(&aside.join(STATE_FILE), &serde_json::to_value(state)?)?;
+    for entry in fs::read_dir(&aside)? {
+        fs::File::open(entry?.path())?.sync_all()?;
+    }
+    remove(&target)?;
+    fs::rename(&aside, &target)
+        .with_context(|| format!("renaming {} to {}", aside.display(), target.display()))?;
+    if state.settings.save_total_limit > 0 {
+        let mut all = list(out)?;
+        all.truncate(all.len().saturating_sub(state.settings.save_total_limit));
+        all.iter().try_for_each(|(_, folder)| remove(folder))?;
+    }
+    Ok(target)
+}
+
+/// Writes the Hugging Face folder of a model: weights, config, preprocessor, tokenizer, generation config.
+///
+/// # Errors
+/// What the disk says, with the path.
+pub fn write_model(folder: &Path, model: &Model, settings: &TrainSettings) -> Result<()> {
+    let (config, generate) = (&model.captioner.config, GenerateOptions::from(settings));
+    let parameters = model.captioner.layout.named();
+    write_tensors(&folder.join("model.safetensors"), &[(bytes_of(&model.flat), parameters)])?;
+    write_json(&folder.join("config.json"), &config.to_json())?;
+    let preprocessor = model.normalise.to_json(config.encoder.image_size);
+    write_json(&folder.join("preprocessor_config.json"), &preprocessor)?;
+    let generation = json!({
+        "bos_token_id": config.ids.start,
+        "decoder_start_token_id": config.ids.start,
+        "eos_token_id": config.ids.eos,
+        "pad_token_id": config.ids.pad,
+        "max_length": generate.max_length,
+        "num_beams": generate.num_beams,
+        "length_penalty": generate.length_penalty,
+    });
+    write_json(&folder.join("generation_config.json"), &generation)?;
+    model.text.write(folder, settings.max_length)
+}
+
+/// The checkpoint to use: `folder` itself, or the newest within it.
+///
+/// # Errors
+/// Neither a model nor a checkpoint there.
+pub fn find(folder: &Path) -> Result<PathBuf> {
+    if folder.join("config.json").exists() {
+        return Ok(folder.to_owned());
+    }
+    newest(folder)?.with_context(|| {
+        format!("{}: expected a model or checkpoints, found neither", folder.display())
+    })
+}
+
+/// The newest complete checkpoint in `out`; none if there is none.
+///
+/// # Errors
+/// An unreadable folder.
+pub fn newest(out: &Path) -> Result<Option<PathBuf>> {
+    Ok(list(out)?.pop().map(|(_, folder)| folder))
+}
+
+/// Reads a checkpoint's state, and fills in the optimizer; the weights are read as any model's.
+///
+/// # Errors
+/// A folder that was not written by this trainer, or one of another model.
+pub fn resume(folder: &Path, optimizer: &mut AdamW) -> Result<RunState> {
+    let path = folder.join(STATE_FILE);
+    let state: RunState =
+        serde_json::from_value(read_json(&path)?).with_context(|| path.display().to_string())?;
+    let path = folder.join(OPTIMIZER_FILE);
+    for (name, value) in
+        Tensor::read_safetensors(&path).with_context(|| path.display().to_string())?
+    {
+        let target = match name.as_str() {
+            "exp_avg" => &mut optimizer.exp_avg,
+            "exp_avg_sq" => &mut optimizer.exp_avg_sq,
+            _ => bail!("{}: expected exp_avg and exp_avg_sq, found {name}", path.display()),
+        };
+        if target.size() != value.size() {
+            bail!(
+                "{}: {name}: expected {:?} parameters, found {:?}",
+                path.display(),
+                target.size(),
+                value.size()
+            );
+        }
+        target.copy_(&value);
+    }
+    optimizer.steps = state.step;
+    Ok(state)
+}
+
+/// Complete checkpoints by step, the newest last.
+fn list(out: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    if !out.exists() {
+        return Ok(Vec::new());
+    }
+    let mut all = Vec::new();
+    for entry in fs::read_dir(out).with_context(|| format!("reading {}", out.display()))? {
+        let entry = entry?;
+        let step =
+            entry.file_name().to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse().ok());
+        all.extend(step.map(|step| (step, entry.path())));
+    }
+    all.sort();
+    Ok(all)
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match folder.exists() {
+        true => {
+            fs::remove_dir_all(folder).with_context(|| format!("removing {}", folder.display()))
+        }
+        false => Ok(()),
+    }
+}
+
+fn bytes_of(flat: &Tensor) -> Vec<u8> {
+    let flat = flat.detach().to_device(tch::Device::Cpu).to_kind(Kind::Float);
+    let mut bytes = vec![0; flat.numel() * size_of::<f32>()];
+    flat.copy_data_u8(&mut bytes, flat.numel());
+    bytes
+}
+
+/// One tensor within the bytes of a flat one.
+struct Slice<'a> {
+    shape: Vec<usize>,
+    bytes: &'a [u8],
+}
+
+impl View for Slice<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(self.bytes)
+    }
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Writes tensors cut out of flat ones.
+fn write_tensors(path: &Path, flats: &[(Vec<u8>, Vec<Named>)]) -> Result<()> {
+    const ELEMENT: usize = size_of::<f32>();
+    let slices = flats.iter().flat_map(|(bytes, all)| {
+        all.iter().map(|named| {
+            let bytes = &bytes[named.offset as usize * ELEMENT..][..named.numel as usize * ELEMENT];
+            (
+                named.name.as_str(),
+                Slice { shape: named.shape.iter().map(|&n| n as usize).collect(), bytes },
+            )
+        })
+    });
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize_to_file(slices, Some(metadata), path)
+        .with_context(|| format!("writing {}", path.display()))
+}

@@ -1,0 +1,211 @@
+//! GPT-2 decoder with cross-attention, equal to transformers' `GPT2LMHeadModel(add_cross_attention=True)`.
+//! In: token ids and the encoder's states. Out: logits. Never sees padding: it comes after a caption's end, where the
+//! causal mask hides it.
+
+use tch::{Kind, Tensor};
+
+use crate::config::Gpt2Config;
+use crate::layers::{Conv1d, Norm, activate, dropout, from_heads, to_heads};
+use crate::params::{Builder, Slot, Views};
+
+/// The decoder: where its parameters lie, and its sizes.
+pub(crate) struct Gpt2 {
+    config: Gpt2Config,
+    wte: Slot,
+    wpe: Slot,
+    blocks: Vec<Block>,
+    ln_f: Norm,
+    lm_head: Slot,
+}
+
+struct Block {
+    ln_1: Norm,
+    c_attn: Conv1d,
+    c_proj: Conv1d,
+    ln_cross_attn: Norm,
+    cross_q_attn: Conv1d,
+    cross_c_attn: Conv1d,
+    cross_c_proj: Conv1d,
+    ln_2: Norm,
+    mlp_c_fc: Conv1d,
+    mlp_c_proj: Conv1d,
+    /// What attention scores are multiplied with.
+    scale: f64,
+}
+
+/// Keys and values of one attention: two tensors `[b, heads, t, d / heads]`.
+pub(crate) type KeyValue = (Tensor, Tensor);
+
+/// Keys and values of the tokens so far, one pair a layer; none before the first token.
+pub(crate) struct Cache {
+    layers: Vec<Option<KeyValue>>,
+}
+
+impl Cache {
+    /// Tokens held.
+    fn len(&self) -> i64 {
+        self.layers.first().and_then(Option::as_ref).map_or(0, |(key, _)| key.size()[2])
+    }
+
+    /// Takes row `rows[i]` for row i in every layer, as beams change places.
+    pub(crate) fn reorder(&mut self, rows: &Tensor) {
+        for (key, value) in self.layers.iter_mut().flatten() {
+            *key = key.index_select(0, rows);
+            *value = value.index_select(0, rows);
+        }
+    }
+}
+
+impl Gpt2 {
+    /// Declares the decoder's parameters under `decoder.`.
+    pub(crate) fn new(builder: &mut Builder, config: &Gpt2Config) -> Self {
+        let (d, std) = (config.n_embd, config.initializer_range);
+        let wte = builder.weight("decoder.transformer.wte.weight", &[config.vocab_size, d], std);
+        Self {
+            config: config.clone(),
+            wte,
+            wpe: builder.weight("decoder.transformer.wpe.weight", &[config.n_positions, d], std),
+            blocks: (0..config.n_layer).map(|i| Block::new(builder, config, i)).collect(),
+            ln_f: Norm::new(builder, "decoder.transformer.ln_f", d, config.layer_norm_epsilon),
+            lm_head: match config.tie_word_embeddings {
+                true => wte,
+                false => builder.weight("decoder.lm_head.weight", &[config.vocab_size, d], std),
+            },
+        }
+    }
+
+    /// A cache without tokens.
+    pub(crate) fn empty_cache(&self) -> Cache {
+        Cache { layers: self.blocks.iter().map(|_| None).collect() }
+    }
+
+    /// Keys and values of the encoder's states `[b, s, width]`, one pair a layer; the same for every token.
+    pub(crate) fn memory(&self, p: &Views, states: &Tensor) -> Vec<KeyValue> {
+        let pair = |block: &Block| {
+            let kv = block.cross_c_attn.forward(p, states).chunk(2, -1); // 2 x [b, s, d]
+            (to_heads(&kv[0], self.config.n_head), to_heads(&kv[1], self.config.n_head))
+        };
+        self.blocks.iter().map(pair).collect()
+    }
+
+    /// Logits `[b * g, t, vocabulary]` of `ids` `[b * g, t]`, where g rows in turn share one row of `memory`.
+    /// With a cache, `ids` continue the tokens it holds and are added to it.
+    pub(crate) fn forward(
+        &self,
+        p: &Views,
+        ids: &Tensor,
+        memory: &[KeyValue],
+        cache: Option<&mut Cache>,
+        train: bool,
+    ) -> Tensor {
+        let t = ids.size()[1];
+        let mut cache = cache;
+        let past = cache.as_ref().map_or(0, |cache| cache.len());
+        let tokens = Tensor::embedding(&p[self.wte], ids, -1, false, false); // [b * g, t, d]
+        let mut x = dropout(tokens + p[self.wpe].narrow(0, past, t), self.config.embd_pdrop, train);
+        for (i, block) in self.blocks.iter().enumerate() {
+            x = block.attend_to_tokens(
+                p,
+                &self.config,
+                x,
+                cache.as_deref_mut().map(|cache| &mut cache.layers[i]),
+                train,
+            );
+            x = block.attend_to_picture(p, &self.config, x, &memory[i], train);
+            x = block.think(p, &self.config, x, train);
+        }
+        self.ln_f.forward(p, &x).matmul(&p[self.lm_head].transpose(0, 1)).to_kind(Kind::Float) // [b * g, t, v]
+    }
+}
+
+impl Block {
+    fn new(builder: &mut Builder, config: &Gpt2Config, index: i64) -> Self {
+        let (d, eps, std) = (config.n_embd, config.layer_norm_epsilon, config.initializer_range);
+        let inner = config.n_inner.unwrap_or(4 * d);
+        // GPT-2's scheme: what adds to the residual path starts smaller, by the root of the number of such additions.
+        let residual_std = std / ((2 * config.n_layer) as f64).sqrt();
+        let name = |part: &str| format!("decoder.transformer.h.{index}.{part}");
+        let mut scale =
+            if config.scale_attn_weights { ((d / config.n_head) as f64).powf(-0.5) } else { 1.0 };
+        if config.scale_attn_by_inverse_layer_idx {
+            scale /= (index + 1) as f64;
+        }
+        Self {
+            ln_1: Norm::new(builder, &name("ln_1"), d, eps),
+            c_attn: Conv1d::new(builder, &name("attn.c_attn"), d, 3 * d, std),
+            c_proj: Conv1d::new(builder, &name("attn.c_proj"), d, d, residual_std),
+            ln_cross_attn: Norm::new(builder, &name("ln_cross_attn"), d, eps),
+            cross_q_attn: Conv1d::new(builder, &name("crossattention.q_attn"), d, d, std),
+            cross_c_attn: Conv1d::new(builder, &name("crossattention.c_attn"), d, 2 * d, std),
+            cross_c_proj: Conv1d::new(builder, &name("crossattention.c_proj"), d, d, residual_std),
+            ln_2: Norm::new(builder, &name("ln_2"), d, eps),
+            mlp_c_fc: Conv1d::new(builder, &name("mlp.c_fc"), d, inner, std),
+            mlp_c_proj: Conv1d::new(builder, &name("mlp.c_proj"), inner, d, residual_std),
+            scale,
+        }
+    }
+
+    fn attend_to_tokens(
+        &self,
+        p: &Views,
+        config: &Gpt2Config,
+        x: Tensor,
+        past: Option<&mut Option<KeyValue>>,
+        train: bool,
+    ) -> Tensor {
+        let qkv = self.c_attn.forward(p, &self.ln_1.forward(p, &x)).chunk(3, -1); // 3 x [r, t, d]
+        let [q, mut k, mut v] = [0, 1, 2].map(|i| to_heads(&qkv[i], config.n_head)); // [r, h, t, d / h]
+        // A single new token may look at all that went before; several at once only come without a past.
+        let causal = q.size()[2] > 1;
+        if let Some(past) = past {
+            if let Some((past_k, past_v)) = past.as_ref() {
+                assert!(!causal, "with a past, tokens come one by one");
+                k = Tensor::cat(&[past_k, &k], 2); // [r, h, past + 1, d / h]
+                v = Tensor::cat(&[past_v, &v], 2);
+            }
+            *past = Some((k.shallow_clone(), v.shallow_clone()));
+        }
+        let y = attention(&q, &k, &v, self.dropout_p(config, train), causal, self.scale);
+        x + dropout(self.c_proj.forward(p, &from_heads(&y)), config.resid_pdrop, train)
+    }
+
+    fn attend_to_picture(
+        &self,
+        p: &Views,
+        config: &Gpt2Config,
+        x: Tensor,
+        memory: &KeyValue,
+        train: bool,
+    ) -> Tensor {
+        let shape = x.size(); // [b * g, t, d]
+        let b = memory.0.size()[0];
+        let q = self.cross_q_attn.forward(p, &self.ln_cross_attn.forward(p, &x));
+        // The g rows of one picture become more queries, so that its keys and values need not be repeated.
+        let q = to_heads(&q.reshape([b, -1, shape[2]]), config.n_head); // [b, h, g * t, d / h]
+        let y =
+            attention(&q, &memory.0, &memory.1, self.dropout_p(config, train), false, self.scale);
+        let y = from_heads(&y).reshape(&shape[..]);
+        x + dropout(self.cross_c_proj.forward(p, &y), config.resid_pdrop, train)
+    }
+
+    fn think(&self, p: &Views, config: &Gpt2Config, x: Tensor, train: bool) -> Tensor {
+        let y = self.mlp_c_fc.forward(p, &self.ln_2.forward(p, &x)); // [r, t, inner]
+        let y = self.mlp_c_proj.forward(p, &activate(config.activation_function, &y)); // [r, t, d]
+        x + dropout(y, config.resid_pdrop, train)
+    }
+
+    fn dropout_p(&self, config: &Gpt2Config, train: bool) -> f64 {
+        if train { config.attn_pdrop } else { 0.0 }
+    }
+}
+
+fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    dropout_p: f64,
+    causal: bool,
+    scale: f64,
+) -> Tensor {
+    Tensor::scaled_dot_product_attention(q, k, v, None::<&Tensor>, dropout_p, causal, scale, false)
+}

@@ -1,0 +1,30 @@
+//! ViT-GPT2 image captioning on libtorch: trains from a corpus's stream, evaluates, captions; a drop-in for transformers'
+//! `VisionEncoderDecoderModel`. In: a tuwen corpus or picture files, Hugging Face folders. Out: Hugging Face folders,
+//! captions. Never decodes, cleans or splits: that is the pipeline's.
+//!
+//! Modules in the order in which a run meets them: [`cli`] - [`libtorch`], [`text`], [`config`], [`params`], the model
+//! (`layers`, `vit`, `gpt2`, [`captioner`]), [`names`], [`weights`] - [`feed`], [`pixels`], [`schedule`], [`optimizer`],
+//! [`train`] - [`generate`], [`evaluate`], [`checkpoint`], [`caption`].
+
+pub mod caption;
+pub mod captioner;
+pub mod checkpoint;
+pub mod cli;
+pub mod config;
+pub mod evaluate;
+pub mod feed;
+pub mod generate;
+mod gpt2;
+mod layers;
+pub mod libtorch;
+pub mod model;
+pub mod names;
+pub mod optimizer;
+pub mod params;
+pub mod pixels;
+mod progress;
+pub mod schedule;
+pub mod text;
+pub mod train;
+mod vit;
+pub mod weights;

@@ -1,0 +1,87 @@
+//! The device and libtorch's own state. In: a device's name. Out: a [`Device`] that is there. Never falls back in silence:
+//! a CUDA device asked for by name and not found is an error.
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use tch::{Cuda, Device};
+
+/// The device named `cpu`, `cuda`, `cuda:N` or `auto` (the first CUDA device, else the CPU).
+///
+/// # Errors
+/// Another name, or a CUDA device that is not there.
+pub fn device(name: &str) -> Result<Device> {
+    let index = match name {
+        "cpu" => return Ok(Device::Cpu),
+        "auto" if !has_nvidia_driver() => return Ok(Device::Cpu),
+        "auto" => {
+            load_cuda()?;
+            return Ok(Device::cuda_if_available());
+        }
+        "cuda" => 0,
+        other => match other.strip_prefix("cuda:").and_then(|index| index.parse().ok()) {
+            Some(index) => index,
+            None => bail!("train.device: expected cpu, cuda, cuda:N or auto, found `{other}`"),
+        },
+    };
+    load_cuda()?;
+    let count = if Cuda::is_available() { Cuda::device_count() } else { 0 };
+    if index as i64 >= count {
+        bail!(
+            "train.device: expected one of {count} CUDA devices, found `{name}`\nhint: train.device = \"auto\" takes what there is"
+        );
+    }
+    Ok(Device::Cuda(index))
+}
+
+/// Sets libtorch's threads; 0 leaves its own choice.
+pub fn set_threads(threads: usize) {
+    if threads > 0 {
+        tch::set_num_threads(threads as i32);
+    }
+}
+
+fn has_nvidia_driver() -> bool {
+    ["/dev/nvidiactl", "/dev/dxg"].iter().any(|path| Path::new(path).exists())
+}
+
+/// Loads `libtorch_cuda.so` from beside `libtorch_cpu.so`: nothing in this program refers to it, so the linker dropped it,
+/// and without it libtorch believes there is no CUDA. A libtorch built without CUDA does not have the file.
+fn load_cuda() -> Result<()> {
+    let Some(path) = libtorch_folder()?
+        .map(|folder| folder.join("libtorch_cuda.so"))
+        .filter(|path| path.exists())
+    else {
+        return Ok(());
+    };
+    let name = CString::new(path.as_os_str().as_encoded_bytes()).context("libtorch's path")?;
+    // SAFETY: `name` is a C string that outlives the call. The library's constructors register its kernels, which is what
+    // it is loaded for; it is never closed.
+    #[expect(unsafe_code, reason = "loading a library has no safe form")]
+    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+    if handle.is_null() {
+        // SAFETY: dlerror gives null or a C string that stays valid until this thread's next call of the dl family.
+        #[expect(unsafe_code, reason = "the reason dlopen failed")]
+        let reason = unsafe {
+            let text = libc::dlerror();
+            if text.is_null() {
+                "no reason given".into()
+            } else {
+                std::ffi::CStr::from_ptr(text).to_string_lossy()
+            }
+        };
+        bail!("loading {}: {reason}", path.display());
+    }
+    Ok(())
+}
+
+/// The folder `libtorch_cpu.so` was loaded from, as the kernel lists it.
+fn libtorch_folder() -> Result<Option<PathBuf>> {
+    let maps = std::fs::read_to_string("/proc/self/maps").context("reading /proc/self/maps")?;
+    let library = maps.lines().find_map(|line| {
+        let path = Path::new(&line[line.find('/')?..]);
+        (path.file_name()? == "libtorch_cpu.so").then(|| path.to_owned())
+    });
+    Ok(library.and_then(|path| Some(path.parent()?.to_owned())))
+}

@@ -1,0 +1,22 @@
+//! `tuwen-trainer`: what `tuwen train`, `tuwen evaluate` and `tuwen caption` hand over to.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tuwen_trainer::cli::Cli;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(message) => {
+            let failed = message.use_stderr();
+            // Nothing can be told if even this cannot be written.
+            let _ = message.print();
+            return if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    cli.run().unwrap_or_else(|error| {
+        eprintln!("tuwen: {error:#}");
+        ExitCode::FAILURE
+    })
+}

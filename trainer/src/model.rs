@@ -1,0 +1,165 @@
+//! A model ready to use: sizes, values on a device, tokenizer, normalisation. In: settings or a checkpoint's folder.
+//! Out: a [`Model`]. Never trains and never writes.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use tch::{Device, Kind, Tensor};
+use tuwen::settings::{Precision, TrainSettings};
+
+use crate::captioner::Captioner;
+use crate::config::ModelConfig;
+use crate::names::Part;
+use crate::params::{Views, put};
+use crate::pixels::Normalise;
+use crate::text::Text;
+use crate::vit::{POSITIONS, sincos_positions};
+use crate::{checkpoint, weights};
+
+/// A captioning model with its values.
+pub struct Model {
+    /// The computation.
+    pub captioner: Captioner,
+    /// All parameters, f32, `[captioner.layout.len()]`.
+    pub flat: Tensor,
+    /// The tokenizer.
+    pub text: Text,
+    /// What pixels are before the encoder.
+    pub normalise: Normalise,
+    /// Where the parameters are.
+    pub device: Device,
+    /// Number format of forward passes.
+    pub precision: Precision,
+}
+
+impl Model {
+    /// The model training starts from: fresh, or from the folders the settings name. `tokenizer` is used where neither the
+    /// settings nor the folders have one. Gives also what is worth telling about the weights, a line each.
+    ///
+    /// # Errors
+    /// Unreadable folders, weights that do not fit, no tokenizer.
+    pub fn start(
+        settings: &TrainSettings,
+        tokenizer: &str,
+        device: Device,
+    ) -> Result<(Self, Vec<String>)> {
+        let text = Text::open(&tokenizer_path(settings, tokenizer)?)?;
+        let config = ModelConfig::from_settings(settings, text.vocab_size(), text.ids)?;
+        if config.decoder.vocab_size < text.vocab_size() {
+            bail!(
+                "the tokenizer has {} entries, the model's vocabulary only {}",
+                text.vocab_size(),
+                config.decoder.vocab_size
+            );
+        }
+        let captioner = Captioner::new(&config);
+        let flat = captioner.layout.fresh(settings.seed as i64);
+        if settings.position_sincos != 0.0 {
+            start_positions(&captioner, &flat, settings.position_sincos)?;
+        }
+        let mut notes = Vec::new();
+        let mut normalise = Normalise::default();
+        let parts = [
+            (&settings.model, Part::Whole),
+            (&settings.encoder, Part::Encoder),
+            (&settings.decoder, Part::Decoder),
+        ];
+        for (folder, part) in parts.into_iter().filter(|(folder, _)| !folder.is_empty()) {
+            let folder = Path::new(folder);
+            let loaded = weights::load(
+                folder,
+                part,
+                &captioner.layout,
+                &flat,
+                config.decoder.tie_word_embeddings,
+            )?;
+            notes.extend(told(folder, "fresh, not in the file", &loaded.fresh));
+            notes.extend(told(folder, "in the file, not used", &loaded.unused));
+            if part != Part::Decoder {
+                normalise = Normalise::read(folder)?;
+            }
+        }
+        let flat = flat.to_device(device);
+        Ok((
+            Self { captioner, flat, text, normalise, device, precision: settings.precision },
+            notes,
+        ))
+    }
+
+    /// The model of a checkpoint's folder, or of the newest checkpoint within it.
+    ///
+    /// # Errors
+    /// No checkpoint there, unreadable files, weights that do not fit.
+    pub fn open(folder: &Path, precision: Precision, device: Device) -> Result<Self> {
+        let folder = checkpoint::find(folder)?;
+        let config = ModelConfig::read(&folder)?;
+        let captioner = Captioner::new(&config);
+        let flat = captioner.layout.fresh(0);
+        weights::load(
+            &folder,
+            Part::Whole,
+            &captioner.layout,
+            &flat,
+            config.decoder.tie_word_embeddings,
+        )?;
+        let text = Text::open(&folder.join("tokenizer.json"))?;
+        let normalise = Normalise::read(&folder)?;
+        Ok(Self { captioner, flat: flat.to_device(device), text, normalise, device, precision })
+    }
+
+    /// The parameters for a forward pass, in its number format.
+    pub fn views(&self) -> Views {
+        self.captioner.layout.views(&self.flat.to_kind(self.kind()))
+    }
+
+    /// `b` stored pictures of `side` pixels, ready for the encoder: `[b, 3, size, size]`.
+    pub fn pixels(&self, stored: &[u8], b: usize, side: usize) -> Tensor {
+        let size = self.captioner.config.encoder.image_size;
+        self.normalise.pixels(stored, b, side, size, self.device).to_kind(self.kind())
+    }
+
+    fn kind(&self) -> Kind {
+        match self.precision {
+            Precision::F32 => Kind::Float,
+            Precision::Bf16 => Kind::BFloat16,
+        }
+    }
+}
+
+fn tokenizer_path(settings: &TrainSettings, fallback: &str) -> Result<PathBuf> {
+    if !settings.tokenizer.is_empty() {
+        return Ok(PathBuf::from(&settings.tokenizer));
+    }
+    let folders =
+        [&settings.model, &settings.decoder].into_iter().filter(|folder| !folder.is_empty());
+    if let Some(path) =
+        folders.map(|folder| Path::new(folder).join("tokenizer.json")).find(|path| path.exists())
+    {
+        return Ok(path);
+    }
+    if fallback.is_empty() {
+        bail!(
+            "expected a tokenizer.json, found none\nhint: --tokenizer FILE, the one the corpus was curated with"
+        );
+    }
+    Ok(PathBuf::from(fallback))
+}
+
+fn start_positions(captioner: &Captioner, flat: &Tensor, amplitude: f64) -> Result<()> {
+    let width = captioner.config.encoder.hidden_size;
+    if width % 4 != 0 {
+        bail!(
+            "train.position_sincos: expected an encoder width that is a multiple of 4, found {width}"
+        );
+    }
+    let positions = captioner.layout.named().into_iter().find(|named| named.name == POSITIONS);
+    let positions = positions.expect("every model has position embeddings");
+    put(flat, &positions, &sincos_positions(&captioner.config.encoder, amplitude));
+    Ok(())
+}
+
+fn told(folder: &Path, what: &str, names: &[String]) -> Option<String> {
+    (!names.is_empty()).then(|| {
+        format!("{}: {} tensors {what}: {}", folder.display(), names.len(), names.join(", "))
+    })
+}

@@ -1,0 +1,278 @@
+//! The training loop. In: a corpus and settings. Out: checkpoints, and a summary. Never prints to stdout.
+//!
+//! A step is a function of the settings, the parameters, the optimizer's two moments and the step's number: the order of the
+//! examples and dropout are seeded by it. So a resumed run goes on exactly as the run that was stopped.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use tch::{Device, Kind, Tensor};
+use tuwen::settings::TrainSettings;
+use tuwen::stream::Stream;
+
+use crate::checkpoint::{self, RunState};
+use crate::evaluate::{self, Evaluation, evaluate, upload};
+use crate::feed::Feed;
+use crate::libtorch;
+use crate::model::Model;
+use crate::optimizer::{AdamW, clip};
+use crate::progress::{Progress, Window};
+use crate::schedule::Schedule;
+
+/// How a run ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Optimizer steps done, those before a resume included.
+    pub steps: u64,
+    /// Steps the whole run has.
+    pub steps_planned: u64,
+    /// Examples the training split has.
+    pub train_examples: usize,
+    /// Mean training loss of the last log window, nats a token.
+    pub train_loss: f64,
+    /// The last evaluation; none without a test split.
+    #[serde(flatten)]
+    pub evaluation: Option<Evaluation>,
+    /// Images a second while training, evaluation and saving left out.
+    pub train_images_per_s: f64,
+    /// Share of that time the trainer waited for batches.
+    pub data_wait_percent: f64,
+    /// Seconds of the whole run.
+    pub run_seconds: f64,
+    /// The last checkpoint.
+    pub checkpoint: PathBuf,
+    /// Whether the run was asked to stop early.
+    pub stopped: bool,
+}
+
+/// Trains a model on the corpus's training split; `tokenizer` as for [`Model::start`].
+///
+/// # Errors
+/// Anything missing or unfit; a loss that is no number.
+pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<Summary> {
+    let started = Instant::now();
+    let stop = stop_flag();
+    libtorch::set_threads(settings.threads);
+    let device = libtorch::device(&settings.device)?;
+    let out = Path::new(&settings.out);
+    let (mut model, mut optimizer, resumed) = start(settings, tokenizer, device)?;
+    let pad = model.captioner.config.ids.pad;
+    let first = resumed.as_ref().map_or(0, |state| state.step);
+    let mut feed = Feed::open(corpus, settings, pad, resumed.as_ref().map(|state| &state.stream))?;
+    let test = evaluate::open(corpus, "test", settings, pad)?;
+    let per_epoch = feed.stream().batches_per_epoch() as u64;
+    let accumulation = settings.grad_accumulation.max(1) as u64;
+    let steps = if settings.steps > 0 {
+        settings.steps
+    } else {
+        (settings.epochs * per_epoch / accumulation).max(1)
+    };
+    let schedule = Schedule::new(settings, steps);
+    std::fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
+    let mut progress = Progress::new(out, first, steps)?;
+    progress.say(&opening(&model, &feed, &test, steps, settings));
+
+    let _ = model.flat.set_requires_grad(true);
+    let mut clock = Clock { logged_step: first, ..Clock::default() };
+    let (mut window_loss, mut evaluation, mut saved, mut step) = (f64::NAN, None, None, first);
+    let mut losses = Tensor::zeros([], (Kind::Float, device));
+    while step < steps && !stop.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        tch::manual_seed(seed_of(settings.seed, step));
+        for _ in 0..accumulation {
+            let batch = feed.next_batch()?;
+            let (pixels, labels) = upload(&model, &batch, feed.stream().size_px(), settings)?;
+            let loss = model.captioner.loss(
+                &model.views(),
+                &pixels,
+                &labels,
+                settings.label_smoothing,
+                true,
+            );
+            let loss = loss / accumulation as f64;
+            loss.backward();
+            losses += loss.detach();
+            clock.images += batch.len();
+            feed.recycle(batch);
+        }
+        let mut grad = model.flat.grad();
+        let norm = clip(&mut grad, settings.max_grad_norm);
+        let lr = schedule.lr_at(step);
+        optimizer.step(&mut model.flat, &grad, lr);
+        model.flat.zero_grad();
+        step += 1;
+
+        let last = step == steps || stop.load(Ordering::Relaxed);
+        let log = last || due(step, settings.log_every);
+        if log {
+            let n = step - clock.logged_step;
+            window_loss = losses.double_value(&[]) / n as f64; // waits for the device, so that the clock is right
+            if !window_loss.is_finite() {
+                let from = step + 1 - n;
+                bail!(
+                    "steps {from} to {step}: expected a finite loss, found {window_loss}\nhint: a lower train.lr, or f32"
+                );
+            }
+            losses = losses.zeros_like();
+        }
+        clock.add(begun.elapsed(), feed.waited());
+        if log {
+            let (images_per_s, data_wait_percent) = clock.window(step);
+            let (epoch, grad_norm) = (feed.epochs_done(), norm.double_value(&[]));
+            progress.steps(&Window {
+                step,
+                epoch,
+                loss: window_loss,
+                lr,
+                grad_norm,
+                images_per_s,
+                data_wait_percent,
+            })?;
+        }
+        if !test.is_empty() && (due(step, settings.eval_every) || step == steps) {
+            let figures = evaluate(&model, &test, settings, |_| Ok(()))?;
+            progress.evaluation(step, &figures)?;
+            evaluation = Some(figures);
+        }
+        if due(step, settings.save_every) || last {
+            let state = RunState { step, stream: feed.state(), settings: settings.clone() };
+            let folder = checkpoint::save(out, &model, &optimizer, &state)?;
+            progress.say(&format!("step {step}: saved {}", folder.display()));
+            saved = Some(folder);
+        }
+    }
+    let (train_images_per_s, data_wait_percent) = clock.total();
+    let saved = saved.map_or_else(|| checkpoint::find(out), Ok).context("nothing left to train")?;
+    Ok(Summary {
+        steps: step,
+        steps_planned: steps,
+        train_examples: feed.stream().len(),
+        train_loss: window_loss,
+        evaluation,
+        train_images_per_s,
+        data_wait_percent,
+        run_seconds: started.elapsed().as_secs_f64(),
+        checkpoint: saved,
+        stopped: step < steps,
+    })
+}
+
+/// Model and optimizer, new or of the checkpoint to go on from.
+fn start(
+    settings: &TrainSettings,
+    tokenizer: &str,
+    device: Device,
+) -> Result<(Model, AdamW, Option<RunState>)> {
+    let out = Path::new(&settings.out);
+    let from = match settings.resume.as_str() {
+        "" => None,
+        "auto" => checkpoint::newest(out)?,
+        folder => Some(checkpoint::find(Path::new(folder))?),
+    };
+    let Some(folder) = from else {
+        if let Some(there) = checkpoint::newest(out)?.filter(|_| settings.resume.is_empty()) {
+            bail!(
+                "a new run would mix with {}\nhint: --resume auto goes on from it, --out names another folder",
+                there.display()
+            );
+        }
+        let (model, notes) = Model::start(settings, tokenizer, device)?;
+        notes.iter().for_each(|note| eprintln!("{note}"));
+        let optimizer = AdamW::new(&model.flat, model.captioner.layout.n_decaying(), settings);
+        return Ok((model, optimizer, None));
+    };
+    let model = Model::open(&folder, settings.precision, device)?;
+    let mut optimizer = AdamW::new(&model.flat, model.captioner.layout.n_decaying(), settings);
+    let state = checkpoint::resume(&folder, &mut optimizer)?;
+    eprintln!("going on from {}", folder.display());
+    Ok((model, optimizer, Some(state)))
+}
+
+fn due(step: u64, every: u64) -> bool {
+    every > 0 && step.is_multiple_of(every)
+}
+
+/// A seed for each step, far from those of other steps (splitmix64, Steele et al. 2014).
+fn seed_of(seed: u64, step: u64) -> i64 {
+    let mut z = seed.wrapping_add((step + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)) as i64
+}
+
+fn opening(
+    model: &Model,
+    feed: &Feed,
+    test: &Stream,
+    steps: u64,
+    settings: &TrainSettings,
+) -> String {
+    let config = &model.captioner.config;
+    format!(
+        "{} parameters, {} px in {} patches, on {:?}: {} training and {} test examples, {steps} steps of {} x {}",
+        model.captioner.layout.len(),
+        config.encoder.image_size,
+        config.n_patches(),
+        model.device,
+        feed.stream().len(),
+        test.len(),
+        settings.batch_size,
+        settings.grad_accumulation.max(1),
+    )
+}
+
+/// Set by Ctrl-C or SIGTERM: the step under way is finished, saved, and the run ends well. A second one kills.
+fn stop_flag() -> &'static AtomicBool {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    static HANDLER: OnceLock<()> = OnceLock::new();
+    HANDLER.get_or_init(|| {
+        let handler = ctrlc::set_handler(|| {
+            if STOP.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        });
+        if let Err(error) = handler {
+            eprintln!("Ctrl-C will not save: {error}");
+        }
+    });
+    &STOP
+}
+
+/// Time spent in training steps, and how much of it waiting for data.
+#[derive(Default)]
+struct Clock {
+    images: usize,
+    training: Duration,
+    waited: Duration,
+    logged: (usize, Duration, Duration),
+    logged_step: u64,
+}
+
+impl Clock {
+    fn add(&mut self, training: Duration, waited: Duration) {
+        self.training += training;
+        self.waited = waited;
+    }
+
+    /// Images a second and share of waiting (percent) since the last call.
+    fn window(&mut self, step: u64) -> (f64, f64) {
+        let (images, training, waited) = self.logged;
+        self.logged = (self.images, self.training, self.waited);
+        self.logged_step = step;
+        rates(self.images - images, self.training - training, self.waited - waited)
+    }
+
+    /// The same of the whole run.
+    fn total(&self) -> (f64, f64) {
+        rates(self.images, self.training, self.waited)
+    }
+}
+
+fn rates(images: usize, training: Duration, waited: Duration) -> (f64, f64) {
+    let seconds = training.as_secs_f64().max(1e-9);
+    (images as f64 / seconds, 100.0 * waited.as_secs_f64() / seconds)
+}

@@ -1,0 +1,285 @@
+//! The trainer's model against transformers' `VisionEncoderDecoderModel`: files, logits, losses, gradients, optimizer steps,
+//! captions. Random small models; the other side runs in `.venv`, and without it there is nothing to compare with.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor, no_grad};
+use tuwen::settings::{Precision, TrainSettings};
+use tuwen_trainer::captioner::{Captioner, IGNORED};
+use tuwen_trainer::checkpoint::write_model;
+use tuwen_trainer::config::{Activation, ModelConfig};
+use tuwen_trainer::generate::{EarlyStopping, GenerateOptions, generate};
+use tuwen_trainer::model::Model;
+use tuwen_trainer::names::Part;
+use tuwen_trainer::optimizer::{AdamW, clip};
+use tuwen_trainer::pixels::Normalise;
+use tuwen_trainer::schedule::Schedule;
+use tuwen_trainer::text::Text;
+use tuwen_trainer::weights;
+
+const BATCH: i64 = 4;
+
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn python() -> Option<PathBuf> {
+    Some(here("../.venv/bin/python")).filter(|python| python.exists())
+}
+
+/// A random model: wide weights, so that its captions differ.
+fn random_model(seed: i64, change: impl Fn(&mut ModelConfig)) -> Model {
+    tch::set_num_threads(1); // the tests run side by side, and the models are small
+    let text = Text::open(&here("tests/tokenizer.json")).unwrap();
+    let settings = TrainSettings {
+        image_size: 32,
+        patch_size: 8,
+        encoder_width: 32,
+        encoder_heads: 4,
+        encoder_layers: 2,
+        encoder_mlp: 48,
+        decoder_width: 48,
+        decoder_heads: 4,
+        decoder_layers: 2,
+        decoder_positions: 24,
+        decoder_dropout: 0.0,
+        initializer_range: 0.25,
+        vocab_size: 0,
+        ..TrainSettings::default()
+    };
+    let mut config = ModelConfig::from_settings(&settings, text.vocab_size(), text.ids).unwrap();
+    change(&mut config);
+    let captioner = Captioner::new(&config);
+    let flat = captioner.layout.fresh(seed);
+    // Biases and norms begin as zeros and ones, which would hide mistakes.
+    let flat = &flat + Tensor::randn_like(&flat) * 0.05;
+    Model {
+        captioner,
+        flat,
+        text,
+        normalise: Normalise::default(),
+        device: Device::Cpu,
+        precision: Precision::F32,
+    }
+}
+
+fn random_batch(model: &Model) -> (Tensor, Tensor) {
+    let size = model.captioner.config.encoder.image_size;
+    let pixels = Tensor::randn([BATCH, 3, size, size], (Kind::Float, Device::Cpu));
+    let vocab = model.captioner.config.decoder.vocab_size;
+    let labels = Tensor::randint(vocab, [BATCH, 9], (Kind::Int64, Device::Cpu));
+    for (row, length) in [9, 7, 4, 2].into_iter().enumerate() {
+        let _ = labels.get(row as i64).narrow(0, length, 9 - length).fill_(IGNORED);
+    }
+    (pixels, labels)
+}
+
+fn given(model: &mut Model, pixels: &Tensor, labels: &Tensor) -> Vec<(String, Tensor)> {
+    let captioner = &model.captioner;
+    let _ = model.flat.set_requires_grad(true);
+    let views = model.views();
+    let padded = labels.masked_fill(&labels.eq(IGNORED), captioner.config.ids.pad);
+    let loss = captioner.loss(&views, pixels, labels, 0.0, false);
+    loss.backward();
+    let mut all = vec![
+        ("pixels".to_owned(), pixels.shallow_clone()),
+        ("labels".to_owned(), labels.shallow_clone()),
+        ("logits".to_owned(), captioner.logits(&views, pixels, labels, false).detach()),
+        ("loss".to_owned(), loss.detach()),
+        (
+            "loss_with_padding".to_owned(),
+            captioner.loss(&views, pixels, &padded, 0.0, false).detach(),
+        ),
+    ];
+    let grad = model.flat.grad();
+    for named in captioner.layout.named() {
+        let part = grad.narrow(0, named.offset, named.numel).reshape(&named.shape[..]).copy();
+        all.push((format!("grad.{}", named.name), part));
+    }
+    model.flat.zero_grad();
+    let _ = model.flat.set_requires_grad(false);
+    all
+}
+
+fn generated(model: &Model, pixels: &Tensor) -> Vec<Value> {
+    let mut cases = Vec::new();
+    for num_beams in [1, 2, 3, 4, 8] {
+        for max_length in [2, 7, 20] {
+            for (length_penalty, early_stopping, name) in [
+                (1.0, EarlyStopping::No, json!(false)),
+                (2.0, EarlyStopping::Yes, json!(true)),
+                (0.5, EarlyStopping::Never, json!("never")),
+                (-1.0, EarlyStopping::No, json!(false)),
+            ] {
+                let options =
+                    GenerateOptions { num_beams, max_length, length_penalty, early_stopping };
+                let captions = generate(&model.captioner, &model.views(), pixels, &options);
+                cases.push(json!({
+                    "num_beams": num_beams, "max_length": max_length, "length_penalty": length_penalty, "early_stopping": name,
+                    "sequences": captions.iter().map(|c| c.ids.clone()).collect::<Vec<_>>(),
+                    "scores": captions.iter().map(|c| c.score).collect::<Vec<_>>(),
+                }));
+            }
+        }
+    }
+    cases
+}
+
+/// 20 optimizer steps on the two halves of one batch; changes the model.
+fn trained(model: &mut Model, pixels: &Tensor, labels: &Tensor) -> Value {
+    let settings =
+        TrainSettings { lr: 1e-3, warmup_steps: 4, weight_decay: 0.1, ..TrainSettings::default() };
+    let schedule = Schedule::new(&settings, 20);
+    let _ = model.flat.set_requires_grad(true);
+    let mut optimizer = AdamW::new(&model.flat, model.captioner.layout.n_decaying(), &settings);
+    let mut losses = Vec::new();
+    for step in 0..20 {
+        let mut total = 0.0;
+        for (pixels, labels) in pixels.chunk(2, 0).iter().zip(labels.chunk(2, 0)) {
+            let loss = model.captioner.loss(&model.views(), pixels, &labels, 0.0, true) / 2.0;
+            loss.backward();
+            total += loss.double_value(&[]);
+        }
+        let mut grad = model.flat.grad();
+        clip(&mut grad, settings.max_grad_norm);
+        optimizer.step(&mut model.flat, &grad, schedule.lr_at(step));
+        model.flat.zero_grad();
+        losses.push(total);
+    }
+    json!({
+        "lr": settings.lr, "warmup_steps": settings.warmup_steps, "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.max_grad_norm, "losses": losses,
+    })
+}
+
+fn check_against_transformers(seed: i64, change: impl Fn(&mut ModelConfig)) {
+    let Some(python) = python() else {
+        eprintln!("no .venv: nothing to compare with");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut model = random_model(seed, change);
+    std::fs::create_dir(folder.join("model")).unwrap();
+    write_model(&folder.join("model"), &model, &TrainSettings::default()).unwrap();
+    let (pixels, labels) = random_batch(&model);
+    Tensor::write_safetensors(
+        &given(&mut model, &pixels, &labels),
+        folder.join("given.safetensors"),
+    )
+    .unwrap();
+    let ids = model.captioner.config.ids;
+    let sample: Vec<i64> = (0..model.text.vocab_size()).collect();
+    let before = model.flat.copy();
+    let cases = json!({
+        "n_parameters": model.captioner.layout.len(),
+        "ids": [ids.start, ids.eos, ids.pad],
+        "generate": no_grad(|| generated(&model, &pixels)),
+        "text": [{"ids": sample, "text": model.text.decode(&sample).unwrap()}],
+        "run": trained(&mut model, &pixels, &labels),
+    });
+    std::fs::write(folder.join("cases.json"), cases.to_string()).unwrap();
+
+    let output =
+        Command::new(python).arg(here("tests/against_transformers.py")).arg(folder).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    check_other_forms(folder, &model.captioner, &before);
+}
+
+/// What transformers wrote is read back to the same values.
+fn check_other_forms(folder: &Path, captioner: &Captioner, expected: &Tensor) {
+    let tied = captioner.config.decoder.tie_word_embeddings;
+    for (form, part, tolerance) in [
+        ("model", Part::Whole, 0.0),
+        ("sharded", Part::Whole, 0.0),
+        ("pickled", Part::Whole, 0.0),
+        ("bf16", Part::Whole, 1e-2),
+        ("encoder", Part::Encoder, 1e-3),
+        ("decoder", Part::Decoder, 0.0),
+    ] {
+        let flat = Tensor::full([captioner.layout.len()], f64::NAN, (Kind::Float, Device::Cpu));
+        let loaded =
+            weights::load(&folder.join(form), part, &captioner.layout, &flat, tied).unwrap();
+        let mut fresh = BTreeMap::new();
+        for named in captioner.layout.named() {
+            let [ours, theirs] = [&flat, expected].map(|t| t.narrow(0, named.offset, named.numel));
+            let worst = (ours - theirs).abs().max().double_value(&[]);
+            if worst.is_nan() {
+                fresh.insert(named.name, ());
+            } else {
+                assert!(worst <= tolerance, "{form}: {}: {worst}", named.name);
+            }
+        }
+        let told = loaded.fresh.iter().all(|name| fresh.contains_key(name));
+        let others = fresh.keys().filter(|name| match part {
+            Part::Whole => true,
+            Part::Encoder => name.starts_with("encoder."),
+            Part::Decoder => name.starts_with("decoder."),
+        });
+        assert!(
+            told && others.count() == loaded.fresh.len(),
+            "{form}: {:?} told, {fresh:?} found",
+            loaded.fresh
+        );
+        match part {
+            Part::Whole => assert_eq!(loaded.fresh, Vec::<String>::new(), "{form}"),
+            Part::Encoder => assert_eq!(loaded.unused.len(), 2, "{:?}", loaded.unused),
+            Part::Decoder => assert_eq!(loaded.fresh.len(), 8 * 2, "{:?}", loaded.fresh),
+        }
+    }
+}
+
+#[test]
+fn different_widths() {
+    check_against_transformers(1, |_| {});
+}
+
+#[test]
+fn equal_widths_and_other_options() {
+    check_against_transformers(2, |config| {
+        config.decoder.n_embd = 32;
+        config.decoder.n_inner = Some(40);
+        config.decoder.activation_function = Activation::Relu;
+        config.decoder.scale_attn_by_inverse_layer_idx = true;
+        config.encoder.qkv_bias = false;
+        config.encoder.hidden_act = Activation::GeluNew;
+        config.encoder.layer_norm_eps = 1e-6;
+    });
+}
+
+#[test]
+fn an_output_layer_of_its_own() {
+    check_against_transformers(3, |config| {
+        config.decoder.tie_word_embeddings = false;
+        config.decoder.scale_attn_weights = false;
+    });
+}
+
+#[test]
+fn tensors_that_do_not_fit_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = random_model(4, |_| {});
+    write_model(folder.path(), &model, &TrainSettings::default()).unwrap();
+    for (change, expected) in [
+        (
+            json!({"n_layer": 3}),
+            "decoder.transformer.h.2.attn.c_attn.weight: missing, expected shape [48, 144]",
+        ),
+        (json!({"n_layer": 1}), "decoder.transformer.h.1.ln_1.bias: unexpected, shape [48]"),
+        (
+            json!({"n_positions": 30}),
+            "decoder.transformer.wpe.weight: expected shape [30, 48], found [24, 48]",
+        ),
+    ] {
+        let mut config = model.captioner.config.to_json();
+        for (key, value) in change.as_object().unwrap() {
+            config["decoder"][key] = value.clone();
+        }
+        std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        let error = Model::open(folder.path(), Precision::F32, Device::Cpu).err().unwrap();
+        assert!(format!("{error:#}").contains(expected), "{error:#}");
+    }
+}
