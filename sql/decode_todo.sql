@@ -8,11 +8,18 @@ with firsts as (
     from originals
     where outcome = 'ok'
     group by image_id
+),
+
+todo as (
+    select
+        firsts.seq as seq,
+        firsts.image_id as image_id
+    from firsts
+    left anti join images on firsts.image_id = images.image_id
 )
 
 select
-    cast(firsts.seq as bigint) as seq,
-    cast(firsts.image_id as varchar) as image_id
-from firsts
-left anti join images on firsts.image_id = images.image_id
-order by firsts.seq
+    cast(seq as bigint) as seq,
+    cast(image_id as varchar) as image_id
+from todo
+order by seq

@@ -14,12 +14,19 @@ tried as (
         bool_or(outcome = 'ok') as got
     from originals
     group by locator
+),
+
+todo as (
+    select
+        wanted.locator as locator,
+        coalesce(tried.attempts, 0) as attempts
+    from wanted
+    left join tried on wanted.locator = tried.locator
+    where tried.locator is null or ($retry_failed and not tried.got)
 )
 
 select
-    cast(wanted.locator as varchar) as locator,
-    cast(coalesce(tried.attempts, 0) as int) as attempts
-from wanted
-left join tried on wanted.locator = tried.locator
-where tried.locator is null or ($retry_failed and not tried.got)
-order by wanted.locator
+    cast(locator as varchar) as locator,
+    cast(attempts as int) as attempts
+from todo
+order by locator

@@ -1,4 +1,4 @@
--- A row is one example of a split, with the light columns of its image: what a predicate of the stream may speak of.
+-- A row is one example of a split, with the light columns of its image (null if that is not decoded): what a predicate of the stream may speak of.
 -- reads: examples, images
 -- params: $split
 with
@@ -46,4 +46,4 @@ select
     cast(d.dhash as bigint) as dhash,
     cast(d.size_px as int) as size_px
 from split_examples as s
-inner join decoded_images as d on s.image_id = d.image_id
+left join decoded_images as d on s.image_id = d.image_id

@@ -1,6 +1,8 @@
 //! Writes a corpus down. In: options and a folder. Out: `train.csv`, `test.csv`, `images/`, `tokenizer.json` and
 //! `manifest.jsonl`, the same bytes at any thread count. Never touches other files of the folder.
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +17,9 @@ use crate::tokenizer::tokenizer_json;
 const GBK_CAPTION: &[u8] = &[0xd7, 0xf3, 0xc9, 0xcf];
 /// What image hosts append to their URLs: has commas in it.
 const QUERY: &str = "?size=f9999,10000&q=a80&n=0&g=0n&fmt=auto";
+
+/// Of so many pictures one is drawn again to see whether a folder's are up to date.
+const LOOKED_AT: usize = 50;
 
 /// A corpus that is about to be written.
 pub struct Corpus {
@@ -84,7 +89,8 @@ impl Corpus {
         fs::create_dir_all(&images).with_context(|| format!("creating {}", images.display()))?;
         let manifest_path = folder.join("manifest.jsonl");
         let manifest = self.manifest()?;
-        let had_all = fs::read_to_string(&manifest_path).is_ok_and(|had| had == manifest);
+        let had_all = fs::read_to_string(&manifest_path).is_ok_and(|had| had == manifest)
+            && self.are_drawn(&images)?;
         if !had_all {
             // Without a manifest the folder is unfinished, whenever this stops.
             let _ = fs::remove_file(&manifest_path);
@@ -93,9 +99,43 @@ impl Corpus {
             write(&folder.join(format!("{}.csv", split.name())), &self.csv(split, base_url))?;
         }
         write(&folder.join("tokenizer.json"), tokenizer_json().as_bytes())?;
+        self.remove_others(&images)?;
         let pictures = if had_all { 0 } else { self.write_pictures(&images)? };
         write(&manifest_path, manifest.as_bytes())?;
         Ok(Written { rows: self.rows.len(), pictures })
+    }
+
+    /// Whether the folder has the pictures as they are drawn now; looks at one in [`LOOKED_AT`].
+    fn are_drawn(&self, images: &Path) -> Result<bool> {
+        for (row, file) in self.rows.iter().zip(&self.files).step_by(LOOKED_AT) {
+            if row.has_no_file() || row.repeats.is_some() {
+                continue;
+            }
+            if fs::read(images.join(file)).ok() != row.content.bytes()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes pictures of an earlier corpus: a file that should be missing must be missing.
+    fn remove_others(&self, images: &Path) -> Result<()> {
+        let has_file = |(row, file): (&Row, &String)| (!row.has_no_file()).then(|| file.clone());
+        let ours: HashSet<String> =
+            self.rows.iter().zip(&self.files).filter_map(has_file).collect();
+        let is_numbered = |name: &str| {
+            let number = name.strip_prefix("train-").or_else(|| name.strip_prefix("test-"));
+            let number = number.and_then(|rest| rest.strip_suffix(".jpg"));
+            number.is_some_and(|number| number.bytes().all(|digit| digit.is_ascii_digit()))
+        };
+        for entry in fs::read_dir(images).with_context(|| images.display().to_string())? {
+            let path = entry.with_context(|| images.display().to_string())?.path();
+            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            if is_numbered(name) && !ours.contains(name) {
+                fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Draws and writes all pictures on all cores; a thread takes the next one that no other has taken.
@@ -106,7 +146,8 @@ impl Corpus {
             loop {
                 let i = next.fetch_add(1, Ordering::Relaxed);
                 let Some(row) = self.rows.get(i) else { return Ok(written) };
-                if row.breakage.is_some() || row.repeats.is_some() {
+                // A row that repeats another one has that one's file.
+                if row.has_no_file() || row.repeats.is_some() {
                     continue;
                 }
                 if let Some(bytes) =

@@ -1,6 +1,7 @@
-//! Draws a scene. In: a [`Scene`]. Out: its pixels, RGB. The background is a smooth random gradient of low saturation with
-//! mild noise, so that no two scenes look alike to a difference hash; the things are signed-distance shapes, anti-aliased
-//! over one pixel. Never anything but the four basic operations and square roots, so every machine draws the same bytes.
+//! Draws a scene. In: a [`Scene`]. Out: its pixels, RGB. The background is a smooth random gradient
+//! of low saturation with mild noise, so that no two scenes look alike to a difference hash; the
+//! things are signed-distance shapes, anti-aliased over one pixel and shaded from left to right. Never
+//! anything but the four basic operations and square roots, so every machine draws the same bytes.
 
 use crate::random::Random;
 use crate::scene::{Scene, Shape};
@@ -18,8 +19,8 @@ pub struct Picture {
 
 /// Nodes of the background's lattice along each side.
 const NODES: usize = 6;
-/// Largest step of the noise, in levels of 255.
-const NOISE: i32 = 3;
+/// Levels of the noise: -3 to 3 of 255.
+const NOISE_STEPS: u64 = 7;
 
 /// Draws `scene`.
 pub fn draw(scene: &Scene) -> Picture {
@@ -33,11 +34,11 @@ pub fn draw(scene: &Scene) -> Picture {
             for x in span(cx, radius, width) {
                 let (dx, dy) = ((x as f32 + 0.5 - cx) / radius, (y as f32 + 0.5 - cy) / radius);
                 let coverage = (0.5 - distance(thing.shape, dx, dy) * radius).clamp(0.0, 1.0);
+                let shade = thing.shade * (dx + 1.0) * 0.5;
                 let pixel = &mut rgb[(y * width + x) * 3..][..3];
                 for (level, paint) in pixel.iter_mut().zip(thing.rgb) {
-                    *level = (f32::from(*level) * (1.0 - coverage)
-                        + f32::from(paint) * coverage
-                        + 0.5) as u8;
+                    let paint = (f32::from(paint) + shade).clamp(0.0, 255.0);
+                    *level = (f32::from(*level) * (1.0 - coverage) + paint * coverage + 0.5) as u8;
                 }
             }
         }
@@ -85,7 +86,7 @@ fn background(seed: u64, width: usize, height: usize) -> Vec<u8> {
     let tint: [f32; 3] = std::array::from_fn(|_| random.between(-14.0, 14.0));
     let nodes: Vec<[f32; 3]> = (0..NODES * NODES)
         .map(|_| {
-            let lift = random.between(-32.0, 32.0);
+            let lift = random.between(-30.0, 30.0);
             tint.map(|t| light + t + lift + random.between(-7.0, 7.0))
         })
         .collect();
@@ -97,13 +98,17 @@ fn background(seed: u64, width: usize, height: usize) -> Vec<u8> {
     for y in 0..height {
         let (node, share) = lattice_at(y, height);
         let (above, below) = (&stretched[node], &stretched[node + 1]);
-        for (a, b) in above.iter().zip(below) {
+        let pixels = above.as_chunks::<3>().0.iter().zip(below.as_chunks::<3>().0);
+        for (a, b) in pixels {
             // xorshift64 (Marsaglia 2003): noise needs to be fast, not good.
             noise ^= noise << 13;
             noise ^= noise >> 7;
             noise ^= noise << 17;
-            let step = ((noise >> 32) as i32 & 0x7fff) % (2 * NOISE + 1) - NOISE;
-            rgb.push((a + (b - a) * share + step as f32 + 0.5) as u8);
+            rgb.extend([0, 1, 2].map(|c| {
+                let step = (noise >> (16 * c + 16) & 0xff) * NOISE_STEPS >> 8;
+                let level = a[c] + (b[c] - a[c]) * share;
+                (level + step as f32 - (NOISE_STEPS / 2) as f32 + 0.5) as u8
+            }));
         }
     }
     rgb

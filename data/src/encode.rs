@@ -4,7 +4,7 @@
 use std::io::Cursor;
 
 use anyhow::{Context, Result};
-use image::codecs::{bmp::BmpEncoder, gif::GifEncoder, tiff::TiffEncoder, webp::WebPEncoder};
+use image::codecs::{bmp::BmpEncoder, tiff::TiffEncoder, webp::WebPEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use turbojpeg::{Colorspace, Compressor, PixelFormat, Subsamp};
 
@@ -179,9 +179,7 @@ impl Encoding {
             Webp => WebPEncoder::new_lossless(&mut out)
                 .encode(rgb, w, h, ExtendedColorType::Rgb8)
                 .context("WebP")?,
-            Gif => GifEncoder::new_with_speed(&mut out, 20)
-                .encode(rgb, w, h, ExtendedColorType::Rgb8)
-                .context("GIF")?,
+            Gif => gif(&mut out, picture)?,
             Bmp => BmpEncoder::new(&mut out)
                 .encode(rgb, w, h, ExtendedColorType::Rgb8)
                 .context("BMP")?,
@@ -251,6 +249,15 @@ fn png(
     let mut writer = encoder.write_header().context("PNG header")?;
     writer.write_image_data(data).context("PNG data")?;
     writer.finish().context("PNG end")
+}
+
+fn gif(out: &mut Cursor<Vec<u8>>, picture: &Picture) -> Result<()> {
+    // GIF has 16 bits for a side; a scene's are far below.
+    let (width, height) = (picture.width_px as u16, picture.height_px as u16);
+    let (palette, indices) = dithered(picture);
+    let mut encoder = gif::Encoder::new(out, width, height, &palette).context("GIF header")?;
+    let frame = gif::Frame::from_indexed_pixels(width, height, indices, None);
+    encoder.write_frame(&frame).context("GIF data")
 }
 
 /// RGBA; fading means that alpha falls from 255 at the left edge to 40 at the right one, over unchanged colours.

@@ -96,8 +96,11 @@ pub struct Thing {
     pub shape: Shape,
     /// Its colour's name; none in a grey picture.
     pub colour: Option<&'static str>,
-    /// Its paint.
+    /// Its paint at its left edge.
     pub rgb: [u8; 3],
+    /// Levels of 255 that the paint gains up to the right edge, negative for light paints: an even
+    /// area would leave a difference hash to chance.
+    pub shade: f32,
     /// Centre, fraction of the width.
     pub x: f32,
     /// Centre, fraction of the height.
@@ -223,5 +226,7 @@ fn paint(
         let own = if grey { 0.0 } else { random.between(-6.0, 6.0) };
         (f32::from(level) + shift + own).clamp(0.0, 255.0) as u8
     });
-    Thing { shape, colour: (!grey).then_some(colour.name), rgb, x, y, radius }
+    let light = rgb.iter().map(|level| u32::from(*level)).sum::<u32>() > 3 * 128;
+    let shade = random.between(18.0, 30.0) * if light { -1.0 } else { 1.0 };
+    Thing { shape, colour: (!grey).then_some(colour.name), rgb, shade, x, y, radius }
 }

@@ -1,5 +1,7 @@
 //! The sample corpus is what it says: made again to the byte, honest about every row, and no two scenes alike.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::path::Path;
@@ -57,6 +59,19 @@ fn a_second_write_draws_nothing() {
     assert_eq!((second.rows, second.pictures), (first.rows, 0));
     let csv = std::fs::read_to_string(folder.path().join("test.csv")).unwrap();
     assert!(csv.contains("http://127.0.0.1:2/") && !csv.contains("http://127.0.0.1:1/"));
+}
+
+#[test]
+fn pictures_of_an_earlier_corpus_go_and_other_files_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("images")).unwrap();
+    for name in ["images/train-999.jpg", "images/mine.jpg", "notes.txt"] {
+        std::fs::write(folder.path().join(name), "x").unwrap();
+    }
+    Corpus::new(&COMMITTED).write(folder.path(), "http://127.0.0.1:1").unwrap();
+    let files = files_of(folder.path());
+    assert!(!files.contains_key("images/train-999.jpg"));
+    assert!(files.contains_key("images/mine.jpg") && files.contains_key("notes.txt"));
 }
 
 #[test]
@@ -120,6 +135,31 @@ fn every_character_of_a_caption_is_a_token() {
             }
         }
     }
+}
+
+#[test]
+fn the_server_answers_a_burst_of_connections_that_stay_open() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.jpg"), "picture").unwrap();
+    let server = FileServer::start(folder.path(), 0).unwrap();
+    let address = server.base_url().replace("http://", "");
+    let connect = |_| std::net::TcpStream::connect(&address).unwrap();
+    let mut streams: Vec<_> = (0..100).map(connect).collect();
+    for round in 0..3 {
+        for stream in &mut streams {
+            write!(stream, "GET /a.jpg?{round} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        }
+        for stream in &mut streams {
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"picture") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                answer.extend(byte);
+            }
+        }
+    }
+    drop(server);
+    assert!(std::net::TcpStream::connect(&address).is_err());
 }
 
 #[test]

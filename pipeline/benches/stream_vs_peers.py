@@ -13,25 +13,34 @@ import statistics
 import subprocess
 import sys
 
-PEERS = pathlib.Path(__file__).parent / "peers"
+HERE = pathlib.Path(__file__).parent
+
+
+def build():
+    """The binary of benches/stream_bench.rs, built in the profile that everything else is built in."""
+    command = ["cargo", "build", "--workspace", "--bench", "stream_bench", "--message-format=json"]
+    built = subprocess.run(command, cwd=HERE, check=True, stdout=subprocess.PIPE, text=True).stdout
+    messages = map(json.loads, built.splitlines())
+    return next(m["executable"] for m in messages if m.get("target", {}).get("name") == "stream_bench")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bench", required=True, help="the example binary stream_bench")
+    parser.add_argument("--bench", help="the binary of benches/stream_bench.rs; built if not given")
     parser.add_argument("--folder", default="/tmp/tuwen-bench-stream", help="where the corpus is made, once (2.5 GB)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=8192)
     parser.add_argument("--many", type=int, default=1_400_000, help="examples of the first-batch corpus; 0 leaves it out")
     args = parser.parse_args()
+    binary = args.bench or build()
     corpus = pathlib.Path(args.folder) / f"{args.images}"
     many = pathlib.Path(args.folder) / f"{args.images}-{args.many}"
 
     def bench(*words):
-        return json.loads(subprocess.run([args.bench, *map(str, words)], check=True, capture_output=True).stdout)
+        return json.loads(subprocess.run([binary, *map(str, words)], check=True, capture_output=True).stdout)
 
     def peer(name, *words):
-        command = [sys.executable, PEERS / f"{name}.py", corpus / "pixels.raw", *words]
+        command = [sys.executable, HERE / "peers" / f"{name}.py", corpus / "pixels.raw", *words]
         return float(subprocess.run(command, check=True, capture_output=True).stdout.split()[-1])
 
     def measure(*words):

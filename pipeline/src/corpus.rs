@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use datafusion::prelude::{DataFrame, SessionContext};
+use datafusion::prelude::{DataFrame, Expr, SessionContext, ident};
 use deltalake::delta_datafusion::DeltaSessionContext;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::{StructField, StructType};
@@ -134,7 +134,9 @@ impl Corpus {
         for table in TABLES.iter() {
             let delta = self.delta(table.name).await?;
             delta.update_datafusion_session(&ctx.state())?;
-            ctx.register_table(table.name, delta.table_provider().await?)?;
+            // The provider takes its string and binary types from the session, if it is told of it.
+            let provider = delta.table_provider().with_session(Arc::new(ctx.state())).build().await?;
+            ctx.register_table(table.name, Arc::new(provider))?;
         }
         Ok(ctx)
     }
@@ -157,7 +159,7 @@ impl Corpus {
 
     async fn write(&self, name: &str, frame: DataFrame, mode: SaveMode) -> Result<i64> {
         let properties: WriterProperties = layout::of(name);
-        let (state, plan) = frame.into_parts();
+        let (state, plan) = frame.select(contract_columns(name))?.into_parts();
         let written = Box::pin(
             self.delta(name)
                 .await?
@@ -183,6 +185,8 @@ pub fn bare_session(rows: Rows) -> Result<SessionContext> {
     let mut overrides = HashMap::from([
         ("datafusion.sql_parser.enable_ident_normalization", "true".to_owned()),
         ("datafusion.execution.parquet.schema_force_view_types", "false".to_owned()),
+        // One string type everywhere: what Delta stores, casts and functions all give Utf8.
+        ("datafusion.sql_parser.map_string_types_to_utf8view", "false".to_owned()),
         ("datafusion.catalog.information_schema", "true".to_owned()),
     ]);
     if rows == Rows::Heavy {
@@ -208,6 +212,16 @@ fn root_url(location: &str) -> Result<Url> {
 fn contract(table: &Table) -> Result<StructType> {
     let schema: StructType = table.schema.as_ref().try_into_kernel()?;
     Ok(schema)
+}
+
+/// The columns of table `name` in the contract's order. Their comments take the place of those that columns bring along from
+/// the tables they were read from, which Delta would take for a change of schema.
+fn contract_columns(name: &str) -> Vec<Expr> {
+    let schema = tuwen_schemas::schema(name);
+    let columns = schema.fields().iter().map(|field| {
+        ident(field.name()).alias_with_metadata(field.name(), Some(field.metadata().into()))
+    });
+    columns.collect()
 }
 
 async fn create(table: &Table, delta: &DeltaTable) -> Result<(), DeltaTableError> {

@@ -20,3 +20,5 @@ pub mod curate;
 pub mod sql;
 
 pub mod stream;
+
+pub mod cli;

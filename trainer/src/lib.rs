@@ -21,6 +21,7 @@ pub mod model;
 pub mod names;
 pub mod optimizer;
 pub mod params;
+mod pickle;
 pub mod pixels;
 mod progress;
 pub mod schedule;

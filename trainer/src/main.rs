@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tuwen_trainer::cli::Cli;
+use tuwen_trainer::libtorch;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
             return if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
-    cli.run().unwrap_or_else(|error| {
+    libtorch::wait_asleep().and_then(|()| cli.run()).unwrap_or_else(|error| {
         eprintln!("tuwen: {error:#}");
         ExitCode::FAILURE
     })

@@ -12,6 +12,7 @@ use tch::{Kind, Tensor};
 use crate::config::read_json;
 use crate::names::{Part, canonical, is_constant};
 use crate::params::{Layout, Named, put};
+use crate::pickle;
 
 /// What a folder gave.
 #[derive(Debug, Default, PartialEq)]
@@ -127,12 +128,7 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn for_each_tensor(file: &Path, mut each: impl FnMut(&str, &Tensor)) -> Result<()> {
     if file.extension().is_some_and(|extension| extension == "bin") {
-        for (name, tensor) in
-            Tensor::loadz_multi(file).context("expected what torch.save wrote since version 1.6")?
-        {
-            each(&name, &tensor);
-        }
-        return Ok(());
+        return pickle::for_each_tensor(file, each);
     }
     let opened = std::fs::File::open(file)?;
     // SAFETY: the map is only read, and dropped before this function returns. Should another program cut the file

@@ -143,7 +143,14 @@ fn noise(seed: u64) -> Vec<u8> {
 }
 
 fn placeholder() -> Scene {
-    let cross =
-        Thing { shape: Shape::Cross, colour: None, rgb: [120; 3], x: 0.5, y: 0.5, radius: 0.45 };
+    let cross = Thing {
+        shape: Shape::Cross,
+        colour: None,
+        rgb: [110; 3],
+        shade: 20.0,
+        x: 0.5,
+        y: 0.5,
+        radius: 0.45,
+    };
     Scene { width_px: 120, height_px: 90, things: vec![cross], position: "中间", background: 404 }
 }

@@ -90,3 +90,10 @@ pub struct Row {
     /// Its place in the CSV, between 0 and 1.
     pub(super) place: f32,
 }
+
+impl Row {
+    /// Whether no file is served for it: its line is broken, or the host has lost it.
+    pub fn has_no_file(&self) -> bool {
+        self.breakage.is_some() || matches!(self.content, Content::Missing)
+    }
+}

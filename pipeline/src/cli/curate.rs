@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use tuwen::corpus::Corpus;
+use crate::corpus::Corpus;
 
 use crate::cli::{Common, Output, path};
 
@@ -47,7 +47,7 @@ impl Curate {
     pub(super) async fn run(self) -> Result<ExitCode> {
         let settings = self.common.settings(self.curate.settings())?;
         let corpus = Corpus::open(&settings.corpus).await?;
-        let report = tuwen::curate::curate(&corpus, &settings.curate).await?;
+        let report = crate::curate::curate(&corpus, &settings.curate).await?;
         self.output.report(&[report], &settings)
     }
 }

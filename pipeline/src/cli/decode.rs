@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use tuwen::corpus::Corpus;
+use crate::corpus::Corpus;
 
 use crate::cli::{Common, Output, flag};
 
@@ -42,7 +42,7 @@ impl Decode {
             ("decode.apply_orientation", flag(self.apply_orientation)),
         ])?;
         let corpus = Corpus::open(&settings.corpus).await?;
-        let report = tuwen::decode::decode(&corpus, &settings.decode).await?;
+        let report = crate::decode::decode(&corpus, &settings.decode).await?;
         self.output.report(&[report], &settings)
     }
 }

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use tuwen::corpus::Corpus;
-use tuwen::fetch::Source;
-use tuwen::ingest::ingest;
-use tuwen::report::StageReport;
-use tuwen::settings::Settings;
+use crate::corpus::Corpus;
+use crate::fetch::Source;
+use crate::ingest::ingest;
+use crate::report::StageReport;
+use crate::settings::Settings;
 
 use crate::cli::{Common, Output, flag};
 
@@ -71,7 +71,7 @@ impl FetchFlags {
         if self.csv.is_empty() {
             return Ok((Corpus::open(&settings.corpus).await?, Vec::new()));
         }
-        tuwen::ingest::check(&self.csv)?;
+        crate::ingest::check(&self.csv)?;
         let corpus = Corpus::open_or_create(&settings.corpus).await?;
         let report = ingest(&corpus, &self.csv).await?;
         Ok((corpus, vec![report]))
@@ -82,7 +82,7 @@ impl Fetch {
     pub(super) async fn run(self) -> Result<ExitCode> {
         let settings = self.common.settings(self.fetch.settings())?;
         let (corpus, mut reports) = self.fetch.ingest(&settings).await?;
-        reports.push(tuwen::fetch::fetch(&corpus, self.fetch.source(), &settings.fetch).await?);
+        reports.push(crate::fetch::fetch(&corpus, self.fetch.source(), &settings.fetch).await?);
         self.output.report(&reports, &settings)
     }
 }

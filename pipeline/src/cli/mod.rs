@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
-use tuwen::report::StageReport;
-use tuwen::settings::{Resolved, Settings, resolve};
+use crate::report::StageReport;
+use crate::settings::{Resolved, Settings, resolve};
 
 mod config;
 mod curate;
@@ -28,7 +28,7 @@ const EXAMPLES: &str = "Examples:
 /// on it.
 #[derive(Parser)]
 #[command(name = "tuwen", version, after_help = EXAMPLES)]
-pub(crate) struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -45,8 +45,20 @@ enum Command {
     Trainer(trainer::Trainer),
 }
 
+/// The `tuwen` command. It stands in the library, so that the binary has nothing to compile: async code is compiled anew in
+/// each crate that polls it.
+pub fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {}", one_line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 impl Cli {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    fn run(self) -> Result<ExitCode> {
         match self.command {
             Command::Trainer(command) => command.run(),
             Command::Config(command) => command.run(),
@@ -114,9 +126,9 @@ impl Output {
     #[expect(clippy::print_stdout, reason = "the summary is this command's output")]
     fn report(&self, reports: &[StageReport], settings: &Settings) -> Result<ExitCode> {
         if self.json {
-            println!("{}", tuwen::report::json(reports)?);
+            println!("{}", crate::report::json(reports)?);
         } else {
-            println!("{}", tuwen::report::table(reports));
+            println!("{}", crate::report::table(reports));
         }
         let mut code = ExitCode::SUCCESS;
         for report in reports {
@@ -143,7 +155,7 @@ fn path(given: &Option<PathBuf>) -> Option<String> {
 }
 
 /// An error with its causes on one line; `hint:` lines stay lines of their own.
-pub(crate) fn one_line(error: &anyhow::Error) -> String {
+fn one_line(error: &anyhow::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain() {
         let text = cause.to_string();

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use tuwen::curate::CaptionTokenizer;
+use crate::curate::CaptionTokenizer;
 
 use crate::cli::{Common, Output, curate, fetch};
 
@@ -32,9 +32,9 @@ impl Run {
         // A wrong tokenizer should be told before hours of downloads.
         CaptionTokenizer::open(&PathBuf::from(&settings.curate.tokenizer), settings.curate.max_length)?;
         let (corpus, mut reports) = self.fetch.ingest(&settings).await?;
-        reports.push(tuwen::fetch::fetch(&corpus, self.fetch.source(), &settings.fetch).await?);
-        reports.push(tuwen::decode::decode(&corpus, &settings.decode).await?);
-        reports.push(tuwen::curate::curate(&corpus, &settings.curate).await?);
+        reports.push(crate::fetch::fetch(&corpus, self.fetch.source(), &settings.fetch).await?);
+        reports.push(crate::decode::decode(&corpus, &settings.decode).await?);
+        reports.push(crate::curate::curate(&corpus, &settings.curate).await?);
         self.output.report(&reports, &settings)
     }
 }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use tuwen::corpus::Corpus;
-use tuwen::sql::{Format, run, session};
+use crate::corpus::Corpus;
+use crate::sql::{Format, run, session};
 
 use crate::cli::Common;
 

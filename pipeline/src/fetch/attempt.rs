@@ -99,7 +99,7 @@ impl Attempt {
 ///
 /// # Errors
 /// Never for these columns; Arrow's signature has them.
-pub fn to_batch(attempts: &[Attempt], first_seq: i64) -> Result<RecordBatch> {
+pub(super) fn to_batch(attempts: &[Attempt], first_seq: i64) -> Result<RecordBatch> {
     let total: u64 = attempts.iter().map(Attempt::bytes_len).sum();
     let [mut locators, mut image_ids, mut media_types, mut outcomes, mut details]: [StringBuilder; 5] =
         Default::default();

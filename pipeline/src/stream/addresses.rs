@@ -41,7 +41,8 @@ pub(super) fn addresses(
         }
         for (place, page) in pages.iter().enumerate() {
             let next_page = pages.get(place + 1);
-            let rows_to = next_page.map_or(Some(rows_of_group), |next| next.first_row_index.try_into().ok())?;
+            let rows_to = next_page
+                .map_or(Some(rows_of_group), |next| next.first_row_index.try_into().ok())?;
             let (page_start, page_end) = extent(page)?;
             if page_start < start || page_end > (start + length).min(file_bytes) {
                 return None;
@@ -103,12 +104,15 @@ mod tests {
     fn file(properties: WriterPropertiesBuilder, pixels: &[Option<Vec<u8>>]) -> Bytes {
         let values = BinaryArray::from_opt_vec(pixels.iter().map(Option::as_deref).collect());
         let numbers: ArrayRef = Arc::new(Int32Array::from_iter_values(0..pixels.len() as i32));
-        let batch =
-            RecordBatch::try_from_iter_with_nullable([("n", numbers, false), ("pixels", Arc::new(values) as _, true)]);
+        let batch = RecordBatch::try_from_iter_with_nullable([
+            ("n", numbers, false),
+            ("pixels", Arc::new(values) as _, true),
+        ]);
         let batch = batch.unwrap();
         let properties = properties.set_max_row_group_row_count(Some(16)).build();
         let mut bytes = Vec::new();
-        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
+        let mut writer =
+            ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
         bytes.into()
@@ -117,7 +121,8 @@ mod tests {
     fn table(file: &Bytes, pixel_bytes: usize, pixels: &[Option<Vec<u8>>]) -> Option<Vec<u64>> {
         let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
         let metadata = reader.parse_and_finish(file).unwrap();
-        let decoded: Vec<u32> = (0..).zip(pixels).filter(|(_, p)| p.is_some()).map(|(row, _)| row).collect();
+        let decoded: Vec<u32> =
+            (0..).zip(pixels).filter(|(_, p)| p.is_some()).map(|(row, _)| row).collect();
         addresses(&metadata, file.len() as u64, 1, pixel_bytes as u64, &decoded)
     }
 
@@ -157,12 +162,16 @@ mod tests {
         let pixels_column = ColumnPath::from("pixels");
         for (what, properties) in [
             ("many rows a page", WriterProperties::builder().set_dictionary_enabled(false)),
-            ("a dictionary", one_value_a_page().set_column_dictionary_enabled(pixels_column.clone(), true)),
+            (
+                "a dictionary",
+                one_value_a_page().set_column_dictionary_enabled(pixels_column.clone(), true),
+            ),
             ("compression", one_value_a_page().set_compression(Compression::LZ4_RAW)),
             ("no offset index", one_value_a_page().set_offset_index_disabled(true)),
             (
                 "lengths apart from values",
-                one_value_a_page().set_column_encoding(pixels_column, Encoding::DELTA_LENGTH_BYTE_ARRAY),
+                one_value_a_page()
+                    .set_column_encoding(pixels_column, Encoding::DELTA_LENGTH_BYTE_ARRAY),
             ),
         ] {
             assert_eq!(table(&file(properties, &all), PIXEL_BYTES, &all), None, "{what}");
@@ -173,9 +182,21 @@ mod tests {
     fn pages_that_do_not_hold_what_the_light_columns_say_are_left_to_the_general_path() {
         let pixels = pixels();
         let file = file(one_value_a_page(), &pixels);
-        assert_eq!(table(&file, PIXEL_BYTES + 100, &pixels), None, "values shorter than the images' size");
-        assert_eq!(table(&file, PIXEL_BYTES / 3, &pixels), None, "values longer than the images' size");
+        assert_eq!(
+            table(&file, PIXEL_BYTES + 100, &pixels),
+            None,
+            "values shorter than the images' size"
+        );
+        assert_eq!(
+            table(&file, PIXEL_BYTES / 3, &pixels),
+            None,
+            "values longer than the images' size"
+        );
         let all = vec![Some(Vec::new()); 40];
-        assert_eq!(table(&file, PIXEL_BYTES, &all), None, "rows said to be decoded, whose page holds another's value");
+        assert_eq!(
+            table(&file, PIXEL_BYTES, &all),
+            None,
+            "rows said to be decoded, whose page holds another's value"
+        );
     }
 }

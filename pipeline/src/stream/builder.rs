@@ -101,7 +101,8 @@ mod tests {
             (vec![vec![5], vec![6, 7, 8], vec![]], vec![5, 9, 9, 6, 7, 8, 9, 9, 9], 3),
         ] {
             let mut batch = Batch { input_ids: vec![1; 99], ..Batch::default() };
-            batch.lengths = captions.iter().map(|caption: &Vec<i64>| caption.len() as u32).collect();
+            batch.lengths =
+                captions.iter().map(|caption: &Vec<i64>| caption.len() as u32).collect();
             pad(&captions.concat(), 9, &mut batch);
             assert_eq!((batch.input_ids, batch.width_tokens), (expected, width));
         }

@@ -68,8 +68,13 @@ mod tests {
                 let mut to = vec![0_u8; 700];
                 stream(&from[source..source + length], &mut to[target..target + length]);
                 finish();
-                assert_eq!(to[target..target + length], from[source..source + length], "{length} bytes");
-                let touched = to[..target].iter().chain(&to[target + length..]).any(|&byte| byte != 0);
+                assert_eq!(
+                    to[target..target + length],
+                    from[source..source + length],
+                    "{length} bytes"
+                );
+                let touched =
+                    to[..target].iter().chain(&to[target + length..]).any(|&byte| byte != 0);
                 assert!(!touched, "{length} bytes: something beside the target was written");
             }
         }

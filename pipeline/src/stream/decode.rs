@@ -31,7 +31,8 @@ pub(super) fn metadata(footer: ParquetMetaData) -> Result<ArrowReaderMetadata> {
         PIXELS => Arc::new(Field::clone(field).with_data_type(DataType::BinaryView)),
         _ => Arc::clone(field),
     });
-    let schema = Schema::new_with_metadata(fields.collect::<Vec<_>>(), metadata.schema().metadata().clone());
+    let schema =
+        Schema::new_with_metadata(fields.collect::<Vec<_>>(), metadata.schema().metadata().clone());
     let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
     ArrowReaderMetadata::try_new(footer, options).context("column `pixels` is not binary")
 }
@@ -63,7 +64,8 @@ pub(super) fn decode_rows(
             DecodeResult::Data(batch) => {
                 let pixels: &BinaryViewArray = batch.column(0).as_binary_view();
                 for index in 0..pixels.len() {
-                    let same_row = wanted.next().context("more rows came back than were asked for")?;
+                    let same_row =
+                        wanted.next().context("more rows came back than were asked for")?;
                     let row = same_row[0].row;
                     ensure!(pixels.is_valid(index), "row {row}: expected pixels, found null");
                     let value = pixels.value(index);

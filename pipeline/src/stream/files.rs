@@ -129,12 +129,25 @@ impl ImageFiles {
                         copy_rows(mapped, table, of_file, self.pixel_bytes, out)
                     }
                     (Pixels::Direct(table), Source::Remote(source)) => {
-                        remote.push(RemoteRows::new(file, source, table, of_file, self.pixel_bytes)?);
+                        remote.push(RemoteRows::new(
+                            file,
+                            source,
+                            table,
+                            of_file,
+                            self.pixel_bytes,
+                        )?);
                         Ok(())
                     }
                     (Pixels::Decoded(metadata), source) => {
                         let groups = &file.group_starts;
-                        decode::decode_rows(source, metadata, groups, of_file, self.pixel_bytes, out)
+                        decode::decode_rows(
+                            source,
+                            metadata,
+                            groups,
+                            of_file,
+                            self.pixel_bytes,
+                            out,
+                        )
                     }
                 }
             };
@@ -192,7 +205,8 @@ impl ImageFile {
         if let Some(pixels) = self.pixels.get() {
             return Ok(pixels);
         }
-        let mut decoded = self.decoded.lock().map_err(|_| anyhow!("another reader panicked in it"))?;
+        let mut decoded =
+            self.decoded.lock().map_err(|_| anyhow!("another reader panicked in it"))?;
         if let Some(pixels) = self.pixels.get() {
             return Ok(pixels);
         }

@@ -46,14 +46,20 @@ mod tests {
 
     #[test]
     fn an_id_is_shown_as_it_was_read() {
-        for text in ["000102030405060708090a0b0c0d0e0f", "ffffffffffffffffffffffffffffffff", &"0".repeat(32)] {
+        for text in [
+            "000102030405060708090a0b0c0d0e0f",
+            "ffffffffffffffffffffffffffffffff",
+            &"0".repeat(32),
+        ] {
             assert_eq!(ExampleId(parse_id(text).unwrap()).to_string(), text);
         }
     }
 
     #[test]
     fn what_is_no_id_is_refused() {
-        for text in ["", "abc", &"g".repeat(32), &"A".repeat(32), &"0".repeat(33), &"0".repeat(31), "é"] {
+        for text in
+            ["", "abc", &"g".repeat(32), &"A".repeat(32), &"0".repeat(33), &"0".repeat(31), "é"]
+        {
             assert!(parse_id(text).is_err(), "{text}");
         }
     }

@@ -1,6 +1,8 @@
 //! Where each image lies. In: the live files of `images`. Out: per file the id and size of every decoded row, read from the
 //! light columns only. Never touches pixels.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,6 +20,7 @@ use parquet::file::metadata::{
 };
 
 use super::id::parse_id;
+use super::order::mix;
 use super::source::{Place, Source};
 use super::tables::LiveFile;
 
@@ -125,7 +128,9 @@ fn scan_file(source: Source) -> Result<ScannedFile> {
 
 fn collect_rows(batch: &RecordBatch, first_row: u32, rows: &mut Vec<ImageRow>) -> Result<()> {
     let [ids, sizes, reasons] = LIGHT_COLUMNS.map(|name| {
-        batch.column_by_name(name).with_context(|| format!("it has no column `{name}` (schemas/images.sql)"))
+        batch
+            .column_by_name(name)
+            .with_context(|| format!("it has no column `{name}` (schemas/images.sql)"))
     });
     let ids = cast(ids?, &DataType::Utf8View)?;
     let sizes = cast(sizes?, &DataType::Int32)?;
@@ -134,12 +139,51 @@ fn collect_rows(batch: &RecordBatch, first_row: u32, rows: &mut Vec<ImageRow>) -
         if reasons.is_valid(index) {
             continue;
         }
-        let id = parse_id(ids.value(index)).with_context(|| format!("row {row}, column `image_id`"))?;
+        let id =
+            parse_id(ids.value(index)).with_context(|| format!("row {row}, column `image_id`"))?;
         let size_px = u32::try_from(sizes.value(index)).ok().filter(|size| *size > 0);
-        let size_px = size_px.with_context(|| format!("row {row}: size_px is {}", sizes.value(index)))?;
+        let size_px =
+            size_px.with_context(|| format!("row {row}: size_px is {}", sizes.value(index)))?;
         rows.push(ImageRow { id, row, size_px });
     }
     Ok(())
+}
+
+/// Ids are parts of SHA-256 sums: their bits are their own hash.
+#[derive(Default)]
+pub(super) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, &byte| mix(hash ^ u64::from(byte)));
+    }
+
+    fn write_u128(&mut self, id: u128) {
+        self.0 = mix(id as u64 ^ (id >> 64) as u64);
+    }
+}
+
+/// The row counted over all files and the size of each decoded image, by id.
+pub(super) fn rows_by_id(
+    scanned: &[ScannedFile],
+) -> Result<HashMap<u128, (u32, u32), BuildHasherDefault<IdHasher>>> {
+    let n = scanned.iter().map(|file| file.rows.len()).sum();
+    let mut rows_by_id = HashMap::with_capacity_and_hasher(n, BuildHasherDefault::default());
+    let mut first_row = 0_u32;
+    for file in scanned {
+        for image in &file.rows {
+            // The first of two rows with one id stays: they hold the same picture.
+            rows_by_id.entry(image.id).or_insert((first_row + image.row, image.size_px));
+        }
+        let n_rows = file.group_starts.last().copied().unwrap_or(0);
+        first_row =
+            first_row.checked_add(n_rows).context("table `images` has more than 2^32 rows")?;
+    }
+    Ok(rows_by_id)
 }
 
 /// Where each row group begins, and at last the number of rows.
@@ -149,7 +193,8 @@ fn group_starts(metadata: &ParquetMetaData) -> Result<Vec<u32>> {
     starts.push(start);
     for group in metadata.row_groups() {
         let rows = u32::try_from(group.num_rows()).ok();
-        start = rows.and_then(|rows| start.checked_add(rows)).context("it has more than 2^32 rows")?;
+        start =
+            rows.and_then(|rows| start.checked_add(rows)).context("it has more than 2^32 rows")?;
         starts.push(start);
     }
     Ok(starts)
@@ -165,7 +210,8 @@ pub(super) fn footer(source: &Source, offset_index: PageIndexPolicy) -> Result<P
         .with_column_index_policy(PageIndexPolicy::Skip)
         .with_offset_index_policy(offset_index)
         .with_metadata_options(Some(Arc::new(options)));
-    let mut wanted = vec![size_bytes.saturating_sub(TAIL_BYTES)..size_bytes];
+    let tail = size_bytes.saturating_sub(TAIL_BYTES)..size_bytes;
+    let mut wanted = Vec::from([tail]);
     loop {
         let bytes = source.read(&wanted)?;
         decoder.push_ranges(wanted, bytes)?;

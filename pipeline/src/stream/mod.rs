@@ -164,7 +164,8 @@ impl Stream {
     fn start(&self, epoch: u64, position: u64) -> Result<Batches> {
         let inner = &self.0;
         let (shuffle, seed) = (inner.options.shuffle, inner.options.seed);
-        let order = Arc::new(Order::new(shuffle, seed, epoch, inner.selection.len() as u64, &inner.groups));
+        let order =
+            Arc::new(Order::new(shuffle, seed, epoch, inner.selection.len() as u64, &inner.groups));
         let n_batches = inner.n_batches(position);
         readers::start(inner.lanes(), n_batches, &inner.pool, || {
             let mut builder = Builder::new(Arc::clone(inner), Arc::clone(&order), position);
@@ -188,7 +189,9 @@ impl Inner {
         let versions = Versions { examples: examples.version(), images: images.version() };
         let label = images.label();
         let place = match (images.folder(), read_path) {
-            (Some(folder), ReadPath::Fastest | ReadPath::General) => Place::Folder(folder.to_owned()),
+            (Some(folder), ReadPath::Fastest | ReadPath::General) => {
+                Place::Folder(folder.to_owned())
+            }
             _ => Place::Store(images.store(), runtime.handle().clone()),
         };
         let live = images.files(&images::FILE_COLUMNS)?;

@@ -96,7 +96,13 @@ enum Kind {
 impl Order {
     /// The order of `epoch`. `groups` holds where each row group begins among the selected rows, and at last their number;
     /// only a window shuffle looks at it.
-    pub(super) fn new(shuffle: Shuffle, seed: u64, epoch: u64, n: u64, groups: &Arc<[u32]>) -> Self {
+    pub(super) fn new(
+        shuffle: Shuffle,
+        seed: u64,
+        epoch: u64,
+        n: u64,
+        groups: &Arc<[u32]>,
+    ) -> Self {
         let kind = match shuffle {
             Shuffle::None => Kind::Table,
             Shuffle::Global => Kind::Global(Permutation::new(n, key(seed, epoch, 0))),
@@ -152,7 +158,8 @@ impl Windows {
         let first = window * self.groups_per_window;
         let last = (first + self.groups_per_window).min(self.shuffled.len());
         let (from, to) = (self.starts[first], self.starts[last]);
-        let permutation = Permutation::new(to - from, key(self.seed, self.epoch, 1 + window as u64));
+        let permutation =
+            Permutation::new(to - from, key(self.seed, self.epoch, 1 + window as u64));
         let place = from + permutation.at(position - from);
         let slot = self.slot(place);
         u64::from(self.table_starts[self.shuffled[slot] as usize]) + place - self.starts[slot]
@@ -177,7 +184,11 @@ mod tests {
     fn assert_bijection(rows: &[u64]) {
         let mut seen = vec![false; rows.len()];
         for &row in rows {
-            assert!(!std::mem::replace(&mut seen[row as usize], true), "row {row} twice of {}", rows.len());
+            assert!(
+                !std::mem::replace(&mut seen[row as usize], true),
+                "row {row} twice of {}",
+                rows.len()
+            );
         }
     }
 
@@ -224,7 +235,8 @@ mod tests {
                 *counts.entry((0..n).map(|p| permutation.at(p)).collect()).or_default() += 1;
             }
             let expected = 400.0;
-            let seen: f64 = counts.values().map(|&c| (c as f64 - expected).powi(2) / expected).sum();
+            let seen: f64 =
+                counts.values().map(|&c| (c as f64 - expected).powi(2) / expected).sum();
             let unseen = (n_permutations - counts.len() as u64) as f64 * expected;
             let freedom = (n_permutations - 1) as f64;
             let sigmas = (seen + unseen - freedom) / (2.0 * freedom).sqrt();
@@ -240,7 +252,11 @@ mod tests {
             let rows = rows(Shuffle::Global, 42, epoch, &[0, n]);
             let mean = f64::from(n - 1) / 2.0;
             let variance = (f64::from(n).powi(2) - 1.0) / 12.0;
-            let covariance: f64 = rows.iter().zip(0_u32..).map(|(&r, p)| (r as f64 - mean) * (f64::from(p) - mean)).sum();
+            let covariance: f64 = rows
+                .iter()
+                .zip(0_u32..)
+                .map(|(&r, p)| (r as f64 - mean) * (f64::from(p) - mean))
+                .sum();
             let correlation = covariance / (variance * f64::from(n));
             assert!(correlation.abs() < 5.0 / f64::from(n).sqrt(), "correlation {correlation}");
             let ascents = rows.windows(2).filter(|pair| pair[0] < pair[1]).count() as f64;
@@ -255,7 +271,10 @@ mod tests {
         let rows = rows(Shuffle::Window { row_groups: 4 }, 3, 0, &groups);
         for window in rows.chunks(100) {
             let mut of: Vec<u64> = window.iter().map(|row| row / 25).collect();
-            assert!(of.windows(2).any(|pair| pair[0] != pair[1]), "a window is shuffled across its row groups");
+            assert!(
+                of.windows(2).any(|pair| pair[0] != pair[1]),
+                "a window is shuffled across its row groups"
+            );
             of.sort_unstable();
             of.dedup();
             assert_eq!(of.len(), 4);

@@ -12,7 +12,8 @@ pub(super) fn write(records: &mut Vec<u8>, id: u128, tokens: &[i64]) -> Result<(
     records.extend_from_slice(&id.to_le_bytes());
     write_number(records, tokens.len() as u64);
     for &token in tokens {
-        let token = u64::try_from(token).map_err(|_| anyhow!("expected ids from 0 on, found {token}"))?;
+        let token =
+            u64::try_from(token).map_err(|_| anyhow!("expected ids from 0 on, found {token}"))?;
         write_number(records, token);
     }
     Ok(())
@@ -55,8 +56,12 @@ mod tests {
     #[test]
     fn a_record_gives_back_what_went_in() {
         let mut records = Vec::new();
-        let cases: [(u128, &[i64]); 4] =
-            [(7, &[]), (u128::MAX, &[0, 1, 127, 128, 21_127]), (1 << 90, &[i64::MAX]), (0, &[101; 300])];
+        let cases: [(u128, &[i64]); 4] = [
+            (7, &[]),
+            (u128::MAX, &[0, 1, 127, 128, 21_127]),
+            (1 << 90, &[i64::MAX]),
+            (0, &[101; 300]),
+        ];
         let mut starts = Vec::new();
         for (id, tokens) in cases {
             starts.push(records.len());

@@ -4,7 +4,6 @@
 //! Memory: 12 bytes a selected example, and its record: 16 bytes of id and about two bytes a token.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -18,7 +17,7 @@ use deltalake::delta_datafusion::DeltaSessionContext;
 use futures::StreamExt;
 
 use super::id::{ExampleId, parse_id};
-use super::images::ScannedFile;
+use super::images::{ScannedFile, rows_by_id};
 use super::order::mix;
 use super::record;
 use super::tables::PinnedTable;
@@ -123,7 +122,9 @@ fn filter(frame: DataFrame, predicate: &str) -> Result<DataFrame> {
         anyhow!("predicate `{predicate}`: {error}\nhint: it may speak of the columns {}", columns())
     })?;
     if expression.is_volatile() {
-        bail!("predicate `{predicate}`: a selection must be the same whenever it is made, and this one is random");
+        bail!(
+            "predicate `{predicate}`: a selection must be the same whenever it is made, and this one is random"
+        );
     }
     let filtered = frame.filter(expression).with_context(|| format!("predicate `{predicate}`"))?;
     Ok(filtered.select_columns(&["example_id", "image_id", "input_ids"])?)
@@ -132,7 +133,9 @@ fn filter(frame: DataFrame, predicate: &str) -> Result<DataFrame> {
 impl Part {
     fn collect(&mut self, batch: &RecordBatch) -> Result<()> {
         let column = |name: &str| {
-            batch.column_by_name(name).with_context(|| format!("the selection has no column `{name}`"))
+            batch
+                .column_by_name(name)
+                .with_context(|| format!("the selection has no column `{name}`"))
         };
         let ids = cast(column("example_id")?, &DataType::Utf8View)?;
         let image_ids = cast(column("image_id")?, &DataType::Utf8View)?;
@@ -174,7 +177,10 @@ impl Tokens {
             DataType::LargeList(_) => bounds::<i64>(lists),
             other => bail!("column `input_ids` is {other}, schemas/examples.sql says array<int>"),
         };
-        ensure!(items.null_count() == 0, "column `input_ids`: expected token ids, found null among them");
+        ensure!(
+            items.null_count() == 0,
+            "column `input_ids`: expected token ids, found null among them"
+        );
         let items = cast(items, &DataType::Int64)?;
         Ok(Self { lists: Arc::clone(lists), bounds, items })
     }
@@ -190,7 +196,12 @@ impl Tokens {
 
 impl Found {
     /// Joins the examples with the rows of their images and puts them into the base order of `shuffle`.
-    pub(super) fn join(mut self, scanned: &[ScannedFile], images: &str, shuffle: Shuffle) -> Result<Selection> {
+    pub(super) fn join(
+        mut self,
+        scanned: &[ScannedFile],
+        images: &str,
+        shuffle: Shuffle,
+    ) -> Result<Selection> {
         let rows_by_id = rows_by_id(scanned)?;
         let n: usize = self.parts.iter().map(|part| part.entries.len()).sum();
         let mut keyed = Vec::with_capacity(n);
@@ -200,7 +211,10 @@ impl Found {
             for entry in std::mem::take(&mut part.entries) {
                 let id = ExampleId(entry.id);
                 let Some(&(row, size)) = rows_by_id.get(&entry.image_id) else {
-                    bail!("example {id}: {images} has no decoded image {}", ExampleId(entry.image_id));
+                    bail!(
+                        "example {id}: {images} has no decoded image {}",
+                        ExampleId(entry.image_id)
+                    );
                 };
                 if size_px != 0 && size != size_px {
                     bail!(
@@ -255,40 +269,4 @@ impl Selection {
         starts.dedup();
         starts
     }
-}
-
-/// Ids are parts of SHA-256 sums: their bits are their own hash.
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |hash, &byte| mix(hash ^ u64::from(byte)));
-    }
-
-    fn write_u128(&mut self, id: u128) {
-        self.0 = mix(id as u64 ^ (id >> 64) as u64);
-    }
-}
-
-/// The row over all files and the size of each decoded image.
-fn rows_by_id(
-    scanned: &[ScannedFile],
-) -> Result<HashMap<u128, (u32, u32), BuildHasherDefault<IdHasher>>> {
-    let n = scanned.iter().map(|file| file.rows.len()).sum();
-    let mut rows_by_id = HashMap::with_capacity_and_hasher(n, BuildHasherDefault::default());
-    let mut first_row = 0_u32;
-    for file in scanned {
-        for image in &file.rows {
-            // The first of two rows with one id stays: they hold the same picture.
-            rows_by_id.entry(image.id).or_insert((first_row + image.row, image.size_px));
-        }
-        let n_rows = file.group_starts.last().copied().unwrap_or(0);
-        first_row = first_row.checked_add(n_rows).context("table `images` has more than 2^32 rows")?;
-    }
-    Ok(rows_by_id)
 }

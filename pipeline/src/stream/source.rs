@@ -62,7 +62,9 @@ impl Source {
     /// Opens `file` at `place`.
     pub(super) fn open(place: &Place, file: &LiveFile) -> Result<Self> {
         Ok(match place {
-            Place::Folder(folder) => Self::Mapped(Mapped::open(folder.join(&file.path), file.size_bytes)?),
+            Place::Folder(folder) => {
+                Self::Mapped(Mapped::open(folder.join(&file.path), file.size_bytes)?)
+            }
             Place::Store(store, handle) => Self::Remote(Remote {
                 store: Arc::clone(store),
                 handle: handle.clone(),
@@ -147,10 +149,14 @@ impl Remote {
     pub(super) async fn read(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         for range in ranges {
             if range.start > range.end || range.end > self.size_bytes {
-                bail!("it has {} bytes by the Delta log, and its footer points to {range:?}", self.size_bytes);
+                bail!(
+                    "it has {} bytes by the Delta log, and its footer points to {range:?}",
+                    self.size_bytes
+                );
             }
         }
-        let parts = self.store.get_ranges(&self.path, ranges).await.context("a range request failed")?;
+        let parts =
+            self.store.get_ranges(&self.path, ranges).await.context("a range request failed")?;
         for (range, part) in ranges.iter().zip(&parts) {
             let expected = range.end - range.start;
             ensure!(

@@ -32,7 +32,11 @@ pub(super) struct LiveFile {
 
 impl PinnedTable {
     /// Opens table `name` of the corpus at `location`, at `version` or the newest.
-    pub(super) async fn open(location: &str, name: &'static str, version: Option<u64>) -> Result<Self> {
+    pub(super) async fn open(
+        location: &str,
+        name: &'static str,
+        version: Option<u64>,
+    ) -> Result<Self> {
         let url = table_url(location, name)?;
         let folder = url.to_file_path().ok();
         if folder.as_ref().is_some_and(|folder| !folder.join("_delta_log").is_dir()) {
@@ -92,11 +96,16 @@ impl PinnedTable {
         let snapshot = self.delta.snapshot()?;
         let mapping = snapshot.metadata().configuration().get("delta.columnMapping.mode");
         if let Some(mode) = mapping.filter(|mode| *mode != "none") {
-            bail!("{label}: expected columns under their own names, found column mapping mode `{mode}`");
+            bail!(
+                "{label}: expected columns under their own names, found column mapping mode `{mode}`"
+            );
         }
         let partitions = snapshot.metadata().partition_columns();
-        if let Some(column) = columns.iter().find(|column| partitions.iter().any(|p| p == *column)) {
-            bail!("{label}: expected column `{column}` in the data files, but the table is partitioned by it");
+        if let Some(column) = columns.iter().find(|column| partitions.iter().any(|p| p == *column))
+        {
+            bail!(
+                "{label}: expected column `{column}` in the data files, but the table is partitioned by it"
+            );
         }
         let mut files = Vec::new();
         for view in snapshot.log_data().iter() {
@@ -108,14 +117,19 @@ impl PinnedTable {
                 );
             }
             if path.starts_with('/') || path.contains("://") {
-                bail!("{label}: expected files below the table's folder, found {path} (a shallow clone?)");
+                bail!(
+                    "{label}: expected files below the table's folder, found {path} (a shallow clone?)"
+                );
             }
-            let size_bytes = u64::try_from(view.size())
-                .map_err(|_| anyhow!("{label}, file {path}: its size in the log is {}", view.size()))?;
+            let size_bytes = u64::try_from(view.size()).map_err(|_| {
+                anyhow!("{label}, file {path}: its size in the log is {}", view.size())
+            })?;
             let store_path = view.object_store_path();
             files.push((view.modification_time(), LiveFile { path, store_path, size_bytes }));
         }
-        files.sort_by(|(a_time, a), (b_time, b)| a_time.cmp(b_time).then_with(|| a.path.cmp(&b.path)));
+        files.sort_by(|(a_time, a), (b_time, b)| {
+            a_time.cmp(b_time).then_with(|| a.path.cmp(&b.path))
+        });
         Ok(files.into_iter().map(|(_, file)| file).collect())
     }
 }
@@ -127,7 +141,8 @@ fn table_url(location: &str, name: &str) -> Result<Url> {
         Err(_) => {
             let path = std::path::absolute(location)
                 .with_context(|| format!("corpus `{location}` is not a path"))?;
-            Url::from_directory_path(path).map_err(|()| anyhow!("corpus `{location}` is not a path"))?
+            Url::from_directory_path(path)
+                .map_err(|()| anyhow!("corpus `{location}` is not a path"))?
         }
     };
     let mut url = root;

@@ -1,6 +1,8 @@
 //! The stream against small corpora: every example once, in an order that a resume goes on with, with the pixels and tokens
 //! that the tables hold, and with errors that say where.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod fixture;
 
 use std::collections::BTreeMap;
@@ -42,7 +44,10 @@ fn rows_of(batch: &Batch) -> Vec<(String, Expected)> {
         let tokens = &batch.input_ids[index * batch.width_tokens..(index + 1) * batch.width_tokens];
         assert!(tokens[length..].iter().all(|&token| token == PAD));
         let pixels = batch.pixels[index * PIXEL_BYTES..(index + 1) * PIXEL_BYTES].to_vec();
-        (batch.example_ids[index].to_string(), Expected { pixels, tokens: tokens[..length].to_vec() })
+        (
+            batch.example_ids[index].to_string(),
+            Expected { pixels, tokens: tokens[..length].to_vec() },
+        )
     };
     (0..batch.len()).map(row).collect()
 }
@@ -60,13 +65,18 @@ fn drain(mut batches: Batches) -> Vec<(String, Expected)> {
 
 /// The same rows in the same order; says of ids what differs, and of pixels only that they do.
 fn assert_same(found: &[(String, Expected)], expected: &[(String, Expected)], what: &str) {
-    let ids = |rows: &[(String, Expected)]| rows.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
+    let ids =
+        |rows: &[(String, Expected)]| rows.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(found), ids(expected), "{what}");
     assert!(found == expected, "{what}: the pixels or tokens differ");
 }
 
 /// The same rows in any order, each once.
-fn assert_once(mut found: Vec<(String, Expected)>, expected: &BTreeMap<String, Expected>, what: &str) {
+fn assert_once(
+    mut found: Vec<(String, Expected)>,
+    expected: &BTreeMap<String, Expected>,
+    what: &str,
+) {
     found.sort_by(|(a, _), (b, _)| a.cmp(b));
     let expected: Vec<_> = expected.iter().map(|(id, row)| (id.clone(), row.clone())).collect();
     assert_same(&found, &expected, what);
@@ -147,13 +157,16 @@ fn a_resume_goes_on_with_the_uninterrupted_order() {
             let rest = &whole[(from_batch * 7).min(whole.len())..];
             assert_same(&rows, rest, &format!("from batch {from_batch}"));
         }
-        for (stop, world, readers, batch_size) in [(3, 1, 5, 10), (11, 2, 1, 7), (20, 3, 2, 4), (39, 5, 3, 64)] {
+        for (stop, world, readers, batch_size) in
+            [(3, 1, 5, 10), (11, 2, 1, 7), (20, 3, 2, 4), (39, 5, 3, 64)]
+        {
             let mut before = stream.epoch(9, 0).unwrap();
             let last = before.by_ref().take(stop).last().unwrap().unwrap();
             let state = stream.state(9, last.next_position);
             let state = serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
             let of_rank = |rank| {
-                let options = StreamOptions { shuffle, rank, world, readers, batch_size, ..options() };
+                let options =
+                    StreamOptions { shuffle, rank, world, readers, batch_size, ..options() };
                 drain(open(options).resume(&state).unwrap())
             };
             let after = interleave((0..world).map(of_rank).collect(), stop * 7);
@@ -242,9 +255,21 @@ fn what_cannot_be_opened_says_why() {
         (DIRECT.location(), predicate("widht > 3"), "predicate `widht > 3`"),
         (DIRECT.location(), predicate("width >"), "predicate `width >`"),
         (DIRECT.location(), predicate("random() < 0.5"), "this one is random"),
-        (DIRECT.location(), StreamOptions { versions, ..options() }, "opening table `examples` at version 99"),
-        (DIRECT.location(), StreamOptions { rank: 2, world: 2, ..options() }, "`rank`: expected less than `world`"),
-        (DIRECT.location(), StreamOptions { batch_size: 0, ..options() }, "`batch_size`: expected at least 1"),
+        (
+            DIRECT.location(),
+            StreamOptions { versions, ..options() },
+            "opening table `examples` at version 99",
+        ),
+        (
+            DIRECT.location(),
+            StreamOptions { rank: 2, world: 2, ..options() },
+            "`rank`: expected less than `world`",
+        ),
+        (
+            DIRECT.location(),
+            StreamOptions { batch_size: 0, ..options() },
+            "`batch_size`: expected at least 1",
+        ),
     ] {
         let error = format!("{:#}", Stream::open(location, options).err().unwrap());
         assert!(error.contains(expected), "expected `{expected}`, found `{error}`");
@@ -275,7 +300,10 @@ fn a_consumer_may_leave_at_any_time() {
     let stream = open(StreamOptions { readers: 3, prefetch: 1, ..options() });
     for taken in 0..60 {
         let mut batches = stream.epoch(taken, 0).unwrap();
-        assert_eq!(batches.by_ref().take(taken as usize).map(Result::unwrap).count(), taken as usize);
+        assert_eq!(
+            batches.by_ref().take(taken as usize).map(Result::unwrap).count(),
+            taken as usize
+        );
     }
 }
 
@@ -309,7 +337,9 @@ fn a_table_that_keeps_a_column_in_its_paths_is_refused() {
     let fixture = Fixture::new(Layout::Direct);
     let folder = std::path::Path::new(fixture.location()).join("images");
     let source = std::fs::read(fixture.image_files().pop().unwrap()).unwrap();
-    let batch = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(source));
+    let batch = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(
+        bytes::Bytes::from(source),
+    );
     let batch = batch.unwrap().build().unwrap().next().unwrap().unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
     std::fs::create_dir(&folder).unwrap();

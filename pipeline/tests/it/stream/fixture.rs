@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, Int32Array, Int32Builder, Int64Array, ListBuilder, RecordBatch, StringArray,
+    ArrayRef, BinaryArray, Int32Array, Int32Builder, Int64Array, ListBuilder, RecordBatch,
+    StringArray,
 };
 use arrow::datatypes::{Field, SchemaRef};
 use deltalake::DeltaTable;
@@ -91,7 +92,8 @@ impl Fixture {
         let url = Url::from_directory_path(folder).unwrap();
         runtime().block_on(async {
             let table = DeltaTable::try_from_url(url).await.unwrap();
-            let write = table.write([batch]).with_save_mode(mode).with_writer_properties(properties);
+            let write =
+                table.write([batch]).with_save_mode(mode).with_writer_properties(properties);
             write.await.unwrap();
         });
     }
@@ -116,9 +118,10 @@ pub(super) fn properties(layout: Layout) -> WriterProperties {
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap()))
             .set_column_dictionary_enabled(pixels, false)
             .build(),
-        Layout::Dictionary => {
-            builder.set_offset_index_disabled(true).set_statistics_enabled(EnabledStatistics::None).build()
-        }
+        Layout::Dictionary => builder
+            .set_offset_index_disabled(true)
+            .set_statistics_enabled(EnabledStatistics::None)
+            .build(),
     }
 }
 
@@ -148,7 +151,8 @@ fn width_of(image: u64) -> i32 {
 fn images(rows: std::ops::Range<u64>) -> RecordBatch {
     let good = |image: &u64| !is_rejected(*image);
     let numbers: Vec<u64> = rows.collect();
-    let pixels: Vec<Option<Vec<u8>>> = numbers.iter().map(|i| good(i).then(|| pixels_of(*i))).collect();
+    let pixels: Vec<Option<Vec<u8>>> =
+        numbers.iter().map(|i| good(i).then(|| pixels_of(*i))).collect();
     let ints = |value: fn(u64) -> i32| -> ArrayRef {
         Arc::new(numbers.iter().map(|image| Some(value(*image))).collect::<Int32Array>())
     };
@@ -165,7 +169,9 @@ fn images(rows: std::ops::Range<u64>) -> RecordBatch {
             "size_px" => ints(|_| SIZE_PX as i32),
             "format" => texts(&|_| Some("png".to_owned())),
             "color" => texts(&|_| Some("rgb".to_owned())),
-            "dhash" => Arc::new(numbers.iter().map(|i| good(i).then_some(*i as i64)).collect::<Int64Array>()),
+            "dhash" => Arc::new(
+                numbers.iter().map(|i| good(i).then_some(*i as i64)).collect::<Int64Array>(),
+            ),
             "thumb" => Arc::new(BinaryArray::from_opt_vec(vec![None; numbers.len()])),
             "pixels" => {
                 Arc::new(BinaryArray::from_opt_vec(pixels.iter().map(Option::as_deref).collect()))
@@ -220,17 +226,23 @@ fn examples(generation: u64) -> RecordBatch {
     let good = |row: &Row| row.split.is_some();
     let column = |field: &Arc<Field>| -> ArrayRef {
         match field.name().as_str() {
-            "example_id" => Arc::new(rows.iter().map(|row| Some(row.id.clone())).collect::<StringArray>()),
-            "image_id" => Arc::new(rows.iter().map(|row| Some(id(0, row.image))).collect::<StringArray>()),
+            "example_id" => {
+                Arc::new(rows.iter().map(|row| Some(row.id.clone())).collect::<StringArray>())
+            }
+            "image_id" => {
+                Arc::new(rows.iter().map(|row| Some(id(0, row.image))).collect::<StringArray>())
+            }
             "split" => Arc::new(rows.iter().map(|row| row.split).collect::<StringArray>()),
             "text" => Arc::new(rows.iter().map(|_| Some("一只猫")).collect::<StringArray>()),
             "input_ids" => Arc::new(tokens.clone()),
             "n_tokens" => Arc::new(
-                rows.iter().map(|row| good(row).then_some(row.tokens.len() as i32)).collect::<Int32Array>(),
+                rows.iter()
+                    .map(|row| good(row).then_some(row.tokens.len() as i32))
+                    .collect::<Int32Array>(),
             ),
-            "reject_reason" => {
-                Arc::new(rows.iter().map(|row| (!good(row)).then_some("image")).collect::<StringArray>())
-            }
+            "reject_reason" => Arc::new(
+                rows.iter().map(|row| (!good(row)).then_some("image")).collect::<StringArray>(),
+            ),
             other => panic!("column `{other}` of examples is new"),
         }
     };

@@ -33,7 +33,7 @@ fn python() -> Option<PathBuf> {
 /// A random model: wide weights, so that its captions differ.
 fn random_model(seed: i64, change: impl Fn(&mut ModelConfig)) -> Model {
     tch::set_num_threads(1); // the tests run side by side, and the models are small
-    let text = Text::open(&here("tests/tokenizer.json")).unwrap();
+    let text = Text::open(&here("tests/it/tokenizer.json")).unwrap();
     let settings = TrainSettings {
         image_size: 32,
         patch_size: 8,
@@ -183,8 +183,11 @@ fn check_against_transformers(seed: i64, change: impl Fn(&mut ModelConfig)) {
     });
     std::fs::write(folder.join("cases.json"), cases.to_string()).unwrap();
 
-    let output =
-        Command::new(python).arg(here("tests/against_transformers.py")).arg(folder).output().unwrap();
+    let output = Command::new(python)
+        .arg(here("tests/it/against_transformers.py"))
+        .arg(folder)
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     check_other_forms(folder, &model.captioner, &before);
 }
@@ -196,6 +199,7 @@ fn check_other_forms(folder: &Path, captioner: &Captioner, expected: &Tensor) {
         ("model", Part::Whole, 0.0),
         ("sharded", Part::Whole, 0.0),
         ("pickled", Part::Whole, 0.0),
+        ("pickled-plain", Part::Whole, 1e-3),
         ("bf16", Part::Whole, 1e-2),
         ("encoder", Part::Encoder, 1e-3),
         ("decoder", Part::Decoder, 0.0),
@@ -255,6 +259,8 @@ fn an_output_layer_of_its_own() {
     check_against_transformers(3, |config| {
         config.decoder.tie_word_embeddings = false;
         config.decoder.scale_attn_weights = false;
+        // Unscaled scores of wide weights saturate the softmax; gradients near zero then make Adam amplify rounding.
+        config.decoder.initializer_range = 0.1;
     });
 }
 

@@ -58,12 +58,17 @@ for name, parameter in model.named_parameters():
     check(f"gradient of {name}", error <= 1e-4, error)
 
 # Generation.
+def cut(row):
+    end = model.config.eos_token_id
+    return row[: row.index(end) + 1] if end in row else row
+
+
 for case in cases["generate"]:
     options = {key: case[key] for key in ("num_beams", "max_length", "length_penalty", "early_stopping")}
     ids = model.generate(pixels, do_sample=False, return_dict_in_generate=True, output_scores=True, **options)
-    theirs = ids.sequences.tolist()
-    ours = [row + [model.config.pad_token_id] * (len(theirs[0]) - len(row)) for row in case["sequences"]]
-    check(f"generate {options}", ours == theirs, f"\n{ours} against\n{theirs}")
+    # What comes after the end is filler, and not always the padding token: beam search takes a padding id of 0 for none.
+    theirs = [cut(row) for row in ids.sequences.tolist()]
+    check(f"generate {options}", case["sequences"] == theirs, f"\n{case['sequences']} against\n{theirs}")
     if options["num_beams"] > 1:
         worst = max(abs(a - b) / max(1, abs(b)) for a, b in zip(case["scores"], ids.sequences_scores.tolist()))
         check(f"scores {options}", worst <= 1e-4, worst)
@@ -93,17 +98,16 @@ for step, ours in enumerate(run["losses"]):
     optimizer.step()
     schedule.step()
     model.zero_grad()
-    check(f"loss of step {step}", abs(total - ours) <= 1e-4, f"{total} against {ours}")
+    check(f"loss of step {step}", abs(total - ours) <= 1e-4 * max(1, total), f"{total} against {ours}")
 
 # The same weights in other forms.
 model = VisionEncoderDecoderModel.from_pretrained(folder / "model")
 model.save_pretrained(folder / "sharded", max_shard_size="20KB")
 model.to(torch.bfloat16).save_pretrained(folder / "bf16")
 model = VisionEncoderDecoderModel.from_pretrained(folder / "model")
-config = json.loads((folder / "model/config.json").read_text())
-(folder / "pickled").mkdir()
-(folder / "pickled/config.json").write_text(json.dumps(config))
-torch.save(model.state_dict(), folder / "pickled/pytorch_model.bin")  # version 5's names
+for name, weights in (("pickled", model.state_dict()), ("pickled-plain", {k: v.half() for k, v in model.state_dict().items()})):
+    (folder / name).mkdir()
+    torch.save(weights, folder / name / "pytorch_model.bin")  # version 5's names; the first with `_metadata`
 classifier = ViTForImageClassification(model.config.encoder)
 classifier.vit.load_state_dict(model.encoder.state_dict(), strict=False)
 classifier.half().save_pretrained(folder / "encoder")

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use arrow::array::{
-    ArrayRef, BinaryArray, Int32Array, Int32Builder, ListBuilder, RecordBatch, StringArray, new_null_array,
+    ArrayRef, BinaryArray, Int32Array, Int32Builder, ListBuilder, RecordBatch, StringArray,
+    new_null_array,
 };
 use arrow::datatypes::{DataType, Field};
 use clap::{Args, Parser, ValueEnum};
@@ -95,7 +96,9 @@ impl How {
 fn main() -> Result<()> {
     let begun = Instant::now();
     let report = match Command::parse() {
-        Command::Make { folder, images, examples, size_px } => make(&folder, images, examples, size_px)?,
+        Command::Make { folder, images, examples, size_px } => {
+            make(&folder, images, examples, size_px)?
+        }
         Command::Measure { folder, how, epochs } => measure(&how.open(&folder)?, epochs)?,
         Command::FirstBatch { folder, how } => {
             let stream = how.open(&folder)?;
@@ -129,7 +132,9 @@ fn measure(stream: &Stream, epochs: u64) -> Result<serde_json::Value> {
     let speeds = (1..=epochs).map(epoch).collect::<Result<Vec<f64>>>()?;
     let best = speeds.iter().copied().fold(0.0, f64::max);
     let mean = speeds.iter().sum::<f64>() / speeds.len().max(1) as f64;
-    Ok(json!({"images_per_s": mean.round(), "best": best.round(), "first_epoch": warm_up.round(), "rss_mb": rss_mb()}))
+    Ok(
+        json!({"images_per_s": mean.round(), "best": best.round(), "first_epoch": warm_up.round(), "rss_mb": rss_mb()}),
+    )
 }
 
 /// Memory of this process that is not file cache, in MB.
@@ -153,7 +158,12 @@ fn id(table: u64, n: usize) -> String {
     format!("{:016x}{:016x}", random(&mut state), random(&mut state))
 }
 
-fn make(folder: &Path, n_images: usize, n_examples: usize, size_px: usize) -> Result<serde_json::Value> {
+fn make(
+    folder: &Path,
+    n_images: usize,
+    n_examples: usize,
+    size_px: usize,
+) -> Result<serde_json::Value> {
     std::fs::create_dir_all(folder)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut raw = std::io::BufWriter::new(std::fs::File::create(folder.join("pixels.raw"))?);
@@ -177,17 +187,23 @@ async fn append(folder: &Path, name: &str, batch: RecordBatch) -> Result<()> {
     let url = url::Url::from_directory_path(&folder).ok().context("the folder has no URL")?;
     let table = DeltaTable::try_from_url(url).await?;
     let properties = tuwen::layout::of(name);
-    let write = table.write([batch]).with_save_mode(SaveMode::Append).with_writer_properties(properties);
+    let write =
+        table.write([batch]).with_save_mode(SaveMode::Append).with_writer_properties(properties);
     write.await?;
     Ok(())
 }
 
-fn image_rows(images: std::ops::Range<usize>, size_px: usize, raw: &mut impl Write) -> Result<RecordBatch> {
+fn image_rows(
+    images: std::ops::Range<usize>,
+    size_px: usize,
+    raw: &mut impl Write,
+) -> Result<RecordBatch> {
     let mut pixels = Vec::with_capacity(images.len());
     for image in images.clone() {
         let mut state = image as u64;
         let words = (size_px * size_px * 3).div_ceil(8);
-        let mut bytes: Vec<u8> = (0..words).flat_map(|_| random(&mut state).to_le_bytes()).collect();
+        let mut bytes: Vec<u8> =
+            (0..words).flat_map(|_| random(&mut state).to_le_bytes()).collect();
         bytes.truncate(size_px * size_px * 3);
         raw.write_all(&bytes)?;
         pixels.push(bytes);
@@ -212,7 +228,8 @@ fn example_rows(examples: std::ops::Range<usize>, n_images: usize) -> Result<Rec
     for example in examples.clone() {
         let mut state = example as u64;
         let n_tokens = 2 + (random(&mut state) % 39) as i32;
-        (0..n_tokens).for_each(|_| tokens.values().append_value((random(&mut state) % 21_128) as i32));
+        (0..n_tokens)
+            .for_each(|_| tokens.values().append_value((random(&mut state) % 21_128) as i32));
         tokens.append(true);
         lengths.push(n_tokens);
     }

@@ -1,0 +1,4 @@
+//! The trainer's tests, in one binary because each links libtorch and DataFusion.
+
+mod equality;
+mod run;
