@@ -28,6 +28,9 @@ lint: setup
 bench-decode: setup-test build
 	.venv/bin/python pipeline/benches/decode_vs_seed.py --tuwen $(BIN)/tuwen
 
+bench-stream: setup-test
+	.venv/bin/python pipeline/benches/stream_vs_peers.py
+
 setup:
 	@scripts/setup.sh
 

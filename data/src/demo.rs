@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use tuwen_sample::corpus::{Corpus, Truth};
 use tuwen_sample::crawl::CrawlOptions;
 use tuwen_sample::scene::SceneOptions;
@@ -31,7 +31,7 @@ const QUERIES: [&str; 3] = [
     "select coalesce(split, 'rejected') as split, coalesce(reject_reason, '') as reason, count(*) as pairs \
      from examples group by split, reject_reason order by split desc, pairs desc, reason",
     "select coalesce(format, 'none') as format, coalesce(color, '') as color, count(*) as images, \
-     count(reject_reason) as rejected, round(avg(width * height / 1e6), 3) as mean_mpx \
+     count(reject_reason) as rejected, round(avg(width * height / 1e6) filter (where reject_reason is null), 3) as mean_mpx \
      from images group by format, color order by images desc, format, color",
     "select pairs.text as crawled, examples.text as clean \
      from pairs join examples on example_id = pair_id \
@@ -99,9 +99,9 @@ impl DemoArgs {
             "shape": rates.shape,
             "position": rates.position,
             "held_out": answers.len(),
-            "train_images_per_s": train["train_images_per_s"],
-            "data_wait_percent": train["data_wait_percent"],
-            "seconds": (started.elapsed().as_secs_f64() * 10.0).round() / 10.0,
+            "train_images_per_s": rounded(&train["train_images_per_s"]),
+            "data_wait_percent": rounded(&train["data_wait_percent"]),
+            "seconds": rounded(&json!(started.elapsed().as_secs_f64())),
         });
         say(&last.to_string())
     }
@@ -152,6 +152,11 @@ impl DemoArgs {
     fn path(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()
     }
+}
+
+/// A number with one decimal; null if it is none.
+fn rounded(number: &Value) -> Value {
+    number.as_f64().map_or(Value::Null, |number| json!((number * 10.0).round() / 10.0))
 }
 
 /// The paths as arguments.

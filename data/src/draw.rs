@@ -64,6 +64,33 @@ pub fn halve(picture: &Picture) -> Picture {
     Picture { width_px: width as u32, height_px: height as u32, rgb }
 }
 
+/// Points along each side over which [`steps`] takes a mean.
+const POINTS: usize = 14;
+
+/// Difference hash (N. Krawetz, 2013): of 9x8 means of the luma, which are lighter than their left
+/// neighbour. Pictures whose hashes differ in a few bits look alike.
+pub fn difference_hash(picture: &Picture) -> u64 {
+    steps(picture).iter().fold(0, |hash, step| hash << 1 | u64::from(*step > 0))
+}
+
+/// How many bits of [`difference_hash`] are left to chance: steps of less than one level of 255.
+pub fn faint_steps(picture: &Picture) -> usize {
+    steps(picture).iter().filter(|step| step.unsigned_abs() < (POINTS * POINTS) as u64).count()
+}
+
+/// From each of 9x8 means of the luma to its right neighbour, in levels times `POINTS * POINTS`.
+fn steps(picture: &Picture) -> [i64; 64] {
+    let (width, height) = (picture.width_px as usize, picture.height_px as usize);
+    let luma = luma(picture);
+    let place = |i: usize, cells: usize, side: usize| (2 * i + 1) * side / (2 * POINTS * cells);
+    let sum = |x: usize, y: usize| -> i64 {
+        let rows = (0..POINTS).map(|i| place(y * POINTS + i, 8, height) * width);
+        let columns = |row: usize| (0..POINTS).map(move |i| row + place(x * POINTS + i, 9, width));
+        rows.flat_map(columns).map(|at| i64::from(luma[at])).sum()
+    };
+    std::array::from_fn(|i| sum(i % 8 + 1, i / 8) - sum(i % 8, i / 8))
+}
+
 /// Lightness of each pixel (ITU-R 601, as JPEG and PIL compute it), `height * width` bytes.
 pub fn luma(picture: &Picture) -> Vec<u8> {
     let weigh = |p: &[u8]| {
@@ -83,7 +110,10 @@ fn span(centre: f32, radius: f32, side: usize) -> std::ops::Range<usize> {
 fn background(seed: u64, width: usize, height: usize) -> Vec<u8> {
     let mut random = Random::new(seed, 0);
     let light = random.between(114.0, 156.0);
-    let tint: [f32; 3] = std::array::from_fn(|_| random.between(-14.0, 14.0));
+    // Never quite grey, so that a grey picture can be told from one that shows a black thing.
+    let hue = random.below(3);
+    let tint = [[1.0, -0.3, -0.7], [-0.7, 1.0, -0.3], [-0.3, -0.7, 1.0]][hue]
+        .map(|share: f32| share * random.between(16.0, 28.0));
     let nodes: Vec<[f32; 3]> = (0..NODES * NODES)
         .map(|_| {
             let lift = random.between(-30.0, 30.0);

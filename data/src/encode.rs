@@ -288,7 +288,7 @@ fn dithered(picture: &Picture) -> (Vec<u8>, Vec<u8>) {
     (palette, indices)
 }
 
-/// A PNG of a few hundred bytes whose header promises `side_px` squared pixels.
+/// A PNG of 65 bytes whose header promises `side_px` squared pixels.
 pub fn bomb(side_px: u32) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     let mut writer =

@@ -24,7 +24,7 @@ pub const COLOURS: [Colour; 7] = [
 ];
 
 /// Paints of things in grey pictures, where a caption names no colour: far from the background's lightness.
-const GREYS: [[u8; 3]; 2] = [[24; 3], [240; 3]];
+const GREYS: [[u8; 3]; 2] = [[44; 3], [222; 3]];
 
 /// The shapes of things, all clearly different at 16 pixels across.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,20 +171,20 @@ impl Thing {
     }
 }
 
-/// Sides within the limits, at most 4:3 either way, so that a square thumbnail does not deform a shape past knowing.
+/// Sides within the limits, at most 6:5 either way, so that a square thumbnail does not deform a shape past knowing.
 fn size(random: &mut Random, options: &SceneOptions) -> (u32, u32) {
     let span = (options.max_px - options.min_px + 1) as usize;
     let width = options.min_px + random.below(span) as u32;
-    let height = (width as f32 * random.between(0.75, 1.333)) as u32;
+    let height = (width as f32 * random.between(0.84, 1.2)) as u32;
     (width, height.clamp(options.min_px, options.max_px))
 }
 
 fn one_thing(random: &mut Random, grey: bool) -> (Vec<Thing>, &'static str) {
     let place = *random.pick(&PLACES);
     let shape = *random.pick(&SHAPES);
-    let x = place.x + random.between(-0.03, 0.03);
-    let y = place.y + random.between(-0.03, 0.03);
-    let radius = random.between(0.14, 0.2);
+    let x = place.x + random.between(-0.025, 0.025);
+    let y = place.y + random.between(-0.025, 0.025);
+    let radius = random.between(0.165, 0.205);
     (vec![paint(random, grey, shape, None, x, y, radius)], place.name)
 }
 
@@ -199,7 +199,7 @@ fn two_things(random: &mut Random, grey: bool) -> (Vec<Thing>, &'static str) {
     let mut thing = |shape, side: f32, not: Option<&'static str>| {
         let x = 0.5 + wander_x + side * dx * random.between(0.23, 0.27);
         let y = 0.5 + wander_y + side * dy * random.between(0.23, 0.27);
-        let radius = random.between(0.14, 0.19);
+        let radius = random.between(0.155, 0.195);
         paint(random, grey, shape, not, x, y, radius)
     };
     let first = thing(first_shape, 1.0, None);

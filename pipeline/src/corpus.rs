@@ -187,6 +187,8 @@ pub fn bare_session(rows: Rows) -> Result<SessionContext> {
         ("datafusion.execution.parquet.schema_force_view_types", "false".to_owned()),
         // One string type everywhere: what Delta stores, casts and functions all give Utf8.
         ("datafusion.sql_parser.map_string_types_to_utf8view", "false".to_owned()),
+        // Pulling the fields out of a struct below the function that makes it would decode a picture once a field.
+        ("datafusion.optimizer.enable_leaf_expression_pushdown", "false".to_owned()),
         ("datafusion.catalog.information_schema", "true".to_owned()),
     ]);
     if rows == Rows::Heavy {

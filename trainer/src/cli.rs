@@ -217,7 +217,7 @@ impl TrainArgs {
             "{} of {} steps in {:.0} s, {:.0} images/s, data_wait {:.1} %: {}",
             summary.steps,
             summary.steps_planned,
-            summary.run_seconds,
+            summary.seconds,
             summary.train_images_per_s,
             summary.data_wait_percent,
             summary.checkpoint.display()

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         }
     };
     libtorch::wait_asleep().and_then(|()| cli.run()).unwrap_or_else(|error| {
-        eprintln!("tuwen: {error:#}");
+        eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
 }

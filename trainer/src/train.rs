@@ -35,14 +35,13 @@ pub struct Summary {
     /// Mean training loss of the last log window, nats a token.
     pub train_loss: f64,
     /// The last evaluation; none without a test split.
-    #[serde(flatten)]
     pub evaluation: Option<Evaluation>,
     /// Images a second while training, evaluation and saving left out.
     pub train_images_per_s: f64,
     /// Share of that time the trainer waited for batches.
     pub data_wait_percent: f64,
     /// Seconds of the whole run.
-    pub run_seconds: f64,
+    pub seconds: f64,
     /// The last checkpoint.
     pub checkpoint: PathBuf,
     /// Whether the run was asked to stop early.
@@ -80,7 +79,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     let mut clock = Clock { logged_step: first, ..Clock::default() };
     let (mut window_loss, mut evaluation, mut saved, mut step) = (f64::NAN, None, None, first);
     let mut losses = Tensor::zeros([], (Kind::Float, device));
-    while step < steps && !stop.load(Ordering::Relaxed) {
+    while step < steps {
         let begun = Instant::now();
         tch::manual_seed(seed_of(settings.seed, step));
         for _ in 0..accumulation {
@@ -106,8 +105,8 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
         model.flat.zero_grad();
         step += 1;
 
-        let last = step == steps || stop.load(Ordering::Relaxed);
-        let log = last || due(step, settings.log_every);
+        let stopping = stop.load(Ordering::Relaxed);
+        let log = due(step, settings.log_every) || step == steps || stopping;
         if log {
             let n = step - clock.logged_step;
             window_loss = losses.double_value(&[]) / n as f64; // waits for the device, so that the clock is right
@@ -133,16 +132,20 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
                 data_wait_percent,
             })?;
         }
-        if !test.is_empty() && (due(step, settings.eval_every) || step == steps) {
+        if !test.is_empty() && !stopping && (due(step, settings.eval_every) || step == steps) {
             let figures = evaluate(&model, &test, settings, |_| Ok(()))?;
             progress.evaluation(step, &figures)?;
             evaluation = Some(figures);
         }
-        if due(step, settings.save_every) || last {
+        let stopping = stop.load(Ordering::Relaxed);
+        if due(step, settings.save_every) || step == steps || stopping {
             let state = RunState { step, stream: feed.state(), settings: settings.clone() };
             let folder = checkpoint::save(out, &model, &optimizer, &state)?;
             progress.say(&format!("step {step}: saved {}", folder.display()));
             saved = Some(folder);
+        }
+        if stopping {
+            break;
         }
     }
     let (train_images_per_s, data_wait_percent) = clock.total();
@@ -155,7 +158,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
         evaluation,
         train_images_per_s,
         data_wait_percent,
-        run_seconds: started.elapsed().as_secs_f64(),
+        seconds: started.elapsed().as_secs_f64(),
         checkpoint: saved,
         stopped: step < steps,
     })

@@ -18,7 +18,8 @@ use crate::cli::Common;
   tuwen sql \"describe images\"
   tuwen sql \"$(cat sql/queries/formats.sql)\"")]
 pub(super) struct Sql {
-    /// The query
+    /// The query; it may begin with a comment
+    #[arg(allow_hyphen_values = true)]
     query: String,
     /// How rows are printed
     #[arg(long, value_enum, default_value = "table")]

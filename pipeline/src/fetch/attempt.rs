@@ -89,6 +89,11 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// How it ended.
+    pub fn outcome(&self) -> FetchOutcome {
+        self.result.as_ref().err().map_or(FetchOutcome::Ok, |failure| failure.outcome)
+    }
+
     /// Bytes it brought.
     pub fn bytes_len(&self) -> u64 {
         self.result.as_ref().map_or(0, |(bytes, _)| bytes.len() as u64)

@@ -1,12 +1,14 @@
 //! URLs over HTTP. In: a URL. Out: the body of a 200 answer, or why not. Never asks a private address unless told to, never
 //! reads more than `fetch.max_bytes`, never waits longer than the time-outs.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::fetch::FetchOutcome;
 use crate::fetch::attempt::Failure;
@@ -19,6 +21,8 @@ pub(crate) struct Http {
     client: Client,
     max_bytes: u64,
     allow_private_hosts: bool,
+    per_host: usize,
+    hosts: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
 }
 
 impl Http {
@@ -42,7 +46,24 @@ impl Http {
             // A proxy would resolve names for us, out of the resolver's sight.
             builder = builder.dns_resolver(Arc::new(PublicResolver)).no_proxy();
         }
-        Ok(Self { client: builder.build()?, max_bytes: settings.max_bytes, allow_private_hosts })
+        Ok(Self {
+            client: builder.build()?,
+            max_bytes: settings.max_bytes,
+            allow_private_hosts,
+            per_host: settings.per_host.max(1),
+            hosts: Arc::default(),
+        })
+    }
+
+    /// Waits for one of the host's places; they are given back when the permit is dropped.
+    pub(crate) async fn place(&self, locator: &str) -> Option<OwnedSemaphorePermit> {
+        let host = Url::parse(locator).ok()?.host_str()?.to_owned();
+        let places = {
+            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(hosts.entry(host).or_insert_with(|| Arc::new(Semaphore::new(self.per_host))))
+        };
+        // Nobody closes the semaphores; without a place the request would still be right, only less polite.
+        places.acquire_owned().await.ok()
     }
 
     /// The body and status of a 200 answer.

@@ -1,5 +1,6 @@
 //! The stage: locators in, attempts out, chunks committed. The topology is in [`fetch`], sink first.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,15 +10,18 @@ use arrow::array::AsArray;
 use arrow::datatypes::{Int32Type, Int64Type};
 use chrono::Utc;
 use datafusion::datasource::MemTable;
-use datafusion::prelude::{SessionContext, lit};
+use datafusion::functions::expr_fn::coalesce;
+use datafusion::functions_aggregate::expr_fn::max;
+use datafusion::prelude::{DataFrame, SessionContext, col, lit};
 use futures::{Stream, TryStreamExt};
 use tokio::sync::mpsc;
 
 use crate::corpus::{Corpus, Rows, bare_session};
 use crate::fetch::attempt::to_batch;
 use crate::fetch::http::Http;
-use crate::fetch::{Attempt, folder};
-use crate::query::{frame, growth, tally};
+use crate::fetch::{Attempt, FetchOutcome, folder};
+use crate::ingest::{Id, id_of};
+use crate::query::frame;
 use crate::report::{Progress, StageReport};
 use crate::runs::Run;
 use crate::settings::FetchSettings;
@@ -49,25 +53,33 @@ pub async fn fetch(corpus: &Corpus, source: Source, settings: &FetchSettings) ->
     }
     let run = Run::start(corpus).await?;
     let mut report = StageReport::new("fetch");
-    let ctx = corpus.session(Rows::Light).await?;
-    let before = tally(&ctx, "originals", "outcome").await?;
-    report.rows_in = todo(&ctx, &source, settings).await?.count().await? as u64;
-    if report.rows_in == 0 {
-        return run.finish(corpus, report, settings).await;
+    let getter = Arc::new(Getter::new(source.clone(), settings)?);
+    let mut retry_failed = settings.retry_failed;
+    let mut done = HashMap::new();
+    for _pass in 0..settings.attempts.max(1) {
+        let ctx = corpus.session(Rows::Light).await?;
+        let todo = todo(&ctx, &source, retry_failed, settings.attempts).await?;
+        let n_todo = todo.clone().count().await? as u64;
+        if n_todo == 0 {
+            break;
+        }
+        // The first pass has all locators; the next ones have those of them whose failure may pass.
+        report.rows_in = report.rows_in.max(n_todo);
+        retry_failed = false;
+        let progress = Progress::start("fetch", n_todo);
+        let (sender, receiver) = mpsc::channel(WAITING_ATTEMPTS);
+        let next_seq = next_seq(&ctx).await?;
+        let writer = write(corpus, receiver, next_seq, settings.chunk_bytes, &progress, &mut done);
+        let asker = ask(rows(todo.execute_stream().await?), &getter, settings.concurrency, sender);
+        let (commits, ()) = tokio::try_join!(writer, asker)?;
+        progress.finish();
+        report.commits += commits;
     }
-    let next_seq = next_seq(&ctx).await?;
-    let locators = todo(&ctx, &source, settings).await?.execute_stream().await?;
-    let progress = Progress::start("fetch", report.rows_in);
-
-    let (sender, receiver) = mpsc::channel(WAITING_ATTEMPTS);
-    let writer = write(corpus, receiver, next_seq, settings.chunk_bytes, &progress);
-    let asker = ask(rows(locators), Getter::new(source, settings)?, settings.concurrency, sender);
-    let (commits, ()) = tokio::try_join!(writer, asker)?;
-    progress.finish();
-
-    report.commits = commits;
-    let after = tally(&corpus.session(Rows::Light).await?, "originals", "outcome").await?;
-    report.rejected = growth(&before, after);
+    // The last attempt of a locator is what became of it.
+    #[expect(clippy::iter_over_hash_type, reason = "counting does not depend on the order")]
+    for outcome in done.into_values() {
+        *report.rejected.entry(outcome.to_string()).or_default() += 1;
+    }
     report.rows_out = report.rejected.remove("ok").unwrap_or(0);
     if report.rejected.contains_key("private_host") {
         report.hints.push("addresses that are not public were not asked; --allow-private-hosts asks them".to_owned());
@@ -75,22 +87,17 @@ pub async fn fetch(corpus: &Corpus, source: Source, settings: &FetchSettings) ->
     run.finish(corpus, report, settings).await
 }
 
-async fn todo(ctx: &SessionContext, source: &Source, settings: &FetchSettings) -> Result<datafusion::prelude::DataFrame> {
+async fn todo(ctx: &SessionContext, source: &Source, retry_failed: bool, attempts: i32) -> Result<DataFrame> {
     let (name, text) = match source {
         Source::Http => ("fetch_urls", include_str!("../../../sql/fetch_urls.sql")),
         Source::Folder(_) => ("fetch_files", include_str!("../../../sql/fetch_files.sql")),
     };
-    frame(ctx, name, text, [("retry_failed", settings.retry_failed.into())]).await
+    frame(ctx, name, text, [("retry_failed", retry_failed.into()), ("attempts", attempts.into())]).await
 }
 
 async fn next_seq(ctx: &SessionContext) -> Result<i64> {
-    let max = datafusion::functions_aggregate::expr_fn::max(datafusion::prelude::col("seq"));
-    let next = ctx.table("originals").await?.aggregate(vec![], vec![max.alias("seq")])?;
-    let next = next.select(vec![(datafusion::functions::expr_fn::coalesce(vec![
-        datafusion::prelude::col("seq"),
-        lit(-1i64),
-    ]) + lit(1i64))
-    .alias("next")])?;
+    let last = ctx.table("originals").await?.aggregate(vec![], vec![max(col("seq")).alias("seq")])?;
+    let next = last.select(vec![(coalesce(vec![col("seq"), lit(-1i64)]) + lit(1i64)).alias("next")])?;
     let rows = next.collect().await?;
     let first = rows.first().context("an aggregate has a row")?;
     Ok(first.column(0).as_primitive::<Int64Type>().value(0))
@@ -114,14 +121,13 @@ fn rows(
 /// Keeps `concurrency` attempts under way and hands each to `sender` as it ends.
 async fn ask(
     locators: impl Stream<Item = Result<(String, i32)>> + Unpin,
-    getter: Getter,
+    getter: &Arc<Getter>,
     concurrency: usize,
     sender: mpsc::Sender<Attempt>,
 ) -> Result<()> {
-    let getter = Arc::new(getter);
     let mut attempts = locators
         .map_ok(|(locator, tried)| {
-            let getter = Arc::clone(&getter);
+            let getter = Arc::clone(getter);
             // A task of its own, so that hashing and reading go on while a chunk is written.
             async move {
                 tokio::spawn(async move { getter.attempt(locator, tried + 1).await })
@@ -139,13 +145,14 @@ async fn ask(
     Ok(())
 }
 
-/// Commits attempts in chunks; returns how many commits there were.
+/// Commits attempts in chunks and notes each one's outcome in `done`; returns how many commits there were.
 async fn write(
     corpus: &Corpus,
     mut attempts: mpsc::Receiver<Attempt>,
     mut next_seq: i64,
     chunk_bytes: u64,
     progress: &Progress,
+    done: &mut HashMap<Id, FetchOutcome>,
 ) -> Result<u64> {
     let (mut chunk, mut bytes, mut commits) = (Vec::new(), 0, 0);
     loop {
@@ -154,6 +161,7 @@ async fn write(
         if let Some(attempt) = attempt {
             progress.add(1);
             bytes += attempt.bytes_len();
+            done.insert(id_of(attempt.locator.as_bytes()), attempt.outcome());
             chunk.push(attempt);
         }
         if !chunk.is_empty() && (is_last || bytes >= chunk_bytes || chunk.len() >= CHUNK_ATTEMPTS) {
@@ -185,6 +193,10 @@ impl Getter {
     }
 
     async fn attempt(&self, locator: String, attempt: i32) -> Attempt {
+        let _place = match self {
+            Self::Http(http) => http.place(&locator).await,
+            Self::Folder { .. } => None,
+        };
         let clock = Instant::now();
         let result = match self {
             Self::Http(http) => http.get(&locator).await.map(|(bytes, status)| (bytes, Some(status))),

@@ -109,7 +109,12 @@ impl Iterator for CsvRows<'_> {
         let start = told + blank;
         let line = record.position().map_or(1, csv::Position::line) - 1 + self.base.1 + skipped;
 
-        let fields = self.fields(&record).map_err(|wrong| {
+        let raw = &self.bytes[start..self.offset().max(start)];
+        let fields = match is_quoted_well(raw) {
+            true => self.fields(&record),
+            false => Err("a quote is not closed on its line".to_owned()),
+        };
+        let fields = fields.map_err(|wrong| {
             let first = self.bytes[start..].split(|b| *b == b'\n').next().unwrap_or_default();
             // A stray quote runs on to the next quote, lines further down: only its own line is bad.
             let next_line = start + first.len() + 1;
@@ -120,6 +125,45 @@ impl Iterator for CsvRows<'_> {
             format!("{wrong}: {}", text.trim_end().chars().take(KEPT_CHARS).collect::<String>())
         });
         Some(Row { line, fields })
+    }
+}
+
+/// Whether a record over several lines has its quotes where RFC 4180 wants them: opened at a field's start and closed at its
+/// end. A stray quote that runs into the next quoted field fails this, however many fields come of it. Records of one line may
+/// have quotes anywhere, as Python's reader allows.
+fn is_quoted_well(raw: &[u8]) -> bool {
+    let raw = raw.trim_ascii_end();
+    if !raw.contains(&b'\n') {
+        return true;
+    }
+    let mut at = 0;
+    while at < raw.len() {
+        if raw[at] == b'"' {
+            let Some(end) = end_of_quoted(raw, at + 1) else { return false };
+            at = end;
+        } else {
+            let end = raw[at..].iter().position(|b| *b == b',').map_or(raw.len(), |length| at + length);
+            if raw[at..end].iter().any(|b| matches!(b, b'"' | b'\n')) {
+                return false;
+            }
+            at = end;
+        }
+        match raw.get(at) {
+            None | Some(b',') => at += 1,
+            Some(_) => return false,
+        }
+    }
+    true
+}
+
+/// The place after the quote that closes a quoted field whose content begins at `at`; two quotes stand for one.
+fn end_of_quoted(raw: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += raw[at..].iter().position(|b| *b == b'"')? + 1;
+        if raw.get(at) != Some(&b'"') {
+            return Some(at);
+        }
+        at += 1;
     }
 }
 
@@ -152,6 +196,7 @@ mod tests {
         check(b"\xef\xbb\xbftext,url,filename\r\n\"a,b\",u,f\r\n", &[(2, "a,b|u|f")]);
         check("text,url,filename\n\"他说\"\"好\"\"\",,f\n".as_bytes(), &[(2, "他说\"好\"||f")]);
         check(b"url,text,filename\nu,t,\n\n\nv,s,g", &[(2, "t|u|"), (5, "s|v|g")]);
+        check("text,url,filename\n\"a\n\"\"b\"\"\",\"u\r\n\",f\nc,u,f".as_bytes(), &[(2, "a\n\"b\"|u|f"), (5, "c|u|f")]);
         check(b"text,url,filename,x\n\"two\nlines\",u,f,1\na,u,f,1\n", &[(2, "two\nlines|u|f"), (4, "a|u|f")]);
         check(b"text,url,filename\n", &[]);
     }
@@ -168,11 +213,20 @@ mod tests {
         );
         check(
             b"text,url,filename\n\"stray,u,f\nb,u,f\nc,\"u,1\",f\n",
-            &[(2, "! expected 3 fields, found 2: \"stray,u,f"), (3, "b|u|f"), (4, "c|u,1|f")],
+            &[(2, "! a quote is not closed on its line: \"stray,u,f"), (3, "b|u|f"), (4, "c|u,1|f")],
         );
         check(
             b"text,url,filename\n\"never closed,u,f\nb,u,f\n",
-            &[(2, "! expected 3 fields, found 1: \"never closed,u,f"), (3, "b|u|f")],
+            &[(2, "! a quote is not closed on its line: \"never closed,u,f"), (3, "b|u|f")],
+        );
+        check(
+            b"text,url,filename\n\"stray,u,f\nb,u,f\nc,\"u\",f\nd,\"u,2\",f\n",
+            &[
+                (2, "! a quote is not closed on its line: \"stray,u,f"),
+                (3, "b|u|f"),
+                (4, "c|u|f"),
+                (5, "d|u,2|f"),
+            ],
         );
         check(
             b"text,url,filename\n\xff\xfe,u,f\nb,u,f\n",

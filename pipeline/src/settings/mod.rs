@@ -55,6 +55,10 @@ impl Default for Settings {
 pub struct FetchSettings {
     /// Requests under way at once.
     pub concurrency: usize,
+    /// Of these, requests to one host.
+    pub per_host: usize,
+    /// How often a locator is tried that fails for a reason which may pass: no answer in time, no connection, broken off.
+    pub attempts: i32,
     /// Seconds until a connection must stand.
     pub connect_timeout_secs: u64,
     /// Seconds a whole request may take, body included.
@@ -77,6 +81,8 @@ impl Default for FetchSettings {
     fn default() -> Self {
         Self {
             concurrency: 64,
+            per_host: 16,
+            attempts: 2,
             connect_timeout_secs: 5,
             timeout_secs: 20,
             max_bytes: 64 << 20,

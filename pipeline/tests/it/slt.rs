@@ -4,11 +4,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
-use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 use tuwen::corpus::{Rows, bare_session};
 use tuwen::curate::{AUDITS, CaptionTokenizer, clean_caption_udf, near_udfs, tokenize_udf};
 use tuwen::decode::decode_udf;
@@ -16,8 +16,8 @@ use tuwen::report::Progress;
 use tuwen::settings::DecodeSettings;
 use tuwen_schemas::{TABLES, schema};
 
-/// The views, in the order in which they read each other. `replace` makes `examples_sql` of the file that fills a table.
-const VIEWS: [(&str, &str); 11] = [
+/// The views, in the order in which they read each other; a file that fills a table of its own name ends in `_sql`.
+const VIEWS: [(&str, &str); 13] = [
     ("pairs_sql", include_str!("../../../sql/pairs.sql")),
     ("fetch_urls", include_str!("../../../sql/fetch_urls.sql")),
     ("fetch_files", include_str!("../../../sql/fetch_files.sql")),
@@ -28,12 +28,15 @@ const VIEWS: [(&str, &str); 11] = [
     ("leaks", include_str!("../../../sql/leaks.sql")),
     ("examples_sql", include_str!("../../../sql/examples.sql")),
     ("rejects", include_str!("../../../sql/rejects.sql")),
+    ("stream_split", include_str!("../../../sql/stream_split.sql")),
+    ("stream_selection", include_str!("../../../sql/stream_selection.sql")),
     ("last_curation", include_str!("../../../sql/last_curation.sql")),
 ];
 
 fn params() -> Vec<(&'static str, ScalarValue)> {
     vec![
         ("retry_failed", false.into()),
+        ("attempts", 2i32.into()),
         ("first_seq", 0i64.into()),
         ("last_seq", 9i64.into()),
         ("size_px", 224i32.into()),
@@ -43,6 +46,7 @@ fn params() -> Vec<(&'static str, ScalarValue)> {
         ("near_bits", 3i64.into()),
         ("near_levels", 6.0f64.into()),
         ("max_length", 4i64.into()),
+        ("split", "train".into()),
     ]
 }
 
@@ -63,8 +67,7 @@ impl Session {
         ctx.register_udf(clean_caption_udf());
         ctx.register_udf(decode_udf(DecodeSettings::default(), Progress::hidden()));
         near_udfs().into_iter().for_each(|udf| ctx.register_udf(udf));
-        let audits = AUDITS.map(|(name, text)| (name, text));
-        for (name, text) in VIEWS.into_iter().chain(audits) {
+        for (name, text) in VIEWS.into_iter().chain(AUDITS) {
             let used = params().into_iter().filter(|(name, _)| text.contains(&format!("${name}")));
             let view = ctx.sql(text).await?.with_param_values(used.collect::<Vec<_>>())?;
             ctx.register_table(name, view.into_view())?;
@@ -73,56 +76,69 @@ impl Session {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Failed(String);
-
-#[async_trait::async_trait]
-impl AsyncDB for Session {
-    type Error = Failed;
-    type ColumnType = DefaultColumnType;
-
-    async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Failed> {
-        let failed = |error: &dyn std::fmt::Display| Failed(error.to_string());
-        let frame = self.0.sql(sql).await.map_err(|e| failed(&e))?;
-        let types = vec![DefaultColumnType::Any; frame.schema().fields().len()];
-        let batches = frame.collect().await.map_err(|e| failed(&e))?;
+impl Session {
+    /// The rows of `sql`, a line each; cells parted by blanks, NULL and (empty) written out.
+    async fn rows(&self, sql: &str) -> anyhow::Result<Vec<String>> {
         let options = FormatOptions::default().with_null("NULL");
         let mut rows = Vec::new();
-        for batch in &batches {
-            let formatters: Vec<_> =
-                batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
-            for i in 0..batch.num_rows() {
-                let cell = |f: &ArrayFormatter<'_>| match f.value(i).to_string() {
+        for batch in &self.0.sql(sql).await?.collect().await? {
+            let cells: Result<Vec<_>, _> =
+                batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect();
+            let cells = cells?;
+            rows.extend((0..batch.num_rows()).map(|i| {
+                let texts = cells.iter().map(|cell| match cell.value(i).to_string() {
                     text if text.is_empty() => "(empty)".to_owned(),
                     text => text,
-                };
-                rows.push(formatters.iter().map(cell).collect());
-            }
+                });
+                texts.collect::<Vec<_>>().join(" ")
+            }));
         }
-        let is_insert = sql.trim_start().to_lowercase().starts_with("insert");
-        Ok(match is_insert {
-            true => DBOutput::StatementComplete(0),
-            false => DBOutput::Rows { types, rows },
-        })
+        Ok(rows)
     }
+}
 
-    async fn shutdown(&mut self) {}
+/// Runs the records of a file, which are parted by empty lines: `statement ok` and a statement, or `query TYPES [rowsort]`,
+/// a query, `----` and its rows. (The crate `sqllogictest` switches on features of DataFusion's dependencies, and everything
+/// would be compiled a second time for the tests.)
+async fn run_file(text: &str) -> anyhow::Result<()> {
+    let session = Session::new().await?;
+    for record in text.split("\n\n") {
+        let record: Vec<&str> = record.lines().filter(|line| !line.starts_with('#')).collect();
+        let Some((head, body)) = record.split_first() else { continue };
+        if head.trim().is_empty() {
+            continue;
+        }
+        if *head == "statement ok" {
+            session.rows(&body.join("\n")).await.with_context(|| body.join("\n"))?;
+            continue;
+        }
+        anyhow::ensure!(head.starts_with("query "), "expected `statement ok` or `query …`, found `{head}`");
+        let (query, expected) = body.split_at(body.iter().position(|line| *line == "----").context("no ----")?);
+        let mut found = session.rows(&query.join("\n")).await.with_context(|| query.join("\n"))?;
+        let mut expected: Vec<&str> = expected[1..].to_vec();
+        if head.ends_with("rowsort") {
+            found.sort();
+            expected.sort_unstable();
+        }
+        anyhow::ensure!(found == expected, "{}\nexpected {expected:#?}\nfound {found:#?}", query.join("\n"));
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sql_file_has_an_slt_and_passes_it() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt");
-    let mut texts = String::new();
+    let (mut texts, mut failed) = (String::new(), Vec::new());
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
-        texts.push_str(&std::fs::read_to_string(&path).unwrap());
-        let mut runner = Runner::new(|| async { Session::new().await.map_err(|e| Failed(format!("{e:#}"))) });
-        if let Err(error) = runner.run_file_async(&path).await {
-            panic!("{}: {error}", path.display());
+        let text = std::fs::read_to_string(&path).unwrap();
+        if let Err(error) = run_file(&text).await {
+            failed.push(format!("{}: {error:#}", path.display()));
         }
+        texts.push_str(&text);
     }
     for (name, _) in VIEWS.into_iter().chain(AUDITS) {
         assert!(texts.contains(&format!("from {name}")), "no .slt reads {name}");
     }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }

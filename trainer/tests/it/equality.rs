@@ -144,7 +144,7 @@ fn trained(model: &mut Model, pixels: &Tensor, labels: &Tensor) -> Value {
             total += loss.double_value(&[]);
         }
         let mut grad = model.flat.grad();
-        clip(&mut grad, settings.max_grad_norm);
+        let _ = clip(&mut grad, settings.max_grad_norm);
         optimizer.step(&mut model.flat, &grad, schedule.lr_at(step));
         model.flat.zero_grad();
         losses.push(total);

@@ -128,7 +128,7 @@ fn a_model_learns_evaluates_and_captions() {
         &train(out.path(), &["--steps", "60", "--set", "train.save_every=20"]).output().unwrap(),
     );
     assert_eq!(summary["steps"], 60);
-    assert_eq!(summary["exact_match"], 1.0, "{summary}");
+    assert_eq!(summary["evaluation"]["exact_match"], 1.0, "{summary}");
     let mut left: Vec<_> =
         fs::read_dir(out.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     left.sort();
@@ -221,8 +221,8 @@ fn sigterm_finishes_the_step_saves_and_ends_well() {
 fn what_cannot_work_is_said_in_a_line() {
     let out = tempfile::tempdir().unwrap();
     for (more, expected) in [
-        (["--corpus", "nowhere"], "nowhere"),
-        (["--tokenizer", "train.csv"], "train.csv: expected a tokenizer.json"),
+        (["--set", "corpus=nowhere"], "nowhere"),
+        (["--set", "train.tokenizer=train.csv"], "train.csv: expected a tokenizer.json"),
         (["--set", "train.nothing=1"], "unknown field `nothing`"),
         (["--encoder", "images"], "images/config.json"),
         (["--set", "train.device=tpu"], "expected cpu, cuda, cuda:N or auto, found `tpu`"),
