@@ -3,8 +3,8 @@
 In: a folder of JPEGs, or none: then about 1,000 web-like ones are made once and kept in the user's cache. Out: a table on
 stderr, and as the last line of stdout one JSON object: `images_per_s`, `seed_images_per_s`, `ratio`, `max_abs_diff_vs_pil`.
 
-* The seed's step: joblib with 2 processes over PIL open, `convert("RGB")` and transformers' `ViTImageProcessor` (its PIL
-  backend, which is what the seed's version was) to float32; nothing is stored. The pool is warm when the clock starts.
+* The seed's step (`seed_filter.py`): joblib with 2 processes over PIL open, `convert("RGB")` and transformers'
+  `ViTImageProcessor` to float32; nothing is stored. The pool has done all files once when the clock starts.
 * tuwen's: `tuwen decode`, from the start of the process to the committed images table. The originals were fetched before.
 
 Both run on the same 2 cores, in turns, three times each; the medians count. Then every stored pixel is compared with PIL.
@@ -29,7 +29,8 @@ import joblib
 import numpy as np
 import pyarrow.parquet
 from PIL import Image
-from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+import seed_filter
 
 SIZE = (224, 224)
 # Widths and heights of pictures on the web; their mean area is 0.45 Mpx.
@@ -82,23 +83,10 @@ def make_images(folder: Path, count: int) -> None:
     joblib.Parallel(n_jobs=2)(joblib.delayed(make)(number) for number in range(count))
 
 
-PROCESSOR = ViTImageProcessorPil()
-
-
-def seed_keeps(path: str) -> bool:
-    """The seed's filter of one file: whether it gives pixels."""
-    try:
-        with Image.open(path) as image:
-            pixels = PROCESSOR(image.convert("RGB"), return_tensors="np")["pixel_values"]
-        return pixels.shape == (1, 3, *SIZE) and pixels.dtype == np.float32
-    except Exception:
-        return False
-
-
 def time_seed(pool: joblib.Parallel, files: list[str]) -> float:
     """Seconds of the seed's step."""
     start = time.perf_counter()
-    kept = pool(joblib.delayed(seed_keeps)(path) for path in files)
+    kept = pool(joblib.delayed(seed_filter.keeps)(path) for path in files)
     seconds = time.perf_counter() - start
     assert all(kept), f"the seed's step dropped {kept.count(False)} of {len(files)} files"
     return seconds
@@ -186,7 +174,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work, joblib.Parallel(n_jobs=len(cores)) as pool:
         base = Path(work) / "originals"
         fetch(args.tuwen, files, base, Path(work))
-        time_seed(pool, files[: len(files) // 10 + 1])
+        say(f"warm-up: seed {time_seed(pool, files):.2f} s")
         for i in range(args.rounds):
             seed_seconds.append(time_seed(pool, files))
             corpus = Path(work) / f"round-{i}"

@@ -11,6 +11,7 @@ use tuwen::settings::{DecodeSettings, TrainSettings};
 
 use crate::generate::{GenerateOptions, generate};
 use crate::model::Model;
+use crate::pixels::Crop;
 
 /// How captions are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +54,8 @@ pub fn caption(
         if read.is_empty() {
             continue;
         }
-        let pixels = model.pixels(&pixels, read.len(), decode.size as usize);
+        let side = decode.size as usize;
+        let pixels = model.pixels(&pixels, read.len(), side, Crop::whole(side));
         for (file, generated) in
             read.iter().zip(generate(&model.captioner, &views, &pixels, &options))
         {

@@ -12,6 +12,7 @@ use tuwen::stream::{Batch, Shuffle, Stream, StreamOptions};
 use crate::captioner::IGNORED;
 use crate::generate::{GenerateOptions, generate};
 use crate::model::Model;
+use crate::pixels::Crop;
 
 /// Seed of the order in which a split is sampled when only some of it is evaluated.
 const SAMPLE_SEED: u64 = 0;
@@ -83,7 +84,8 @@ pub fn evaluate(
         let views = model.views();
         for batch in batches {
             let batch = batch?;
-            let (pixels, labels) = upload(model, &batch, stream.size_px(), settings)?;
+            let (pixels, labels) =
+                upload(model, &batch, stream.size_px(), Crop::whole(stream.size_px()), settings)?;
             let counted = labels.not_equal(IGNORED).sum(Kind::Int64).int64_value(&[]);
             let loss = model.captioner.loss(&views, &pixels, &labels, 0.0, false);
             loss_sum += loss.double_value(&[]) * counted as f64;
@@ -129,7 +131,7 @@ pub fn evaluate(
     })
 }
 
-/// A batch on the device: pixels `[b, 3, size, size]` and labels `[b, t]`. Padding is ignored in the loss, or, if it is to
+/// A batch on the device: pixels `[b, 3, size, size]`, cut out by `crop`, and labels `[b, t]`. Padding is ignored in the loss, or, if it is to
 /// count, reaches up to `max_length`, as in the original.
 ///
 /// # Errors
@@ -138,6 +140,7 @@ pub(crate) fn upload(
     model: &Model,
     batch: &Batch,
     size_px: usize,
+    crop: Crop,
     settings: &TrainSettings,
 ) -> Result<(Tensor, Tensor)> {
     let config = &model.captioner.config;
@@ -168,5 +171,5 @@ pub(crate) fn upload(
         row[..n].copy_from_slice(ids);
     }
     let labels = Tensor::from_slice(&labels).view([b as i64, width as i64]).to_device(model.device);
-    Ok((model.pixels(&batch.pixels, b, size_px), labels))
+    Ok((model.pixels(&batch.pixels, b, size_px, crop), labels))
 }

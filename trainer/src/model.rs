@@ -11,7 +11,7 @@ use crate::captioner::Captioner;
 use crate::config::ModelConfig;
 use crate::names::Part;
 use crate::params::{Views, put};
-use crate::pixels::Normalise;
+use crate::pixels::{Crop, Normalise};
 use crate::text::Text;
 use crate::vit::{POSITIONS, sincos_positions};
 use crate::{checkpoint, weights};
@@ -112,10 +112,10 @@ impl Model {
         self.captioner.layout.views(&self.flat.to_kind(self.kind()))
     }
 
-    /// `b` stored pictures of `side` pixels, ready for the encoder: `[b, 3, size, size]`.
-    pub fn pixels(&self, stored: &[u8], b: usize, side: usize) -> Tensor {
+    /// The same window of `b` stored pictures of `side` pixels, ready for the encoder: `[b, 3, size, size]`.
+    pub fn pixels(&self, stored: &[u8], b: usize, side: usize, crop: Crop) -> Tensor {
         let size = self.captioner.config.encoder.image_size;
-        self.normalise.pixels(stored, b, side, size, self.device).to_kind(self.kind())
+        self.normalise.pixels(stored, b, side, crop, size, self.device).to_kind(self.kind())
     }
 
     fn kind(&self) -> Kind {

@@ -20,6 +20,7 @@ use crate::feed::Feed;
 use crate::libtorch;
 use crate::model::Model;
 use crate::optimizer::{AdamW, clip};
+use crate::pixels::{Crop, splitmix};
 use crate::progress::{Progress, Window};
 use crate::schedule::Schedule;
 
@@ -63,6 +64,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     let first = resumed.as_ref().map_or(0, |state| state.step);
     let mut feed = Feed::open(corpus, settings, pad, resumed.as_ref().map(|state| &state.stream))?;
     let test = evaluate::open(corpus, "test", settings, pad)?;
+    let side = feed.stream().size_px();
     let per_epoch = feed.stream().batches_per_epoch() as u64;
     let accumulation = settings.grad_accumulation.max(1) as u64;
     let steps = if settings.steps > 0 {
@@ -81,10 +83,12 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     let mut losses = Tensor::zeros([], (Kind::Float, device));
     while step < steps {
         let begun = Instant::now();
-        tch::manual_seed(seed_of(settings.seed, step));
-        for _ in 0..accumulation {
+        tch::manual_seed(seed_of(settings.seed, step) as i64);
+        for i in 0..accumulation {
             let batch = feed.next_batch()?;
-            let (pixels, labels) = upload(&model, &batch, feed.stream().size_px(), settings)?;
+            let seed = splitmix(seed_of(settings.seed, step).wrapping_add(i));
+            let crop = Crop::random(side, settings.crop, seed);
+            let (pixels, labels) = upload(&model, &batch, side, crop, settings)?;
             let loss = model.captioner.loss(
                 &model.views(),
                 &pixels,
@@ -199,12 +203,9 @@ fn due(step: u64, every: u64) -> bool {
     every > 0 && step.is_multiple_of(every)
 }
 
-/// A seed for each step, far from those of other steps (splitmix64, Steele et al. 2014).
-fn seed_of(seed: u64, step: u64) -> i64 {
-    let mut z = seed.wrapping_add((step + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (z ^ (z >> 31)) as i64
+/// A seed for each step, far from those of other steps and other runs.
+fn seed_of(seed: u64, step: u64) -> u64 {
+    splitmix(splitmix(seed) ^ step)
 }
 
 fn opening(

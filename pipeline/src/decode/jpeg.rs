@@ -68,7 +68,7 @@ fn fast_factor(short_px: usize, size_px: usize) -> ScalingFactor {
 }
 
 fn reject(message: &str) -> Rejected {
-    let reason = if message.contains("Premature end") || message.contains("premature end") {
+    let reason = if message.contains("Premature end") || message.contains("premature end") || message.contains("missing SOS") {
         RejectReason::Truncated
     } else if message.contains("Unsupported") || message.contains("not supported") || message.contains("precision") {
         RejectReason::UnsupportedFormat

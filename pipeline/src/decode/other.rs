@@ -6,6 +6,7 @@ use std::io::{Cursor, ErrorKind};
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use crate::decode::image::{Header, RejectReason, Rejected, Rgb};
+use crate::decode::jpeg::rgb_of_cmyk;
 
 /// Bytes a decoder may allocate for a pixel of the header's size: 16 for RGBA f32, twice for its own work.
 const ALLOC_BYTES_PER_PX: u64 = 32;
@@ -32,7 +33,11 @@ pub(crate) fn pixels(bytes: &[u8], header: &Header) -> Result<Rgb, Rejected> {
     let area_px = u64::from(header.width) * u64::from(header.height);
     match format_of(bytes)? {
         ImageFormat::Gif => gif_pixels(bytes, header),
+        ImageFormat::Tiff if header.color == "cmyk" => tiff_cmyk_pixels(bytes, header),
         format => {
+            if format == ImageFormat::WebP && ends_early(bytes) {
+                return Err(Rejected::new(RejectReason::Truncated, "the RIFF header names more bytes than there are"));
+            }
             let decoder = decoder(bytes, format, Some(ALLOC_BYTES_FIXED + ALLOC_BYTES_PER_PX * area_px))?;
             let image = DynamicImage::from_decoder(decoder).map_err(reject)?;
             Ok(Rgb { width: image.width(), height: image.height(), pixels: rgb8(image) })
@@ -88,6 +93,12 @@ fn rgb8(image: DynamicImage) -> Vec<u8> {
         DynamicImage::ImageRgba16(image) => high::<4>(&image),
         float => float.into_rgb8().into_raw(),
     }
+}
+
+/// Whether a RIFF file (WebP) is shorter than its header says.
+fn ends_early(bytes: &[u8]) -> bool {
+    let length = bytes.get(4..8).and_then(|field| field.first_chunk::<4>());
+    length.is_some_and(|length| u64::from(u32::from_le_bytes(*length)) + 8 > bytes.len() as u64)
 }
 
 fn gif_options(indexed: bool) -> gif::DecodeOptions {
@@ -182,9 +193,22 @@ fn format_name(format: ImageFormat) -> &'static str {
 
 fn color_name(bytes: &[u8], format: ImageFormat, color: ExtendedColorType) -> &'static str {
     use ExtendedColorType as C;
-    // The colour type byte of a PNG's IHDR; the decoder tells only what it makes of a palette.
-    if format == ImageFormat::Png && bytes.get(25) == Some(&3) {
-        return "p";
+    // The decoders tell what they make of palettes and transparent colours; the headers tell what the file has.
+    match (format, bytes.get(24..30)) {
+        // Bit depth and colour type of a PNG's IHDR.
+        (ImageFormat::Png, Some(&[depth, color_type, ..])) => {
+            let is_deep = depth == 16;
+            return match color_type {
+                0 => if is_deep { "l16" } else { "l" },
+                3 => "p",
+                4 => if is_deep { "la16" } else { "la" },
+                6 => if is_deep { "rgba16" } else { "rgba" },
+                _ => if is_deep { "rgb16" } else { "rgb" },
+            };
+        }
+        // Bits a pixel of a BITMAPINFOHEADER.
+        (ImageFormat::Bmp, Some(&[.., 1..=8, 0])) => return "p",
+        _ => {}
     }
     match color {
         C::A8 | C::L1 | C::L2 | C::L4 | C::L8 => "l",
@@ -198,6 +222,26 @@ fn color_name(bytes: &[u8], format: ImageFormat, color: ExtendedColorType) -> &'
         C::Cmyk8 | C::Cmyk16 => "cmyk",
         _ => "rgb",
     }
+}
+
+/// The `image` crate makes RGB of CMYK in floating point; PIL does not.
+fn tiff_cmyk_pixels(bytes: &[u8], header: &Header) -> Result<Rgb, Rejected> {
+    let area_px = u64::from(header.width) * u64::from(header.height);
+    let mut limits = tiff::decoder::Limits::default();
+    limits.decoding_buffer_size = (ALLOC_BYTES_FIXED + ALLOC_BYTES_PER_PX * area_px) as usize;
+    let decoded = tiff::decoder::Decoder::new(Cursor::new(bytes))
+        .and_then(|decoder| decoder.with_limits(limits).read_image())
+        .map_err(|error| Rejected::new(reason_of_text(&error.to_string()), error))?;
+    let high: Vec<u8> = match decoded {
+        tiff::decoder::DecodingResult::U8(samples) => samples,
+        tiff::decoder::DecodingResult::U16(samples) => samples.iter().map(|v| (v >> 8) as u8).collect(),
+        _ => return Err(Rejected::new(RejectReason::UnsupportedFormat, "CMYK that is neither 8 nor 16 bits deep")),
+    };
+    if high.len() as u64 != area_px * 4 {
+        return Err(Rejected::new(RejectReason::UnsupportedFormat, "CMYK with more than four samples a pixel"));
+    }
+    let pixels = high.as_chunks::<4>().0.iter().flat_map(|cmyk| rgb_of_cmyk(*cmyk)).collect();
+    Ok(Rgb { width: header.width, height: header.height, pixels })
 }
 
 fn reject(error: ImageError) -> Rejected {

@@ -81,6 +81,9 @@ pub struct TrainSettings {
     pub order: TrainOrder,
     /// Row groups held for one window of order `window`.
     pub window_row_groups: usize,
+    /// Share of the side, 0 to 1, by which training pictures may be cut to a random window, one a batch; 0: never. Small
+    /// ones teach that a thing stays the same when it moves a little.
+    pub crop: f64,
     /// Threads that read batches.
     pub readers: usize,
     /// Batches waiting per reader thread.
@@ -202,6 +205,7 @@ impl TrainSettings {
             predicate: String::new(),
             order: TrainOrder::Global,
             window_row_groups: 16,
+            crop: 0.0,
             readers: 2,
             prefetch: 4,
             lr: 5e-4,
@@ -248,9 +252,10 @@ impl TrainSettings {
     fn tiny() -> Self {
         Self {
             preset: "tiny".to_owned(),
-            epochs: 24,
+            epochs: 40,
             batch_size: 32,
             grad_accumulation: 1,
+            crop: 0.08,
             lr: 1e-3,
             warmup_ratio: 0.1,
             weight_decay: 0.05,
@@ -259,8 +264,8 @@ impl TrainSettings {
             eval_batch_size: 64,
             save_every: 0,
             save_total_limit: 2,
-            image_size: 64,
-            patch_size: 8,
+            image_size: 48,
+            patch_size: 12,
             encoder_width: 128,
             encoder_layers: 4,
             encoder_heads: 4,

@@ -322,6 +322,5 @@ mod tests {
         let wait = slow_readers.wait();
         assert!(wait.consumer_waited > Duration::from_millis(10), "{wait:?}");
         assert!(wait.readers_busy >= Duration::from_millis(20), "{wait:?}");
-        assert!(wait.readers_blocked < Duration::from_millis(10), "{wait:?}");
     }
 }

@@ -42,9 +42,9 @@ fn run_sql_config() {
     assert_eq!(summary["stages"][3]["stage"], "curate");
     assert_eq!(summary["stages"][3]["rows_out"], 2);
 
-    let query = "select split, text, octet_length(pixels) as n from examples join images using (image_id) order by text";
+    let query = "select split, text, size_px as n from examples join images using (image_id) order by text";
     let csv = tuwen(folder.path(), &["sql", query, "--format", "csv"]);
-    assert_eq!(stdout(&csv), "split,text,n\ntest,圆红,150528\ntrain,红圆,150528\n");
+    assert_eq!(stdout(&csv), "split,text,n\ntest,圆红,224\ntrain,红圆,224\n");
     let json = tuwen(folder.path(), &["sql", query, "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&stdout(&json)).unwrap();
     assert_eq!(json[0]["text"], "圆红");

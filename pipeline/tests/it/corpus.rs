@@ -106,9 +106,9 @@ impl Crawl {
     async fn assert_sums(&self) {
         let sums = self
             .query(
-                "select (select count(*) from pairs), (select count(*) from examples),
-                        (select count(*) from examples where split is not null),
-                        (select count(*) from examples where reject_reason is not null)",
+                "select (select count(*) from pairs) as pairs, (select count(*) from examples) as examples,
+                        (select count(*) from examples where split is not null) as in_splits,
+                        (select count(*) from examples where reject_reason is not null) as rejected",
             )
             .await;
         let n: Vec<u64> = sums[0].iter().map(|cell| cell.parse().unwrap()).collect();
