@@ -82,7 +82,7 @@ impl DemoArgs {
         let set: Vec<&str> = epochs.iter().flat_map(|epochs| ["--set", epochs]).collect();
         let train = tuwen.last_json(&[
             &["train", "--preset", "tiny", "--corpus", &corpus_dir, "--tokenizer", &tokenizer],
-            &["--out", &model_dir, "--json"],
+            &["--out", &model_dir, "--device", "cpu", "--json"],
             &set,
         ])?;
         let answers = answers::ask(&tuwen, &model_dir, &self.dir.join("images"), &truths)?;

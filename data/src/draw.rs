@@ -135,7 +135,7 @@ fn background(seed: u64, width: usize, height: usize) -> Vec<u8> {
             noise ^= noise >> 7;
             noise ^= noise << 17;
             rgb.extend([0, 1, 2].map(|c| {
-                let step = (noise >> (16 * c + 16) & 0xff) * NOISE_STEPS >> 8;
+                let step = (((noise >> (16 * c + 16)) & 0xff) * NOISE_STEPS) >> 8;
                 let level = a[c] + (b[c] - a[c]) * share;
                 (level + step as f32 - (NOISE_STEPS / 2) as f32 + 0.5) as u8
             }));

@@ -41,7 +41,7 @@ pub(super) fn ask<'a>(
         truths.iter().filter(|t| t.case == "scene" && t.fate == "test").collect();
     let names: Vec<&str> = held_out.iter().map(|truth| truth.file.as_str()).collect();
     let paths = arguments(images, &names);
-    let mut call = vec!["caption", "--model", model, "--json"];
+    let mut call = vec!["caption", "--model", model, "--device", "cpu", "--json"];
     call.extend(paths.iter().map(String::as_str));
     let output = tuwen.output(&call)?;
     let captions =
