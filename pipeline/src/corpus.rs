@@ -89,9 +89,9 @@ impl Corpus {
                 check(table, &delta)?;
                 continue;
             }
-            create(table, &delta)
-                .await
-                .with_context(|| format!("corpus `{location}`: cannot make table `{}`", table.name))?;
+            create(table, &delta).await.with_context(|| {
+                format!("corpus `{location}`: cannot make table `{}`", table.name)
+            })?;
         }
         Ok(corpus)
     }
@@ -109,7 +109,9 @@ impl Corpus {
                     .with_context(|| format!("table `{name}`"));
             }
         }
-        DeltaTable::try_from_url(url).await.with_context(|| format!("reading the log of table `{name}`"))
+        DeltaTable::try_from_url(url)
+            .await
+            .with_context(|| format!("reading the log of table `{name}`"))
     }
 
     /// The newest version of every table.
@@ -135,7 +137,8 @@ impl Corpus {
             let delta = self.delta(table.name).await?;
             delta.update_datafusion_session(&ctx.state())?;
             // The provider takes its string and binary types from the session, if it is told of it.
-            let provider = delta.table_provider().with_session(Arc::new(ctx.state())).build().await?;
+            let provider =
+                delta.table_provider().with_session(Arc::new(ctx.state())).build().await?;
             ctx.register_table(table.name, Arc::new(provider))?;
         }
         Ok(ctx)
@@ -193,6 +196,13 @@ pub fn bare_session(rows: Rows) -> Result<SessionContext> {
     ]);
     if rows == Rows::Heavy {
         overrides.insert("datafusion.execution.batch_size", BYTES_BATCH_ROWS.to_string());
+        // Joins repartition both sides, so that what comes after them runs on all cores even if one file is read.
+        overrides
+            .insert("datafusion.optimizer.hash_join_single_partition_threshold", "0".to_owned());
+        overrides.insert(
+            "datafusion.optimizer.hash_join_single_partition_threshold_rows",
+            "0".to_owned(),
+        );
     }
     let overrides = overrides.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     Ok(DeltaSessionContext::new_with_session_overrides(&overrides)?.into_inner())
@@ -201,7 +211,10 @@ pub fn bare_session(rows: Rows) -> Result<SessionContext> {
 fn root_url(location: &str) -> Result<Url> {
     if let Ok(url) = Url::parse(location) {
         if url.scheme() != "file" {
-            bail!("corpus `{location}`: expected a folder or a file:// URL, found scheme `{}`", url.scheme());
+            bail!(
+                "corpus `{location}`: expected a folder or a file:// URL, found scheme `{}`",
+                url.scheme()
+            );
         }
         return Ok(url);
     }
@@ -227,8 +240,11 @@ fn contract_columns(name: &str) -> Vec<Expr> {
 }
 
 async fn create(table: &Table, delta: &DeltaTable) -> Result<(), DeltaTableError> {
-    let fields: Vec<StructField> =
-        contract(table).map_err(|error| DeltaTableError::generic(error.to_string()))?.fields().cloned().collect();
+    let fields: Vec<StructField> = contract(table)
+        .map_err(|error| DeltaTableError::generic(error.to_string()))?
+        .fields()
+        .cloned()
+        .collect();
     let append_only = !matches!(table.name, "examples");
     Box::pin(
         delta

@@ -28,11 +28,18 @@ pub async fn frame<const N: usize>(
 ///
 /// # Errors
 /// The table cannot be read.
-pub async fn tally(ctx: &SessionContext, table: &str, column: &str) -> Result<BTreeMap<String, u64>> {
+pub async fn tally(
+    ctx: &SessionContext,
+    table: &str,
+    column: &str,
+) -> Result<BTreeMap<String, u64>> {
     let rows = ctx
         .table(table)
         .await?
-        .aggregate(vec![col(column)], vec![datafusion::functions_aggregate::count::count_all().alias("n")])?
+        .aggregate(
+            vec![col(column)],
+            vec![datafusion::functions_aggregate::count::count_all().alias("n")],
+        )?
         .select(vec![cast(col(column), DataType::Utf8).alias("value"), col("n")])?
         .collect()
         .await?;
@@ -48,7 +55,10 @@ pub async fn tally(ctx: &SessionContext, table: &str, column: &str) -> Result<BT
 }
 
 /// What `after` has more than `before`, without what did not grow.
-pub fn growth(before: &BTreeMap<String, u64>, after: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+pub fn growth(
+    before: &BTreeMap<String, u64>,
+    after: BTreeMap<String, u64>,
+) -> BTreeMap<String, u64> {
     let grown = after.into_iter().map(|(value, n)| {
         let n = n - before.get(&value).copied().unwrap_or(0).min(n);
         (value, n)

@@ -100,8 +100,10 @@ impl Progress {
 
 /// The summary table of a run, one line a stage and one line a reason.
 pub fn table(reports: &[StageReport]) -> String {
-    let mut lines =
-        vec![format!("{:<8}{:>12}{:>12}{:>12}{:>12}{:>10}{:>12}", "stage", "rows in", "good", "rejected", "known", "seconds", "rows/s")];
+    let mut lines = vec![format!(
+        "{:<8}{:>12}{:>12}{:>12}{:>12}{:>10}{:>12}",
+        "stage", "rows in", "good", "rejected", "known", "seconds", "rows/s"
+    )];
     for report in reports {
         let rate = if report.rows_in == 0 { 0.0 } else { report.rows_in as f64 / report.seconds };
         lines.push(format!(
@@ -120,7 +122,9 @@ pub fn table(reports: &[StageReport]) -> String {
             lines.push(format!("{:>44}  {reason}", HumanCount(*count).to_string()));
         }
     }
-    lines.extend(reports.iter().flat_map(|report| &report.hints).map(|hint| format!("hint: {hint}")));
+    lines.extend(
+        reports.iter().flat_map(|report| &report.hints).map(|hint| format!("hint: {hint}")),
+    );
     if reports.iter().all(|report| report.commits == 0) {
         lines.push("nothing new: nothing was committed".to_owned());
     }

@@ -90,7 +90,8 @@ fn time(micros: i64) -> ArrayRef {
 }
 
 fn map(entries: &BTreeMap<String, i64>) -> Result<ArrayRef> {
-    let names = MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
+    let names =
+        MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
     let mut builder = MapBuilder::new(Some(names), StringBuilder::new(), Int64Builder::new());
     for (key, value) in entries {
         builder.keys().append_value(key);

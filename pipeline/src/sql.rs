@@ -40,7 +40,8 @@ pub async fn session(corpus: &Corpus, decode: &DecodeSettings) -> Result<Session
     for udf in near_udfs() {
         ctx.register_udf(udf);
     }
-    let rejects = ctx.sql(include_str!("../../sql/rejects.sql")).await.context("sql/rejects.sql")?;
+    let rejects =
+        ctx.sql(include_str!("../../sql/rejects.sql")).await.context("sql/rejects.sql")?;
     ctx.register_table("rejects", rejects.into_view())?;
     Ok(ctx)
 }
@@ -49,8 +50,14 @@ pub async fn session(corpus: &Corpus, decode: &DecodeSettings) -> Result<Session
 ///
 /// # Errors
 /// The query is wrong, is not read-only, or fails; or `out` does.
-pub async fn run(ctx: &SessionContext, query: &str, format: Format, out: &mut dyn Write) -> Result<()> {
-    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+pub async fn run(
+    ctx: &SessionContext,
+    query: &str,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let read_only =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let frame = ctx.sql_with_options(query, read_only).await?;
     let schema = Arc::new(frame.schema().as_arrow().clone());
     let mut batches = frame.execute_stream().await?;
@@ -86,10 +93,14 @@ pub async fn run(ctx: &SessionContext, query: &str, format: Format, out: &mut dy
 /// Bytes become their number.
 fn printable(batch: &RecordBatch) -> Result<RecordBatch> {
     replace_columns(batch, |column| {
-        if !matches!(column.data_type(), DataType::Binary | DataType::LargeBinary | DataType::BinaryView) {
+        if !matches!(
+            column.data_type(),
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView
+        ) {
             return Ok(None);
         }
-        let lengths = arrow::compute::kernels::length::length(&cast(column, &DataType::LargeBinary)?)?;
+        let lengths =
+            arrow::compute::kernels::length::length(&cast(column, &DataType::LargeBinary)?)?;
         let lengths = cast(&lengths, &DataType::Int64)?;
         let lengths = arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(&lengths);
         let texts = lengths.iter().map(|length| length.map(|length| format!("<{length} bytes>")));
@@ -105,7 +116,8 @@ fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
         }
         let options = arrow::util::display::FormatOptions::default();
         let format = arrow::util::display::ArrayFormatter::try_new(column, &options)?;
-        let texts = (0..column.len()).map(|i| column.is_valid(i).then(|| format.value(i).to_string()));
+        let texts =
+            (0..column.len()).map(|i| column.is_valid(i).then(|| format.value(i).to_string()));
         Ok(Some(Arc::new(texts.collect::<StringArray>()) as ArrayRef))
     })
 }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::corpus::Corpus;
 use anyhow::Result;
 use clap::Args;
-use crate::corpus::Corpus;
 
 use crate::cli::{Common, Output, path};
 

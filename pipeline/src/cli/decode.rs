@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
+use crate::corpus::Corpus;
 use anyhow::Result;
 use clap::Args;
-use crate::corpus::Corpus;
 
 use crate::cli::{Common, Output, flag};
 

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::Args;
 use crate::corpus::Corpus;
 use crate::fetch::Source;
 use crate::ingest::ingest;
 use crate::report::StageReport;
 use crate::settings::Settings;
+use anyhow::Result;
+use clap::Args;
 
 use crate::cli::{Common, Output, flag};
 

@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
-use clap::{Args, Parser, Subcommand};
 use crate::report::StageReport;
 use crate::settings::{Resolved, Settings, resolve};
+use anyhow::{Context, Result, anyhow};
+use clap::{Args, Parser, Subcommand};
 
 mod config;
 mod curate;

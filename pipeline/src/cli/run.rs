@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::curate::CaptionTokenizer;
 use anyhow::Result;
 use clap::Args;
-use crate::curate::CaptionTokenizer;
 
 use crate::cli::{Common, Output, curate, fetch};
 
@@ -30,7 +30,10 @@ impl Run {
         let flags = self.fetch.settings().into_iter().chain(self.curate.settings()).collect();
         let settings = self.common.settings(flags)?;
         // A wrong tokenizer should be told before hours of downloads.
-        CaptionTokenizer::open(&PathBuf::from(&settings.curate.tokenizer), settings.curate.max_length)?;
+        CaptionTokenizer::open(
+            &PathBuf::from(&settings.curate.tokenizer),
+            settings.curate.max_length,
+        )?;
         let (corpus, mut reports) = self.fetch.ingest(&settings).await?;
         reports.push(crate::fetch::fetch(&corpus, self.fetch.source(), &settings.fetch).await?);
         reports.push(crate::decode::decode(&corpus, &settings.decode).await?);
@@ -38,4 +41,3 @@ impl Run {
         self.output.report(&reports, &settings)
     }
 }
-

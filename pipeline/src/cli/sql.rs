@@ -3,10 +3,10 @@
 use std::io::{BufWriter, ErrorKind, Write, stdout};
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::Args;
 use crate::corpus::Corpus;
 use crate::sql::{Format, run, session};
+use anyhow::Result;
+use clap::Args;
 
 use crate::cli::Common;
 
@@ -48,7 +48,9 @@ impl Sql {
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
             || cause.to_string().contains("Broken pipe")
     })
 }

@@ -37,7 +37,10 @@ pub async fn audit(ctx: &SessionContext, max_length: usize) -> Result<()> {
         }
         let found = rows.limit(0, Some(SHOWN_ROWS))?.collect().await?;
         if found.iter().any(|batch| batch.num_rows() > 0) {
-            bail!("audit sql/audits/{name}.sql: expected no rows, found\n{}", pretty_format_batches(&found)?);
+            bail!(
+                "audit sql/audits/{name}.sql: expected no rows, found\n{}",
+                pretty_format_batches(&found)?
+            );
         }
     }
     Ok(())

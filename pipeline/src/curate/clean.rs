@@ -11,11 +11,15 @@ const MAX_ROUNDS: usize = 8;
 
 static TAG: LazyLock<Regex> = LazyLock::new(|| pattern(r"</?[A-Za-z][^<>]{0,200}>"));
 static URL: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"(?i)(?:https?|ftp)://[\x21-\x7e]+|\bwww\.[\x21-\x7e]+|\b[a-z0-9][a-z0-9.-]*\.(?:com|cn|net|org)(?:/[\x21-\x7e]*|\b)")
+    pattern(
+        r"(?i)(?:https?|ftp)://[\x21-\x7e]+|\bwww\.[\x21-\x7e]+|\b[a-z0-9][a-z0-9.-]*\.(?:com|cn|net|org)(?:/[\x21-\x7e]*|\b)",
+    )
 });
 // The crawl's picture sizes: two numbers of three or four digits joined by _, x, X, × or *, at the end.
 static SIZE: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"(?:^|[^0-9A-Za-z.])(?P<size>[1-9][0-9]{2,3}\s?[_xX×*]\s?[1-9][0-9]{2,3}(?:\s?px)?)(?:\.(?i:jpe?g|png|webp|gif|bmp))?\s*$")
+    pattern(
+        r"(?:^|[^0-9A-Za-z.])(?P<size>[1-9][0-9]{2,3}\s?[_xX×*]\s?[1-9][0-9]{2,3}(?:\s?px)?)(?:\.(?i:jpe?g|png|webp|gif|bmp))?\s*$",
+    )
 });
 static FILE: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)\.(?:jpe?g|png|webp|gif|bmp)\s*$"));
 
@@ -54,9 +58,18 @@ fn visible(c: char) -> Option<char> {
         _ if c.is_whitespace() => Some(' '),
         _ if c.is_control() => None,
         // Zero-width, bidirectional and other format characters, variation selectors, the replacement character, private use.
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffd}'
-        | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..='\u{10ffff}' => None,
+        '\u{ad}'
+        | '\u{34f}'
+        | '\u{61c}'
+        | '\u{180e}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}'
+        | '\u{fff9}'..='\u{fffd}'
+        | '\u{e000}'..='\u{f8ff}'
+        | '\u{e0000}'..='\u{10ffff}' => None,
         _ => Some(c),
     }
 }
@@ -114,7 +127,22 @@ mod tests {
     #[test]
     fn cleaning_twice_is_cleaning_once() {
         // Every caption of up to four of these pieces.
-        let pieces = ["a", "600_600", "640x464 ", "&amp;", "amp;", "&lt;b&gt;", "http://x", ".jpg", "好", " ", "lt;", "\u{3000}", "(", "５00x500"];
+        let pieces = [
+            "a",
+            "600_600",
+            "640x464 ",
+            "&amp;",
+            "amp;",
+            "&lt;b&gt;",
+            "http://x",
+            ".jpg",
+            "好",
+            " ",
+            "lt;",
+            "\u{3000}",
+            "(",
+            "５00x500",
+        ];
         for a in pieces {
             for b in pieces {
                 for c in pieces {

@@ -41,33 +41,55 @@ pub fn near_udfs() -> [ScalarUDF; 3] {
     let keys = DataType::List(Arc::new(Field::new_list_field(DataType::Int64, true)));
     let volatility = Volatility::Immutable;
     [
-        create_udf("near_keys", vec![DataType::Int64], keys, volatility, Arc::new(|args| {
-            over_rows(args, |arrays| {
-                let mut lists = ListBuilder::new(Int64Builder::new());
-                for hash in arrays[0].as_primitive::<Int64Type>() {
-                    lists.append_option(hash.map(|hash| near_keys(hash).into_iter().map(Some)));
-                }
-                Arc::new(lists.finish())
-            })
-        })),
-        create_udf("hash_distance", vec![DataType::Int64; 2], DataType::Int64, volatility, Arc::new(|args| {
-            over_rows(args, |arrays| {
-                let [a, b] = [0, 1].map(|i| arrays[i].as_primitive::<Int64Type>());
-                let distances = a.iter().zip(b).map(|(a, b)| Some(i64::from(hash_distance(a?, b?))));
-                Arc::new(distances.collect::<Int64Array>())
-            })
-        })),
-        create_udf("thumb_distance", vec![DataType::Binary; 2], DataType::Float64, volatility, Arc::new(|args| {
-            over_rows(args, |arrays| {
-                let [a, b] = [0, 1].map(|i| arrays[i].as_binary::<i32>());
-                let distances = a.iter().zip(b).map(|(a, b)| Some(thumb_distance(a?, b?)));
-                Arc::new(distances.collect::<Float64Array>())
-            })
-        })),
+        create_udf(
+            "near_keys",
+            vec![DataType::Int64],
+            keys,
+            volatility,
+            Arc::new(|args| {
+                over_rows(args, |arrays| {
+                    let mut lists = ListBuilder::new(Int64Builder::new());
+                    for hash in arrays[0].as_primitive::<Int64Type>() {
+                        lists.append_option(hash.map(|hash| near_keys(hash).into_iter().map(Some)));
+                    }
+                    Arc::new(lists.finish())
+                })
+            }),
+        ),
+        create_udf(
+            "hash_distance",
+            vec![DataType::Int64; 2],
+            DataType::Int64,
+            volatility,
+            Arc::new(|args| {
+                over_rows(args, |arrays| {
+                    let [a, b] = [0, 1].map(|i| arrays[i].as_primitive::<Int64Type>());
+                    let distances =
+                        a.iter().zip(b).map(|(a, b)| Some(i64::from(hash_distance(a?, b?))));
+                    Arc::new(distances.collect::<Int64Array>())
+                })
+            }),
+        ),
+        create_udf(
+            "thumb_distance",
+            vec![DataType::Binary; 2],
+            DataType::Float64,
+            volatility,
+            Arc::new(|args| {
+                over_rows(args, |arrays| {
+                    let [a, b] = [0, 1].map(|i| arrays[i].as_binary::<i32>());
+                    let distances = a.iter().zip(b).map(|(a, b)| Some(thumb_distance(a?, b?)));
+                    Arc::new(distances.collect::<Float64Array>())
+                })
+            }),
+        ),
     ]
 }
 
-fn over_rows(args: &[ColumnarValue], kernel: impl Fn(&[ArrayRef]) -> ArrayRef) -> Result<ColumnarValue> {
+fn over_rows(
+    args: &[ColumnarValue],
+    kernel: impl Fn(&[ArrayRef]) -> ArrayRef,
+) -> Result<ColumnarValue> {
     let arrays = ColumnarValue::values_to_arrays(args)?;
     Ok(ColumnarValue::Array(kernel(&arrays)))
 }
@@ -96,7 +118,8 @@ mod tests {
 
     #[test]
     fn thumbs() {
-        for (a, b, expected) in [([0u8, 10, 255], [0u8, 10, 255], 0.0), ([0, 0, 0], [3, 6, 0], 3.0)] {
+        for (a, b, expected) in [([0u8, 10, 255], [0u8, 10, 255], 0.0), ([0, 0, 0], [3, 6, 0], 3.0)]
+        {
             assert_eq!(thumb_distance(&a, &b), expected);
         }
     }

@@ -41,7 +41,9 @@ pub async fn curate(corpus: &Corpus, settings: &CurateSettings) -> Result<StageR
     let mut report = StageReport::new("curate");
     let ctx = corpus.session(Rows::Light).await?;
     report.rows_in = ctx.table("pairs").await?.count().await? as u64;
-    let sql_id = hex(id_of([PAIR_IMAGES, CAPTIONS, LEAKS, EXAMPLES, env!("CARGO_PKG_VERSION")].concat().as_bytes()));
+    let sql_id = hex(id_of(
+        [PAIR_IMAGES, CAPTIONS, LEAKS, EXAMPLES, env!("CARGO_PKG_VERSION")].concat().as_bytes(),
+    ));
     let tokenizer_id = tokenizer.file_id.clone();
     let rules = Rules { settings, tokenizer_id: &tokenizer_id, sql_id };
     if report.rows_in == 0 || is_current(&ctx, &run, &rules).await? {
@@ -89,7 +91,10 @@ async fn build(ctx: &SessionContext, settings: &CurateSettings) -> Result<DataFr
     let captions = frame(ctx, "captions", CAPTIONS, params).await?;
     replace(ctx, "captions", captions).await?;
     ctx.deregister_table("pair_images")?;
-    let params = [("near_bits", (settings.near_bits as i64).into()), ("near_levels", settings.near_levels.into())];
+    let params = [
+        ("near_bits", (settings.near_bits as i64).into()),
+        ("near_levels", settings.near_levels.into()),
+    ];
     let leaks = frame(ctx, "leaks", LEAKS, params).await?;
     replace(ctx, "leaks", leaks).await?;
     frame(ctx, "examples", EXAMPLES, []).await
@@ -112,5 +117,8 @@ async fn is_current(ctx: &SessionContext, run: &Run, rules: &Rules<'_>) -> Resul
     let seen = |column: usize| row.column(column).as_string::<i32>().value(0).to_owned();
     let now = |table: &str| run.versions_read().get(table).map_or_else(String::new, i64::to_string);
     Ok(seen(0) == serde_json::to_string(rules)?
-        && ["pairs", "originals", "images", "examples"].into_iter().zip(1..).all(|(table, i)| seen(i) == now(table)))
+        && ["pairs", "originals", "images", "examples"]
+            .into_iter()
+            .zip(1..)
+            .all(|(table, i)| seen(i) == now(table)))
 }

@@ -10,9 +10,16 @@ use crate::curate::clean_caption;
 
 /// The SQL function.
 pub fn clean_caption_udf() -> ScalarUDF {
-    create_udf("clean_caption", vec![DataType::Utf8], DataType::Utf8, Volatility::Immutable, Arc::new(|args| {
-        let arrays = ColumnarValue::values_to_arrays(args)?;
-        let cleaned = arrays[0].as_string::<i32>().iter().map(|caption| caption.map(clean_caption));
-        Ok(ColumnarValue::Array(Arc::new(cleaned.collect::<StringArray>())))
-    }))
+    create_udf(
+        "clean_caption",
+        vec![DataType::Utf8],
+        DataType::Utf8,
+        Volatility::Immutable,
+        Arc::new(|args| {
+            let arrays = ColumnarValue::values_to_arrays(args)?;
+            let cleaned =
+                arrays[0].as_string::<i32>().iter().map(|caption| caption.map(clean_caption));
+            Ok(ColumnarValue::Array(Arc::new(cleaned.collect::<StringArray>())))
+        }),
+    )
 }

@@ -34,7 +34,8 @@ pub fn thumb(pixels: &[u8], size: usize) -> [u8; THUMB_BYTES] {
 
 /// Means of W x H boxes, rounded to nearest. A box is at least one pixel.
 fn box_means<const W: usize, const H: usize>(pixels: &[u8], size: usize) -> [[[u8; 3]; W]; H] {
-    let span = |i: usize, n: usize| (i * size / n, ((i + 1) * size / n).max(i * size / n + 1).min(size));
+    let span =
+        |i: usize, n: usize| (i * size / n, ((i + 1) * size / n).max(i * size / n + 1).min(size));
     let mut means = [[[0; 3]; W]; H];
     for (y, row) in means.iter_mut().enumerate() {
         let (top, bottom) = span(y, H);
@@ -62,7 +63,9 @@ mod tests {
 
     fn ramp(size: usize, rising: bool) -> Vec<u8> {
         let value = |x: usize| (x * 255 / (size - 1)) as u8;
-        (0..size * size).flat_map(|i| [value(if rising { i % size } else { size - 1 - i % size }); 3]).collect()
+        (0..size * size)
+            .flat_map(|i| [value(if rising { i % size } else { size - 1 - i % size }); 3])
+            .collect()
     }
 
     #[test]

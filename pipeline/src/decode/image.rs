@@ -121,9 +121,11 @@ pub fn decode_image(bytes: &[u8], settings: &DecodeSettings) -> Result<DecodedIm
         return Err(Rejected::new(RejectReason::TooManyPixels, detail).with(&header));
     }
     // A poisoned lock only says that another decode panicked; nothing is kept under it.
-    let _one_at_a_time = (area_px > LARGE_PX).then(|| LARGE.lock().unwrap_or_else(PoisonError::into_inner));
+    let _one_at_a_time =
+        (area_px > LARGE_PX).then(|| LARGE.lock().unwrap_or_else(PoisonError::into_inner));
 
-    let decoded = if is_jpeg { jpeg::pixels(bytes, settings) } else { other::pixels(bytes, &header) };
+    let decoded =
+        if is_jpeg { jpeg::pixels(bytes, settings) } else { other::pixels(bytes, &header) };
     let mut rgb = decoded.map_err(|rejected| rejected.with(&header))?;
     if settings.apply_orientation && header.orientation != 1 {
         rgb = rgb.oriented(header.orientation);

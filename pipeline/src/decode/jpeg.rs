@@ -7,7 +7,8 @@ use crate::decode::image::{Header, RejectReason, Rejected, Rgb};
 use crate::settings::{DecodeSettings, DecodeSpeed};
 
 /// Warnings of libjpeg after which every pixel is still what the file says.
-const HARMLESS: [&str; 3] = ["extraneous bytes", "Unknown Adobe color transform", "Unknown JFIF revision"];
+const HARMLESS: [&str; 3] =
+    ["extraneous bytes", "Unknown Adobe color transform", "Unknown JFIF revision"];
 
 /// Scans of a progressive file beyond which it is an attack and not a picture.
 const MAX_SCANS: u32 = 500;
@@ -63,14 +64,21 @@ pub(crate) fn pixels(bytes: &[u8], settings: &DecodeSettings) -> Result<Rgb, Rej
 
 /// The smallest of the factors 1, 1/2, 1/4, 1/8 that leaves the shorter side at twice the stored size or more.
 fn fast_factor(short_px: usize, size_px: usize) -> ScalingFactor {
-    let denominator = [8, 4, 2].into_iter().find(|denominator| short_px / denominator >= 2 * size_px);
+    let denominator =
+        [8, 4, 2].into_iter().find(|denominator| short_px / denominator >= 2 * size_px);
     ScalingFactor::new(1, denominator.unwrap_or(1))
 }
 
 fn reject(message: &str) -> Rejected {
-    let reason = if message.contains("Premature end") || message.contains("premature end") || message.contains("missing SOS") {
+    let reason = if message.contains("Premature end")
+        || message.contains("premature end")
+        || message.contains("missing SOS")
+    {
         RejectReason::Truncated
-    } else if message.contains("Unsupported") || message.contains("not supported") || message.contains("precision") {
+    } else if message.contains("Unsupported")
+        || message.contains("not supported")
+        || message.contains("precision")
+    {
         RejectReason::UnsupportedFormat
     } else {
         RejectReason::Corrupt
@@ -95,14 +103,18 @@ pub(crate) fn rgb_of_cmyk([c, m, y, k]: [u8; 4]) -> [u8; 3] {
 /// The EXIF orientation in the first APP1 segment that has one, else 1.
 fn orientation(bytes: &[u8]) -> u8 {
     let mut at = 2;
-    while let Some(&[0xff, marker, high, low]) = bytes.get(at..at + 4).and_then(|s| s.first_chunk::<4>()) {
+    while let Some(&[0xff, marker, high, low]) =
+        bytes.get(at..at + 4).and_then(|s| s.first_chunk::<4>())
+    {
         let length = usize::from(u16::from_be_bytes([high, low]));
         if marker == 0xda || length < 2 {
             break;
         }
         let segment = bytes.get(at + 4..at + 2 + length).unwrap_or_default();
         if marker == 0xe1 {
-            if let Some(orientation) = segment.strip_prefix(b"Exif\0\0").and_then(Orientation::from_exif_chunk) {
+            if let Some(orientation) =
+                segment.strip_prefix(b"Exif\0\0").and_then(Orientation::from_exif_chunk)
+            {
                 return orientation.to_exif();
             }
         }

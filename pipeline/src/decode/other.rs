@@ -3,7 +3,9 @@
 
 use std::io::{Cursor, ErrorKind};
 
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use image::{
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
+};
 
 use crate::decode::image::{Header, RejectReason, Rejected, Rgb};
 use crate::decode::jpeg::rgb_of_cmyk;
@@ -36,9 +38,13 @@ pub(crate) fn pixels(bytes: &[u8], header: &Header) -> Result<Rgb, Rejected> {
         ImageFormat::Tiff if header.color == "cmyk" => tiff_cmyk_pixels(bytes, header),
         format => {
             if format == ImageFormat::WebP && ends_early(bytes) {
-                return Err(Rejected::new(RejectReason::Truncated, "the RIFF header names more bytes than there are"));
+                return Err(Rejected::new(
+                    RejectReason::Truncated,
+                    "the RIFF header names more bytes than there are",
+                ));
             }
-            let decoder = decoder(bytes, format, Some(ALLOC_BYTES_FIXED + ALLOC_BYTES_PER_PX * area_px))?;
+            let decoder =
+                decoder(bytes, format, Some(ALLOC_BYTES_FIXED + ALLOC_BYTES_PER_PX * area_px))?;
             let image = DynamicImage::from_decoder(decoder).map_err(reject)?;
             Ok(Rgb { width: image.width(), height: image.height(), pixels: rgb8(image) })
         }
@@ -145,7 +151,9 @@ fn gif_pixels(bytes: &[u8], header: &Header) -> Result<Rgb, Rejected> {
     let frame = frame.ok_or_else(|| Rejected::new(RejectReason::Truncated, "no frame"))?;
     let palette = frame.palette.as_deref().or(global.as_deref());
     let color = |index: u8| match palette {
-        Some(palette) => palette.as_chunks::<3>().0.get(usize::from(index)).copied().unwrap_or([0; 3]),
+        Some(palette) => {
+            palette.as_chunks::<3>().0.get(usize::from(index)).copied().unwrap_or([0; 3])
+        }
         None => [index; 3],
     };
     let width = header.width as usize;
@@ -199,11 +207,35 @@ fn color_name(bytes: &[u8], format: ImageFormat, color: ExtendedColorType) -> &'
         (ImageFormat::Png, Some(&[depth, color_type, ..])) => {
             let is_deep = depth == 16;
             return match color_type {
-                0 => if is_deep { "l16" } else { "l" },
+                0 => {
+                    if is_deep {
+                        "l16"
+                    } else {
+                        "l"
+                    }
+                }
                 3 => "p",
-                4 => if is_deep { "la16" } else { "la" },
-                6 => if is_deep { "rgba16" } else { "rgba" },
-                _ => if is_deep { "rgb16" } else { "rgb" },
+                4 => {
+                    if is_deep {
+                        "la16"
+                    } else {
+                        "la"
+                    }
+                }
+                6 => {
+                    if is_deep {
+                        "rgba16"
+                    } else {
+                        "rgba"
+                    }
+                }
+                _ => {
+                    if is_deep {
+                        "rgb16"
+                    } else {
+                        "rgb"
+                    }
+                }
             };
         }
         // Bits a pixel of a BITMAPINFOHEADER.
@@ -234,11 +266,21 @@ fn tiff_cmyk_pixels(bytes: &[u8], header: &Header) -> Result<Rgb, Rejected> {
         .map_err(|error| Rejected::new(reason_of_text(&error.to_string()), error))?;
     let high: Vec<u8> = match decoded {
         tiff::decoder::DecodingResult::U8(samples) => samples,
-        tiff::decoder::DecodingResult::U16(samples) => samples.iter().map(|v| (v >> 8) as u8).collect(),
-        _ => return Err(Rejected::new(RejectReason::UnsupportedFormat, "CMYK that is neither 8 nor 16 bits deep")),
+        tiff::decoder::DecodingResult::U16(samples) => {
+            samples.iter().map(|v| (v >> 8) as u8).collect()
+        }
+        _ => {
+            return Err(Rejected::new(
+                RejectReason::UnsupportedFormat,
+                "CMYK that is neither 8 nor 16 bits deep",
+            ));
+        }
     };
     if high.len() as u64 != area_px * 4 {
-        return Err(Rejected::new(RejectReason::UnsupportedFormat, "CMYK with more than four samples a pixel"));
+        return Err(Rejected::new(
+            RejectReason::UnsupportedFormat,
+            "CMYK with more than four samples a pixel",
+        ));
     }
     let pixels = high.as_chunks::<4>().0.iter().flat_map(|cmyk| rgb_of_cmyk(*cmyk)).collect();
     Ok(Rgb { width: header.width, height: header.height, pixels })
@@ -256,7 +298,9 @@ fn reject(error: ImageError) -> Rejected {
 
 fn reject_gif(error: gif::DecodingError) -> Rejected {
     let reason = match &error {
-        gif::DecodingError::Io(io) if io.kind() == ErrorKind::UnexpectedEof => RejectReason::Truncated,
+        gif::DecodingError::Io(io) if io.kind() == ErrorKind::UnexpectedEof => {
+            RejectReason::Truncated
+        }
         _ => reason_of_text(&error.to_string()),
     };
     Rejected::new(reason, error)
@@ -265,7 +309,8 @@ fn reject_gif(error: gif::DecodingError) -> Rejected {
 /// The decoders wrap an early end of the file in texts of their own.
 fn reason_of_text(text: &str) -> RejectReason {
     let text = text.to_lowercase();
-    let ends_early = ["unexpected end", "unexpected eof", "failed to fill whole buffer", "eof", "not enough"];
+    let ends_early =
+        ["unexpected end", "unexpected eof", "failed to fill whole buffer", "eof", "not enough"];
     if ends_early.iter().any(|phrase| text.contains(phrase)) {
         RejectReason::Truncated
     } else {

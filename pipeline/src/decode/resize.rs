@@ -28,6 +28,11 @@ pub fn resize_rgb(rgb: &Rgb, size: u32, filter: ResizeFilter) -> Result<Vec<u8>>
         ResizeFilter::Lanczos => FilterType::Lanczos3,
     };
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
-    RESIZER.with_borrow_mut(|resizer| resizer.resize(&source, &mut target, &options))?;
+    // Two calls, because the resizer takes the vertical pass first and PIL the horizontal one.
+    let mut narrow = Image::new(size, rgb.height, PixelType::U8x3);
+    RESIZER.with_borrow_mut(|resizer| {
+        resizer.resize(&source, &mut narrow, &options)?;
+        resizer.resize(&narrow, &mut target, &options)
+    })?;
     Ok(target.into_vec())
 }

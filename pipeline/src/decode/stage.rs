@@ -27,7 +27,8 @@ pub async fn decode(corpus: &Corpus, settings: &DecodeSettings) -> Result<StageR
     let mut report = StageReport::new("decode");
     let light = corpus.session(Rows::Light).await?;
     check_size(&light, settings.size).await?;
-    let todo = frame(&light, "decode_todo", include_str!("../../../sql/decode_todo.sql"), []).await?;
+    let todo =
+        frame(&light, "decode_todo", include_str!("../../../sql/decode_todo.sql"), []).await?;
     let todo = concat_batches(&Arc::new(todo.schema().as_arrow().clone()), &todo.collect().await?)?;
     report.rows_in = todo.num_rows() as u64;
     if todo.num_rows() == 0 {
@@ -51,7 +52,12 @@ pub async fn decode(corpus: &Corpus, settings: &DecodeSettings) -> Result<StageR
     run.finish(corpus, report, settings).await
 }
 
-async fn decode_chunk(corpus: &Corpus, ctx: &SessionContext, chunk: RecordBatch, size_px: u32) -> Result<()> {
+async fn decode_chunk(
+    corpus: &Corpus,
+    ctx: &SessionContext,
+    chunk: RecordBatch,
+    size_px: u32,
+) -> Result<()> {
     let seqs = chunk.column(0).as_primitive::<Int64Type>();
     let first = *seqs.values().first().context("a chunk has rows")?;
     let last = *seqs.values().last().context("a chunk has rows")?;

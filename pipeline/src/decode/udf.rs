@@ -19,7 +19,17 @@ use crate::settings::DecodeSettings;
 
 /// The columns of `images` that come out of a decode.
 const COLUMNS: [&str; 11] = [
-    "width", "height", "format", "color", "orientation", "frames", "dhash", "thumb", "pixels", "reject_reason", "detail",
+    "width",
+    "height",
+    "format",
+    "color",
+    "orientation",
+    "frames",
+    "dhash",
+    "thumb",
+    "pixels",
+    "reject_reason",
+    "detail",
 ];
 
 /// `decode_image(binary) -> struct`, with the settings bound in; each picture is told to `progress`.

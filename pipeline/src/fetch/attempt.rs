@@ -106,8 +106,8 @@ impl Attempt {
 /// Never for these columns; Arrow's signature has them.
 pub(super) fn to_batch(attempts: &[Attempt], first_seq: i64) -> Result<RecordBatch> {
     let total: u64 = attempts.iter().map(Attempt::bytes_len).sum();
-    let [mut locators, mut image_ids, mut media_types, mut outcomes, mut details]: [StringBuilder; 5] =
-        Default::default();
+    let [mut locators, mut image_ids, mut media_types, mut outcomes, mut details]: [StringBuilder;
+        5] = Default::default();
     let mut bytes = BinaryBuilder::with_capacity(attempts.len(), total as usize);
     let [mut seqs, mut elapsed, mut lengths]: [Int64Builder; 3] = Default::default();
     let [mut statuses, mut numbers]: [Int32Builder; 2] = Default::default();

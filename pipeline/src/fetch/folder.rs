@@ -10,7 +10,10 @@ use crate::fetch::attempt::Failure;
 pub(crate) async fn read(folder: &Path, name: &str, max_bytes: u64) -> Result<Vec<u8>, Failure> {
     let relative = Path::new(name);
     if !relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
-        return Err(Failure::new(FetchOutcome::Unreadable, format!("`{name}` leads out of the folder")));
+        return Err(Failure::new(
+            FetchOutcome::Unreadable,
+            format!("`{name}` leads out of the folder"),
+        ));
     }
     let path = folder.join(relative);
     let failed = |error: std::io::Error| {

@@ -27,7 +27,8 @@ pub(crate) struct Http {
 
 impl Http {
     pub(crate) fn new(settings: &FetchSettings) -> Result<Self> {
-        let (max_redirects, allow_private_hosts) = (settings.max_redirects, settings.allow_private_hosts);
+        let (max_redirects, allow_private_hosts) =
+            (settings.max_redirects, settings.allow_private_hosts);
         let policy = Policy::custom(move |attempt| {
             if !allow_private_hosts && is_private_literal(attempt.url()) {
                 attempt.error(PRIVATE)
@@ -78,7 +79,8 @@ impl Http {
         }
         let mut response = self.client.get(url).send().await.map_err(failure)?;
         let status = response.status();
-        let with_status = |failure: Failure| Failure { http_status: Some(status.as_u16()), ..failure };
+        let with_status =
+            |failure: Failure| Failure { http_status: Some(status.as_u16()), ..failure };
         if status != StatusCode::OK {
             return Err(with_status(Failure::new(FetchOutcome::HttpStatus, status)));
         }
@@ -90,7 +92,9 @@ impl Http {
             return Err(too_large(length));
         }
         let mut body = Vec::with_capacity(response.content_length().unwrap_or(0) as usize);
-        while let Some(part) = response.chunk().await.map_err(|error| with_status(failure(error)))? {
+        while let Some(part) =
+            response.chunk().await.map_err(|error| with_status(failure(error)))?
+        {
             body.extend_from_slice(&part);
             if body.len() as u64 > self.max_bytes {
                 return Err(too_large(body.len() as u64));

@@ -45,10 +45,17 @@ pub enum Source {
 ///
 /// # Errors
 /// The corpus cannot be read or written; the image folder is none. What the network does wrong is recorded, not an error.
-pub async fn fetch(corpus: &Corpus, source: Source, settings: &FetchSettings) -> Result<StageReport> {
+pub async fn fetch(
+    corpus: &Corpus,
+    source: Source,
+    settings: &FetchSettings,
+) -> Result<StageReport> {
     if let Source::Folder(folder) = &source {
         if !folder.is_dir() {
-            bail!("--image-dir {}: expected a folder with the pictures, found none", folder.display());
+            bail!(
+                "--image-dir {}: expected a folder with the pictures, found none",
+                folder.display()
+            );
         }
     }
     let run = Run::start(corpus).await?;
@@ -82,22 +89,33 @@ pub async fn fetch(corpus: &Corpus, source: Source, settings: &FetchSettings) ->
     }
     report.rows_out = report.rejected.remove("ok").unwrap_or(0);
     if report.rejected.contains_key("private_host") {
-        report.hints.push("addresses that are not public were not asked; --allow-private-hosts asks them".to_owned());
+        report.hints.push(
+            "addresses that are not public were not asked; --allow-private-hosts asks them"
+                .to_owned(),
+        );
     }
     run.finish(corpus, report, settings).await
 }
 
-async fn todo(ctx: &SessionContext, source: &Source, retry_failed: bool, attempts: i32) -> Result<DataFrame> {
+async fn todo(
+    ctx: &SessionContext,
+    source: &Source,
+    retry_failed: bool,
+    attempts: i32,
+) -> Result<DataFrame> {
     let (name, text) = match source {
         Source::Http => ("fetch_urls", include_str!("../../../sql/fetch_urls.sql")),
         Source::Folder(_) => ("fetch_files", include_str!("../../../sql/fetch_files.sql")),
     };
-    frame(ctx, name, text, [("retry_failed", retry_failed.into()), ("attempts", attempts.into())]).await
+    frame(ctx, name, text, [("retry_failed", retry_failed.into()), ("attempts", attempts.into())])
+        .await
 }
 
 async fn next_seq(ctx: &SessionContext) -> Result<i64> {
-    let last = ctx.table("originals").await?.aggregate(vec![], vec![max(col("seq")).alias("seq")])?;
-    let next = last.select(vec![(coalesce(vec![col("seq"), lit(-1i64)]) + lit(1i64)).alias("next")])?;
+    let last =
+        ctx.table("originals").await?.aggregate(vec![], vec![max(col("seq")).alias("seq")])?;
+    let next =
+        last.select(vec![(coalesce(vec![col("seq"), lit(-1i64)]) + lit(1i64)).alias("next")])?;
     let rows = next.collect().await?;
     let first = rows.first().context("an aggregate has a row")?;
     Ok(first.column(0).as_primitive::<Int64Type>().value(0))
@@ -111,7 +129,11 @@ fn rows(
         let rows: Vec<_> = {
             let locators = batch.column(0).as_string::<i32>();
             let attempts = batch.column(1).as_primitive::<Int32Type>();
-            locators.iter().zip(attempts.values()).map(|(l, a)| Ok((l.unwrap_or_default().to_owned(), *a))).collect()
+            locators
+                .iter()
+                .zip(attempts.values())
+                .map(|(l, a)| Ok((l.unwrap_or_default().to_owned(), *a)))
+                .collect()
         };
         futures::stream::iter(rows)
     });
@@ -169,7 +191,10 @@ async fn write(
             next_seq += chunk.len() as i64;
             (chunk, bytes) = (Vec::new(), 0);
             let ctx = bare_session(Rows::Heavy)?;
-            ctx.register_table("attempts", Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))?;
+            ctx.register_table(
+                "attempts",
+                Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?),
+            )?;
             corpus.append("originals", ctx.table("attempts").await?).await?;
             commits += 1;
         }
@@ -199,7 +224,9 @@ impl Getter {
         };
         let clock = Instant::now();
         let result = match self {
-            Self::Http(http) => http.get(&locator).await.map(|(bytes, status)| (bytes, Some(status))),
+            Self::Http(http) => {
+                http.get(&locator).await.map(|(bytes, status)| (bytes, Some(status)))
+            }
             Self::Folder { folder, max_bytes } => {
                 let name = locator.strip_prefix("file:").unwrap_or(&locator);
                 folder::read(folder, name, *max_bytes).await.map(|bytes| (bytes, None))

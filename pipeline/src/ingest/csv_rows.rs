@@ -142,7 +142,8 @@ fn is_quoted_well(raw: &[u8]) -> bool {
             let Some(end) = end_of_quoted(raw, at + 1) else { return false };
             at = end;
         } else {
-            let end = raw[at..].iter().position(|b| *b == b',').map_or(raw.len(), |length| at + length);
+            let end =
+                raw[at..].iter().position(|b| *b == b',').map_or(raw.len(), |length| at + length);
             if raw[at..end].iter().any(|b| matches!(b, b'"' | b'\n')) {
                 return false;
             }
@@ -181,12 +182,18 @@ mod tests {
             .map(|row| match row.fields {
                 Ok(f) => (
                     row.line,
-                    format!("{}|{}|{}", f.text, f.url.unwrap_or_default(), f.filename.unwrap_or_default()),
+                    format!(
+                        "{}|{}|{}",
+                        f.text,
+                        f.url.unwrap_or_default(),
+                        f.filename.unwrap_or_default()
+                    ),
                 ),
                 Err(wrong) => (row.line, format!("! {wrong}")),
             })
             .collect();
-        let shown: Vec<(u64, &str)> = shown.iter().map(|(line, text)| (*line, text.as_str())).collect();
+        let shown: Vec<(u64, &str)> =
+            shown.iter().map(|(line, text)| (*line, text.as_str())).collect();
         assert_eq!(shown, expected);
     }
 
@@ -196,8 +203,14 @@ mod tests {
         check(b"\xef\xbb\xbftext,url,filename\r\n\"a,b\",u,f\r\n", &[(2, "a,b|u|f")]);
         check("text,url,filename\n\"他说\"\"好\"\"\",,f\n".as_bytes(), &[(2, "他说\"好\"||f")]);
         check(b"url,text,filename\nu,t,\n\n\nv,s,g", &[(2, "t|u|"), (5, "s|v|g")]);
-        check("text,url,filename\n\"a\n\"\"b\"\"\",\"u\r\n\",f\nc,u,f".as_bytes(), &[(2, "a\n\"b\"|u|f"), (5, "c|u|f")]);
-        check(b"text,url,filename,x\n\"two\nlines\",u,f,1\na,u,f,1\n", &[(2, "two\nlines|u|f"), (4, "a|u|f")]);
+        check(
+            "text,url,filename\n\"a\n\"\"b\"\"\",\"u\r\n\",f\nc,u,f".as_bytes(),
+            &[(2, "a\n\"b\"|u|f"), (5, "c|u|f")],
+        );
+        check(
+            b"text,url,filename,x\n\"two\nlines\",u,f,1\na,u,f,1\n",
+            &[(2, "two\nlines|u|f"), (4, "a|u|f")],
+        );
         check(b"text,url,filename\n", &[]);
     }
 
@@ -213,7 +226,11 @@ mod tests {
         );
         check(
             b"text,url,filename\n\"stray,u,f\nb,u,f\nc,\"u,1\",f\n",
-            &[(2, "! a quote is not closed on its line: \"stray,u,f"), (3, "b|u|f"), (4, "c|u,1|f")],
+            &[
+                (2, "! a quote is not closed on its line: \"stray,u,f"),
+                (3, "b|u|f"),
+                (4, "c|u,1|f"),
+            ],
         );
         check(
             b"text,url,filename\n\"never closed,u,f\nb,u,f\n",
@@ -230,7 +247,13 @@ mod tests {
         );
         check(
             b"text,url,filename\n\xff\xfe,u,f\nb,u,f\n",
-            &[(2, "! `text` is not UTF-8: invalid utf-8 sequence of 1 bytes from index 0: \u{fffd}\u{fffd},u,f"), (3, "b|u|f")],
+            &[
+                (
+                    2,
+                    "! `text` is not UTF-8: invalid utf-8 sequence of 1 bytes from index 0: \u{fffd}\u{fffd},u,f",
+                ),
+                (3, "b|u|f"),
+            ],
         );
     }
 

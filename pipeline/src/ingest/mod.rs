@@ -96,8 +96,9 @@ fn open(files: &[PathBuf]) -> Result<Vec<Source>> {
 
 #[expect(unsafe_code, reason = "mapping a file is unsafe by its signature")]
 fn map(path: &Path) -> Result<memmap2::Mmap> {
-    let file = std::fs::File::open(path)
-        .with_context(|| format!("{}: expected a CSV file with the columns {}", path.display(), COLUMNS.join(",")))?;
+    let file = std::fs::File::open(path).with_context(|| {
+        format!("{}: expected a CSV file with the columns {}", path.display(), COLUMNS.join(","))
+    })?;
     // SAFETY: the map is read-only; a CSV that another process truncates meanwhile is outside the contract of this command.
     unsafe { memmap2::Mmap::map(&file) }.with_context(|| path.display().to_string())
 }
@@ -105,9 +106,15 @@ fn map(path: &Path) -> Result<memmap2::Mmap> {
 async fn add_chunk(corpus: &Corpus, batch: RecordBatch, report: &mut StageReport) -> Result<()> {
     let ctx = corpus.session(Rows::Light).await?;
     let n_rows = batch.num_rows() as u64;
-    ctx.register_table("incoming", Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))?;
-    let new = frame(&ctx, "pairs", include_str!("../../../sql/pairs.sql"), []).await?.cache().await?;
-    let n_malformed = new.clone().filter(datafusion::prelude::col("malformed").is_not_null())?.count().await? as u64;
+    ctx.register_table(
+        "incoming",
+        Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?),
+    )?;
+    let new =
+        frame(&ctx, "pairs", include_str!("../../../sql/pairs.sql"), []).await?.cache().await?;
+    let n_malformed =
+        new.clone().filter(datafusion::prelude::col("malformed").is_not_null())?.count().await?
+            as u64;
     let n_new = new.clone().count().await? as u64;
     report.known += n_rows - n_new;
     if n_malformed > 0 {
@@ -140,13 +147,26 @@ impl Chunk {
         let url = fields.as_ref().and_then(|f| f.url.as_deref());
         let filename = fields.as_ref().and_then(|f| f.filename.as_deref());
         // 0x1f, the unit separator, keeps ("a", "b") and ("ab", "") apart.
-        let content = [text, url, filename, malformed.as_deref()].map(Option::unwrap_or_default).join("\x1f");
+        let content =
+            [text, url, filename, malformed.as_deref()].map(Option::unwrap_or_default).join("\x1f");
         let nth = seen.entry(id_of(content.as_bytes())).or_default();
         let pair_id = hex(id_of(format!("{content}\x1f{nth}").as_bytes()));
         *nth += 1;
         // The seed's rule: "train" if the path contains it, else "test".
-        let split = if filename.or(url).is_some_and(|name| name.contains("train")) { "train" } else { "test" };
-        let values = [Some(pair_id.as_str()), text, url, filename, Some(split), Some(source), malformed.as_deref()];
+        let split = if filename.or(url).is_some_and(|name| name.contains("train")) {
+            "train"
+        } else {
+            "test"
+        };
+        let values = [
+            Some(pair_id.as_str()),
+            text,
+            url,
+            filename,
+            Some(split),
+            Some(source),
+            malformed.as_deref(),
+        ];
         for (builder, value) in self.texts.iter_mut().zip(values) {
             builder.append_option(value);
         }
@@ -158,8 +178,16 @@ impl Chunk {
         let [pair_id, text, url, filename, split, source, malformed] =
             self.texts.map(|mut builder| Arc::new(builder.finish()) as arrow::array::ArrayRef);
         let mut lines = self.lines;
-        let columns =
-            vec![pair_id, text, url, filename, split, source, Arc::new(lines.finish()) as _, malformed];
+        let columns = vec![
+            pair_id,
+            text,
+            url,
+            filename,
+            split,
+            source,
+            Arc::new(lines.finish()) as _,
+            malformed,
+        ];
         Ok(RecordBatch::try_new(schema("pairs"), columns)?)
     }
 }

@@ -229,7 +229,8 @@ fn resolve_layers(
     let mut merged = Table::try_from(Settings::default()).context("default settings")?;
     let mut origins = BTreeMap::new();
     note_origins(&merged, "", "default", &mut origins);
-    let preset = layers.iter().rev().find_map(|(_, table)| table.get("train")?.get("preset")?.as_str());
+    let preset =
+        layers.iter().rev().find_map(|(_, table)| table.get("train")?.get("preset")?.as_str());
     if let Some(name) = preset {
         let preset = TrainSettings::preset(name).ok_or_else(|| {
             anyhow!("train.preset: expected one of {}, found `{name}`", PRESETS.join(", "))
@@ -252,7 +253,9 @@ fn resolve_layers(
 }
 
 fn check(table: &Table) -> Result<Settings> {
-    table.clone().try_into().map_err(|error: toml::de::Error| anyhow!("{}", error.to_string().trim().replace('\n', " ")))
+    table.clone().try_into().map_err(|error: toml::de::Error| {
+        anyhow!("{}", error.to_string().trim().replace('\n', " "))
+    })
 }
 
 fn read_file(config_file: Option<&Path>) -> Result<Option<(String, Table)>> {
@@ -340,7 +343,8 @@ mod tests {
 
     #[test]
     fn later_layers_win_and_origins_are_told() {
-        let file: Table = "corpus = \"a\"\n[decode]\nsize = 128\n[curate]\nmin_chars = 3".parse().unwrap();
+        let file: Table =
+            "corpus = \"a\"\n[decode]\nsize = 128\n[curate]\nmin_chars = 3".parse().unwrap();
         let variables = pairs(&[("TUWEN_DECODE_SIZE", "64"), ("TUWEN_FETCH_TIMEOUT_SECS", "7")]);
         let flags = pairs(&[("corpus", "b"), ("curate.near_levels", "4")]);
         let resolved =

@@ -252,10 +252,10 @@ impl TrainSettings {
     fn tiny() -> Self {
         Self {
             preset: "tiny".to_owned(),
-            epochs: 40,
+            epochs: 24,
             batch_size: 32,
             grad_accumulation: 1,
-            crop: 0.08,
+            crop: 0.0,
             lr: 1e-3,
             warmup_ratio: 0.1,
             weight_decay: 0.05,
@@ -264,8 +264,8 @@ impl TrainSettings {
             eval_batch_size: 64,
             save_every: 0,
             save_total_limit: 2,
-            image_size: 48,
-            patch_size: 12,
+            image_size: 64,
+            patch_size: 16,
             encoder_width: 128,
             encoder_layers: 4,
             encoder_heads: 4,

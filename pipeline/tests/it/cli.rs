@@ -26,12 +26,17 @@ fn folder() -> TempDir {
     std::fs::create_dir(at.join("pictures")).unwrap();
     std::fs::write(at.join("pictures/train-0.jpg"), png(10)).unwrap();
     std::fs::write(at.join("pictures/test-0.jpg"), png(200)).unwrap();
-    std::fs::write(at.join("crawl.csv"), "text,url,filename\n红圆,,train-0.jpg\n圆红,,test-0.jpg\n").unwrap();
+    std::fs::write(
+        at.join("crawl.csv"),
+        "text,url,filename\n红圆,,train-0.jpg\n圆红,,test-0.jpg\n",
+    )
+    .unwrap();
     tokenizer(at);
     folder
 }
 
-const RUN: [&str; 6] = ["run", "crawl.csv", "--image-dir", "pictures", "--tokenizer", "tokenizer.json"];
+const RUN: [&str; 6] =
+    ["run", "crawl.csv", "--image-dir", "pictures", "--tokenizer", "tokenizer.json"];
 
 #[test]
 fn run_sql_config() {
@@ -42,19 +47,25 @@ fn run_sql_config() {
     assert_eq!(summary["stages"][3]["stage"], "curate");
     assert_eq!(summary["stages"][3]["rows_out"], 2);
 
-    let query = "select split, text, size_px as n from examples join images using (image_id) order by text";
+    let query =
+        "select split, text, size_px as n from examples join images using (image_id) order by text";
     let csv = tuwen(folder.path(), &["sql", query, "--format", "csv"]);
     assert_eq!(stdout(&csv), "split,text,n\ntest,圆红,224\ntrain,红圆,224\n");
     let json = tuwen(folder.path(), &["sql", query, "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&stdout(&json)).unwrap();
     assert_eq!(json[0]["text"], "圆红");
-    let table = tuwen(folder.path(), &["sql", "select pixels, text from images join examples using (image_id) order by text"]);
+    let table = tuwen(
+        folder.path(),
+        &["sql", "select pixels, text from images join examples using (image_id) order by text"],
+    );
     assert!(stdout(&table).contains("| <150528 bytes> | 圆红 |"), "{}", stdout(&table));
 
     std::fs::write(folder.path().join("tuwen.toml"), "[decode]\nsize = 128\n").unwrap();
     let config = tuwen(folder.path(), &["config", "--set", "fetch.concurrency=3"]);
     let config = stdout(&config);
-    let line = |key: &str| config.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
+    let line = |key: &str| {
+        config.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned()
+    };
     assert!(line("decode.size ").ends_with("# tuwen.toml"), "{config}");
     assert!(line("fetch.concurrency ").ends_with("# flag for fetch.concurrency"), "{config}");
     assert!(line("fetch.max_bytes ").ends_with("# default"), "{config}");
@@ -81,16 +92,37 @@ fn bad_input_is_one_line_exit_code_1_and_nothing_written() {
     std::fs::write(at.join("notes.txt"), "no tokenizer").unwrap();
     std::fs::write(at.join("file"), "").unwrap();
     let cases: [(&[&str], &str); 10] = [
-        (&["fetch", "gone.csv"], "gone.csv: expected a CSV file with the columns text,url,filename: No such file"),
-        (&["fetch", "columns.csv"], "columns.csv: expected the columns `text,url,filename`, found `caption,link`"),
+        (
+            &["fetch", "gone.csv"],
+            "gone.csv: expected a CSV file with the columns text,url,filename: No such file",
+        ),
+        (
+            &["fetch", "columns.csv"],
+            "columns.csv: expected the columns `text,url,filename`, found `caption,link`",
+        ),
         (&["fetch", "zero.csv"], "zero.csv: expected the columns `text,url,filename`, found ``"),
-        (&["fetch", "crawl.csv", "--corpus", "file/corpus"], "corpus `file/corpus`: cannot make the folder"),
-        (&["fetch", "crawl.csv", "--config", "wrong.toml"], "wrong.toml: unknown field `sise`, expected one of `size`"),
+        (
+            &["fetch", "crawl.csv", "--corpus", "file/corpus"],
+            "corpus `file/corpus`: cannot make the folder",
+        ),
+        (
+            &["fetch", "crawl.csv", "--config", "wrong.toml"],
+            "wrong.toml: unknown field `sise`, expected one of `size`",
+        ),
         (&["fetch", "crawl.csv", "--set", "fetch.concurrency=many"], "expected usize"),
-        (&["run", "crawl.csv", "--tokenizer", "notes.txt"], "notes.txt: expected a tokenizer.json of the tokenizers library"),
-        (&["run", "crawl.csv"], "curate.tokenizer: expected the path of a tokenizer.json, found nothing"),
+        (
+            &["run", "crawl.csv", "--tokenizer", "notes.txt"],
+            "notes.txt: expected a tokenizer.json of the tokenizers library",
+        ),
+        (
+            &["run", "crawl.csv"],
+            "curate.tokenizer: expected the path of a tokenizer.json, found nothing",
+        ),
         (&["decode"], "no corpus at `corpus`: expected a folder with the tables pairs, originals"),
-        (&["fetch", "crawl.csv", "--corpus", "s3://bucket/x"], "expected a folder or a file:// URL, found scheme `s3`"),
+        (
+            &["fetch", "crawl.csv", "--corpus", "s3://bucket/x"],
+            "expected a folder or a file:// URL, found scheme `s3`",
+        ),
     ];
     for (args, expected) in cases {
         let output = tuwen(at, args);
@@ -106,9 +138,16 @@ fn bad_input_is_one_line_exit_code_1_and_nothing_written() {
 #[test]
 fn a_corpus_of_another_version_or_shape_is_refused() {
     for (from, to, expected) in [
-        ("\"tuwen.schema_version\":\"1\"", "\"tuwen.schema_version\":\"0\"", "schema version is 0, this tuwen reads version 1"),
-        ("\\\"name\\\":\\\"n_tokens\\\",\\\"type\\\":\\\"integer\\\"", "\\\"name\\\":\\\"n_tokens\\\",\\\"type\\\":\\\"long\\\"",
-         "table `examples`: column `n_tokens` is long, schemas/examples.sql says integer"),
+        (
+            "\"tuwen.schema_version\":\"1\"",
+            "\"tuwen.schema_version\":\"0\"",
+            "schema version is 0, this tuwen reads version 1",
+        ),
+        (
+            "\\\"name\\\":\\\"n_tokens\\\",\\\"type\\\":\\\"integer\\\"",
+            "\\\"name\\\":\\\"n_tokens\\\",\\\"type\\\":\\\"long\\\"",
+            "table `examples`: column `n_tokens` is long, schemas/examples.sql says integer",
+        ),
     ] {
         let folder = folder();
         let run = tuwen(folder.path(), &RUN);
@@ -130,7 +169,12 @@ fn a_corpus_of_another_version_or_shape_is_refused() {
 fn sql_is_read_only() {
     let folder = folder();
     assert_eq!(tuwen(folder.path(), &RUN).status.code(), Some(0));
-    for query in ["delete from pairs", "create table t as select 1", "insert into runs select * from runs", "drop table pairs"] {
+    for query in [
+        "delete from pairs",
+        "create table t as select 1",
+        "insert into runs select * from runs",
+        "drop table pairs",
+    ] {
         let output = tuwen(folder.path(), &["sql", query]);
         assert_eq!(output.status.code(), Some(1), "{query}");
     }

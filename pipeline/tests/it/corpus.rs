@@ -19,7 +19,8 @@ use crate::server::{Answer, Server};
 
 /// A grey picture of one level with a brighter corner, so that each level has bytes of its own.
 pub(crate) fn png(level: u8) -> Vec<u8> {
-    let picture = image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([level, (x * 6) as u8, (y * 8) as u8]));
+    let picture =
+        image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([level, (x * 6) as u8, (y * 8) as u8]));
     let mut bytes = std::io::Cursor::new(Vec::new());
     picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     bytes.into_inner()
@@ -53,7 +54,10 @@ pub(crate) struct Crawl {
 impl Crawl {
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let mut settings = Settings { corpus: folder.path().join("corpus").display().to_string(), ..Settings::default() };
+        let mut settings = Settings {
+            corpus: folder.path().join("corpus").display().to_string(),
+            ..Settings::default()
+        };
         settings.fetch.allow_private_hosts = true;
         settings.curate.tokenizer = tokenizer(folder.path()).display().to_string();
         Self { folder, settings }
@@ -85,8 +89,11 @@ impl Crawl {
         let ctx = tuwen::sql::session(&corpus, &self.settings.decode).await.unwrap();
         let mut rows = Vec::new();
         for batch in ctx.sql(sql).await.unwrap().collect().await.unwrap() {
-            let columns: Vec<_> =
-                batch.columns().iter().map(|column| cast(column, &DataType::Utf8).unwrap()).collect();
+            let columns: Vec<_> = batch
+                .columns()
+                .iter()
+                .map(|column| cast(column, &DataType::Utf8).unwrap())
+                .collect();
             for i in 0..batch.num_rows() {
                 let cell = |column: &std::sync::Arc<dyn Array>| match column.is_null(i) {
                     true => "null".to_owned(),
@@ -125,19 +132,19 @@ fn hostile_rows(base: &str) -> Vec<String> {
     let mut rows: Vec<String> = [
         "红圆,{}/a.png,train-0.jpg",
         "红圆,{}/b.png,test-0.jpg",
-        "圆红,{}/b.png,train-1.jpg",              // leak: identical to a test image
-        "红圆,{}/a.png,train-2.jpg",              // duplicate_caption
-        "红圆二600_600,{}/a.png,train-3.jpg",     // cleaned
-        "红圆,{}/missing.png,train-4.jpg",        // fetch_failed: 404
-        "红圆,{}/page.jpg,train-5.jpg",           // image_rejected: HTML with status 200
-        "红圆,{}/empty.jpg,train-6.jpg",          // image_rejected: zero bytes
-        " ,{}/a.png,train-7.jpg",                 // empty_caption
-        "红,{}/a.png,train-8.jpg",                // short_caption
-        "只有文件名,,train-9.jpg",                // not_fetched
-        "什么都没有,,",                           // no_locator
-        "too,few",                                // malformed_line
-        "红圆,ftp://host/x.png,train-10.jpg",     // fetch_failed: bad_url
-        "红圆三,{}/moved,train-11.jpg",           // redirect to a
+        "圆红,{}/b.png,train-1.jpg", // leak: identical to a test image
+        "红圆,{}/a.png,train-2.jpg", // duplicate_caption
+        "红圆二600_600,{}/a.png,train-3.jpg", // cleaned
+        "红圆,{}/missing.png,train-4.jpg", // fetch_failed: 404
+        "红圆,{}/page.jpg,train-5.jpg", // image_rejected: HTML with status 200
+        "红圆,{}/empty.jpg,train-6.jpg", // image_rejected: zero bytes
+        " ,{}/a.png,train-7.jpg",    // empty_caption
+        "红,{}/a.png,train-8.jpg",   // short_caption
+        "只有文件名,,train-9.jpg",   // not_fetched
+        "什么都没有,,",              // no_locator
+        "too,few",                   // malformed_line
+        "红圆,ftp://host/x.png,train-10.jpg", // fetch_failed: bad_url
+        "红圆三,{}/moved,train-11.jpg", // redirect to a
     ]
     .iter()
     .map(|row| row.replace("{}", base))
@@ -256,7 +263,10 @@ async fn private_hosts_are_not_asked_unless_told_to() {
     let mut crawl = Crawl::new();
     crawl.settings.fetch.allow_private_hosts = false;
     let by_name = server.base.replace("127.0.0.1", "localhost");
-    let rows = [format!("红圆,{}/a.png,train-0.jpg", server.base), format!("红圆,{by_name}/a.png,train-1.jpg")];
+    let rows = [
+        format!("红圆,{}/a.png,train-0.jpg", server.base),
+        format!("红圆,{by_name}/a.png,train-1.jpg"),
+    ];
     let csv = crawl.csv("crawl.csv", &rows);
     let reports = crawl.run(&[csv], Source::Http).await;
     assert_eq!(reasons(&reports[1]), [("private_host", 2)]);
@@ -271,7 +281,8 @@ async fn failed_locators_are_tried_again_when_asked() {
     crawl.run(&[csv.clone()], Source::Http).await;
     crawl.settings.fetch.retry_failed = true;
     crawl.run(&[csv], Source::Http).await;
-    let attempts = crawl.query("select seq, attempt, outcome, http_status from originals order by seq").await;
+    let attempts =
+        crawl.query("select seq, attempt, outcome, http_status from originals order by seq").await;
     assert_eq!(attempts, [["0", "1", "http_status", "404"], ["1", "2", "http_status", "404"]]);
 }
 
@@ -286,7 +297,11 @@ async fn chunks_of_one_give_the_same_corpus() {
         crawl.settings.fetch.concurrency = 1;
         let csv = crawl.csv("crawl.csv", &hostile_rows(&server.base));
         crawl.run(&[csv], Source::Http).await;
-        let examples = crawl.query("select example_id, image_id, split, text, reject_reason from examples order by 1").await;
+        let examples = crawl
+            .query(
+                "select example_id, image_id, split, text, reject_reason from examples order by 1",
+            )
+            .await;
         let images = crawl.query("select image_id, width, height, format, color, dhash, md5(pixels), reject_reason from images order by 1").await;
         corpora.push((examples, images));
     }
@@ -320,7 +335,9 @@ async fn near_identical_images_do_not_sit_in_two_splits() {
     std::fs::create_dir(&pictures).unwrap();
     let photo = |shift: u32| {
         image::RgbImage::from_fn(300, 200, |x, y| {
-            let wave = |f: f32| (127.0 + 120.0 * ((x + shift) as f32 * f + y as f32 * f * 0.7).sin()) as u8;
+            let wave = |f: f32| {
+                (127.0 + 120.0 * ((x + shift) as f32 * f + y as f32 * f * 0.7).sin()) as u8
+            };
             image::Rgb([wave(0.05), wave(0.03), wave(0.011)])
         })
     };
@@ -363,7 +380,8 @@ async fn runs_tell_what_was_done() {
     let rows = crawl
         .query("select stage, rows_in, rows_out, rows_rejected['short_caption'] from runs order by run_id")
         .await;
-    let stages: BTreeMap<&str, &[String]> = rows.iter().map(|row| (row[0].as_str(), &row[1..])).collect();
+    let stages: BTreeMap<&str, &[String]> =
+        rows.iter().map(|row| (row[0].as_str(), &row[1..])).collect();
     assert_eq!(stages["ingest"], ["28", "27", "null"]);
     assert_eq!(stages["curate"][2], "1");
     assert_eq!(rows.len(), 4);

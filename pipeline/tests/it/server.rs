@@ -33,11 +33,14 @@ impl Server {
                     // A client that hung up is the client's business.
                     let _ = match answer {
                         Answer::Body(body) => request.respond(tiny_http::Response::from_data(body)),
-                        Answer::Status(status) => request.respond(tiny_http::Response::empty(status)),
-                        Answer::Redirect(to) => request.respond(
-                            tiny_http::Response::empty(302)
-                                .with_header(tiny_http::Header::from_bytes("location", to).unwrap()),
-                        ),
+                        Answer::Status(status) => {
+                            request.respond(tiny_http::Response::empty(status))
+                        }
+                        Answer::Redirect(to) => {
+                            request.respond(tiny_http::Response::empty(302).with_header(
+                                tiny_http::Header::from_bytes("location", to).unwrap(),
+                            ))
+                        }
                     };
                 }
             }

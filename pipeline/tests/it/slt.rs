@@ -82,8 +82,11 @@ impl Session {
         let options = FormatOptions::default().with_null("NULL");
         let mut rows = Vec::new();
         for batch in &self.0.sql(sql).await?.collect().await? {
-            let cells: Result<Vec<_>, _> =
-                batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect();
+            let cells: Result<Vec<_>, _> = batch
+                .columns()
+                .iter()
+                .map(|column| ArrayFormatter::try_new(column, &options))
+                .collect();
             let cells = cells?;
             rows.extend((0..batch.num_rows()).map(|i| {
                 let texts = cells.iter().map(|cell| match cell.value(i).to_string() {
@@ -112,15 +115,23 @@ async fn run_file(text: &str) -> anyhow::Result<()> {
             session.rows(&body.join("\n")).await.with_context(|| body.join("\n"))?;
             continue;
         }
-        anyhow::ensure!(head.starts_with("query "), "expected `statement ok` or `query …`, found `{head}`");
-        let (query, expected) = body.split_at(body.iter().position(|line| *line == "----").context("no ----")?);
+        anyhow::ensure!(
+            head.starts_with("query "),
+            "expected `statement ok` or `query …`, found `{head}`"
+        );
+        let (query, expected) =
+            body.split_at(body.iter().position(|line| *line == "----").context("no ----")?);
         let mut found = session.rows(&query.join("\n")).await.with_context(|| query.join("\n"))?;
         let mut expected: Vec<&str> = expected[1..].to_vec();
         if head.ends_with("rowsort") {
             found.sort();
             expected.sort_unstable();
         }
-        anyhow::ensure!(found == expected, "{}\nexpected {expected:#?}\nfound {found:#?}", query.join("\n"));
+        anyhow::ensure!(
+            found == expected,
+            "{}\nexpected {expected:#?}\nfound {found:#?}",
+            query.join("\n")
+        );
     }
     Ok(())
 }
