@@ -1,7 +1,11 @@
 //! A server on 127.0.0.1 for the tests of fetch: serves bytes by path and counts how often each was asked for.
 
 use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 /// What a path answers.
 #[derive(Clone)]
@@ -11,41 +15,39 @@ pub(crate) enum Answer {
     Redirect(String),
 }
 
+type Hits = Arc<Mutex<HashMap<String, usize>>>;
+
+/// One thread a connection, one request a connection.
 pub(crate) struct Server {
-    server: Arc<tiny_http::Server>,
-    hits: Arc<Mutex<HashMap<String, usize>>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    hits: Hits,
+    stopped: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    address: std::net::SocketAddr,
     pub(crate) base: String,
 }
 
 impl Server {
     pub(crate) fn start(answers: HashMap<String, Answer>) -> Self {
-        let server = Arc::new(tiny_http::Server::http("127.0.0.1:0").unwrap());
-        let base = format!("http://{}", server.server_addr());
-        let hits = Arc::new(Mutex::new(HashMap::new()));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (hits, stopped) = (Hits::default(), Arc::new(AtomicBool::new(false)));
         let thread = std::thread::spawn({
-            let (server, hits) = (Arc::clone(&server), Arc::clone(&hits));
+            let (hits, stopped, answers) =
+                (Arc::clone(&hits), Arc::clone(&stopped), Arc::new(answers));
             move || {
-                for request in server.incoming_requests() {
-                    let path = request.url().to_owned();
-                    *hits.lock().unwrap().entry(path.clone()).or_insert(0) += 1;
-                    let answer = answers.get(&path).cloned().unwrap_or(Answer::Status(404));
-                    // A client that hung up is the client's business.
-                    let _ = match answer {
-                        Answer::Body(body) => request.respond(tiny_http::Response::from_data(body)),
-                        Answer::Status(status) => {
-                            request.respond(tiny_http::Response::empty(status))
-                        }
-                        Answer::Redirect(to) => {
-                            request.respond(tiny_http::Response::empty(302).with_header(
-                                tiny_http::Header::from_bytes("location", to).unwrap(),
-                            ))
-                        }
-                    };
+                for stream in listener.incoming() {
+                    if stopped.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    let (hits, answers) = (Arc::clone(&hits), Arc::clone(&answers));
+                    // A client that hangs up is the client's business.
+                    std::thread::spawn(move || {
+                        stream.and_then(|stream| answer(stream, &answers, &hits))
+                    });
                 }
             }
         });
-        Self { server, hits, thread: Some(thread), base }
+        Self { hits, stopped, thread: Some(thread), address, base: format!("http://{address}") }
     }
 
     /// How often each path was asked for.
@@ -56,7 +58,37 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.server.unblock();
+        self.stopped.store(true, Ordering::SeqCst);
+        // The listener wakes up for a connection, and sees that it should stop.
+        drop(TcpStream::connect(self.address));
         self.thread.take().unwrap().join().unwrap();
     }
+}
+
+fn answer(
+    mut stream: TcpStream,
+    answers: &HashMap<String, Answer>,
+    hits: &Hits,
+) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let request = lines.next().transpose()?.unwrap_or_default();
+    for line in lines {
+        if line?.is_empty() {
+            break;
+        }
+    }
+    let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+    *hits.lock().unwrap().entry(path.clone()).or_insert(0) += 1;
+    let (status, header, body) = match answers.get(&path).cloned().unwrap_or(Answer::Status(404)) {
+        Answer::Body(body) => (200, String::new(), body),
+        Answer::Status(status) => (status, String::new(), Vec::new()),
+        Answer::Redirect(to) => (302, format!("location: {to}\r\n"), Vec::new()),
+    };
+    let length = body.len();
+    write!(
+        stream,
+        "HTTP/1.1 {status} .\r\n{header}content-length: {length}\r\nconnection: close\r\n\r\n"
+    )?;
+    stream.write_all(&body)?;
+    stream.flush()
 }
