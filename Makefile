@@ -2,7 +2,7 @@
 # make test    all tests
 # make build   the binaries tuwen, tuwen-trainer and tuwen-sample
 # make lint    rustfmt and clippy
-# make bench-decode, make bench-stream    measurements; the last line of each is one JSON object
+# make bench-decode, bench-stream, bench-train    measurements; the last line of each is one JSON object
 # Everything first makes sure of what it needs (see scripts/setup.sh) and skips what is there.
 
 SHELL := bash
@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 BIN := $(CARGO_TARGET_DIR)/debug
 
-.PHONY: demo test build lint bench-decode bench-stream setup setup-test
+.PHONY: demo test build lint bench-decode bench-stream bench-train setup setup-test
 
 demo: build
 	$(BIN)/tuwen-sample demo
@@ -27,6 +27,9 @@ lint: setup
 
 bench-decode: setup-test build
 	.venv/bin/python pipeline/benches/decode_vs_seed.py --tuwen $(BIN)/tuwen
+
+bench-train: setup-test build
+	.venv/bin/python trainer/benches/train_vs_pytorch.py --trainer $(BIN)/tuwen-trainer
 
 bench-stream: setup-test
 	.venv/bin/python pipeline/benches/stream_vs_peers.py

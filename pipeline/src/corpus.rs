@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU64;
-use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use datafusion::prelude::{DataFrame, Expr, SessionContext, ident};
 use deltalake::delta_datafusion::DeltaSessionContext;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
@@ -18,6 +17,7 @@ use tuwen_schemas::{SCHEMA_VERSION, TABLES, Table};
 use url::Url;
 
 use crate::layout;
+use crate::location::root_url;
 
 /// Key of the table property that holds the version of the contracts.
 const SCHEMA_PROPERTY: &str = "tuwen.schema_version";
@@ -102,12 +102,10 @@ impl Corpus {
     /// The log cannot be read.
     pub async fn delta(&self, name: &str) -> Result<DeltaTable> {
         let url = self.root.join(&format!("{name}/"))?;
-        if let Ok(path) = url.to_file_path() {
-            if !path.exists() {
-                return deltalake::DeltaTableBuilder::from_url(url)
-                    .and_then(|builder| builder.build())
-                    .with_context(|| format!("table `{name}`"));
-            }
+        if url.to_file_path().is_ok_and(|path| !path.exists()) {
+            return deltalake::DeltaTableBuilder::from_url(url)
+                .and_then(|builder| builder.build())
+                .with_context(|| format!("table `{name}`"));
         }
         DeltaTable::try_from_url(url)
             .await
@@ -206,21 +204,6 @@ pub fn bare_session(rows: Rows) -> Result<SessionContext> {
     }
     let overrides = overrides.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     Ok(DeltaSessionContext::new_with_session_overrides(&overrides)?.into_inner())
-}
-
-fn root_url(location: &str) -> Result<Url> {
-    if let Ok(url) = Url::parse(location) {
-        if url.scheme() != "file" {
-            bail!(
-                "corpus `{location}`: expected a folder or a file:// URL, found scheme `{}`",
-                url.scheme()
-            );
-        }
-        return Ok(url);
-    }
-    let path = std::path::absolute(Path::new(location))
-        .with_context(|| format!("corpus `{location}` is not a path"))?;
-    Url::from_directory_path(&path).map_err(|()| anyhow!("corpus `{location}` is not a path"))
 }
 
 /// The contract as Delta sees it.

@@ -5,6 +5,7 @@ pub mod settings;
 
 pub mod corpus;
 pub mod layout;
+mod location;
 pub mod query;
 pub mod report;
 pub mod runs;

@@ -2,7 +2,7 @@
 //! transformers' `VisionEncoderDecoderModel`. In: normalised pixels and labels. Out: logits or a loss.
 //! Never holds parameter values: they come as [`Views`] of one flat tensor.
 
-use tch::{Kind, Reduction, Tensor};
+use tch::{Kind, Reduction, Tensor, no_grad};
 
 use crate::config::ModelConfig;
 use crate::gpt2::{Cache, Gpt2, KeyValue};
@@ -19,9 +19,9 @@ pub struct Captioner {
     pub config: ModelConfig,
     /// Where its parameters lie in the flat tensor.
     pub layout: Layout,
-    encoder: Vit,
-    enc_to_dec_proj: Option<Linear>,
-    decoder: Gpt2,
+    pub(crate) encoder: Vit,
+    pub(crate) enc_to_dec_proj: Option<Linear>,
+    pub(crate) decoder: Gpt2,
 }
 
 impl Captioner {
@@ -39,7 +39,11 @@ impl Captioner {
 
     /// What the decoder looks at: pixels `[b, 3, size, size]` to states `[b, 1 + patches, decoder width]`.
     pub fn encode(&self, p: &Views, pixels: &Tensor, train: bool) -> Tensor {
-        let states = self.encoder.forward(p, pixels, train);
+        self.project(p, self.encoder.forward(p, pixels, train))
+    }
+
+    /// The encoder's states in the decoder's width.
+    pub(crate) fn project(&self, p: &Views, states: Tensor) -> Tensor {
         match &self.enc_to_dec_proj {
             Some(projection) => projection.forward(p, &states),
             None => states,
@@ -48,8 +52,11 @@ impl Captioner {
 
     /// Logits `[b, t, vocabulary]` for labels `[b, t]`: position i is predicted from the start token and labels before i.
     pub fn logits(&self, p: &Views, pixels: &Tensor, labels: &Tensor, train: bool) -> Tensor {
-        let states = self.encode(p, pixels, train);
-        let memory = self.decoder.memory(p, &states);
+        self.logits_of(p, &self.encode(p, pixels, train), labels, train)
+    }
+
+    fn logits_of(&self, p: &Views, states: &Tensor, labels: &Tensor, train: bool) -> Tensor {
+        let memory = self.decoder.memory(p, states);
         self.decoder.forward(p, &self.shift_right(labels), &memory, None, train)
     }
 
@@ -62,15 +69,19 @@ impl Captioner {
         label_smoothing: f64,
         train: bool,
     ) -> Tensor {
-        let logits = self.logits(p, pixels, labels, train).flatten(0, 1); // [b * t, v]
-        let labels = labels.flatten(0, 1); // [b * t]
-        logits.cross_entropy_loss(
-            &labels,
-            None::<&Tensor>,
-            Reduction::Mean,
-            IGNORED,
-            label_smoothing,
-        )
+        cross_entropy(&self.logits(p, pixels, labels, train), labels, label_smoothing)
+    }
+
+    /// The training loss of a model whose encoder stands still: no gradient reaches it, and nothing of it is kept.
+    pub fn loss_with_frozen_encoder(
+        &self,
+        p: &Views,
+        pixels: &Tensor,
+        labels: &Tensor,
+        label_smoothing: f64,
+    ) -> Tensor {
+        let states = self.project(p, no_grad(|| self.encoder.forward(p, pixels, true)));
+        cross_entropy(&self.logits_of(p, &states, labels, true), labels, label_smoothing)
     }
 
     pub(crate) fn memory(&self, p: &Views, pixels: &Tensor) -> Vec<KeyValue> {
@@ -94,12 +105,23 @@ impl Captioner {
     }
 
     /// The decoder's inputs for given labels, as transformers' `shift_tokens_right`.
-    fn shift_right(&self, labels: &Tensor) -> Tensor {
+    pub(crate) fn shift_right(&self, labels: &Tensor) -> Tensor {
         let ids = self.config.ids;
         let start = Tensor::full([labels.size()[0], 1], ids.start, (Kind::Int64, labels.device()));
         let shifted = Tensor::cat(&[start, labels.narrow(1, 0, labels.size()[1] - 1)], 1);
         shifted.masked_fill(&shifted.eq(IGNORED), ids.pad)
     }
+}
+
+/// Mean cross-entropy in nats of logits `[b, t, v]` over the labels `[b, t]` that are not [`IGNORED`]; a scalar.
+pub(crate) fn cross_entropy(logits: &Tensor, labels: &Tensor, label_smoothing: f64) -> Tensor {
+    logits.flatten(0, 1).cross_entropy_loss(
+        &labels.flatten(0, 1),
+        None::<&Tensor>,
+        Reduction::Mean,
+        IGNORED,
+        label_smoothing,
+    )
 }
 
 #[cfg(test)]

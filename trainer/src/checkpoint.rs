@@ -16,8 +16,9 @@ use tuwen::stream::StreamState;
 
 use crate::config::read_json;
 use crate::generate::GenerateOptions;
+use crate::loss_scale::LossScale;
 use crate::model::Model;
-use crate::optimizer::AdamW;
+use crate::optimizer::{AdamW, Steps};
 use crate::params::Named;
 use crate::text::write_json;
 
@@ -28,8 +29,12 @@ const PREFIX: &str = "checkpoint-";
 /// Where a run stands: with the settings, all that is needed to go on. Dropout and schedule are functions of the step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunState {
-    /// Optimizer steps done.
+    /// Steps done.
     pub step: u64,
+    /// Steps of the optimizer: fewer than `step` where some were skipped, or the encoder stood still.
+    pub optimizer_steps: Steps,
+    /// Of precision f16.
+    pub loss_scale: Option<LossScale>,
     /// Where the stream of examples stands.
     pub stream: StreamState,
     /// The settings the run was started with.
@@ -145,7 +150,7 @@ pub fn resume(folder: &Path, optimizer: &mut AdamW) -> Result<RunState> {
         }
         target.copy_(&value);
     }
-    optimizer.steps = state.step;
+    optimizer.steps = state.optimizer_steps;
     Ok(state)
 }
 

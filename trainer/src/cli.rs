@@ -1,4 +1,4 @@
-//! The command line of `tuwen train`, `tuwen evaluate` and `tuwen caption`. In: arguments. Out: an exit code: 0 fine,
+//! The command line of `tuwen train`, `tuwen evaluate`, `tuwen caption` and `tuwen-trainer bench`. In: arguments. Out: an exit code: 0 fine,
 //! 1 failed, 2 finished but some pictures could not be read. Never computes: each command calls one module.
 
 use std::io::Write;
@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use tuwen::settings::{self, Settings};
 
+use crate::bench::{BenchOptions, bench};
 use crate::caption::{Format, caption};
 use crate::evaluate::{self, evaluate};
 use crate::libtorch;
@@ -29,6 +30,7 @@ enum Command {
     Train(TrainArgs),
     Evaluate(EvaluateArgs),
     Caption(CaptionArgs),
+    Bench(BenchArgs),
 }
 
 /// What every command takes.
@@ -145,6 +147,43 @@ struct CaptionArgs {
     common: Common,
 }
 
+/// How fast this machine trains: the computation alone, the loader alone, both together
+#[derive(Args)]
+#[command(after_help = "Examples:
+  tuwen-trainer bench --corpus corpus --preset tiny
+  tuwen-trainer bench --synthetic --model vit-gpt2 --captions 64 --set train.batch_size=16 --json")]
+struct BenchArgs {
+    /// Folder or URL of the corpus
+    #[arg(long, conflicts_with = "synthetic")]
+    corpus: Option<String>,
+    /// Random pictures and captions instead of a corpus: the computation alone
+    #[arg(long)]
+    synthetic: bool,
+    /// seed or tiny
+    #[arg(long)]
+    preset: Option<String>,
+    /// Folder or Hugging Face id of a whole model
+    #[arg(long, value_name = "DIR")]
+    model: Option<String>,
+    /// The tokenizer.json
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<String>,
+    /// Optimizer steps of a round; five rounds are measured, and the median counts
+    #[arg(long, default_value_t = 10)]
+    steps: u64,
+    /// Steps before the first round
+    #[arg(long, default_value_t = 3)]
+    warmup: u64,
+    /// Tokens of a made-up caption
+    #[arg(long, default_value_t = 16)]
+    tokens: usize,
+    /// Pictures captioned in a round; 0: none
+    #[arg(long, default_value_t = 0)]
+    captions: usize,
+    #[command(flatten)]
+    common: Common,
+}
+
 impl Cli {
     /// Runs the command.
     ///
@@ -155,6 +194,7 @@ impl Cli {
             Command::Train(args) => args.run(),
             Command::Evaluate(args) => args.run(),
             Command::Caption(args) => args.run(),
+            Command::Bench(args) => args.run(),
         }
     }
 }
@@ -281,6 +321,29 @@ impl CaptionArgs {
         let unreadable =
             caption(&model, &self.images, &settings.decode, &settings.train, format, &mut out)?;
         Ok(if unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    }
+}
+
+impl BenchArgs {
+    fn run(self) -> Result<ExitCode> {
+        let settings = self.common.settings(&[
+            ("corpus", self.corpus),
+            ("train.preset", self.preset),
+            ("train.model", self.model),
+            ("train.tokenizer", self.tokenizer),
+        ])?;
+        let options = BenchOptions {
+            steps: self.steps,
+            warmup: self.warmup,
+            tokens: self.tokens,
+            captions: self.captions,
+        };
+        let corpus = (!self.synthetic).then_some(settings.corpus.as_str());
+        let figures = bench(corpus, &settings.train, &settings.curate.tokenizer, &options)?;
+        let text =
+            if self.common.json { serde_json::to_string(&figures)? } else { figures.to_string() };
+        writeln!(std::io::stdout(), "{text}").context("writing to stdout")?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 

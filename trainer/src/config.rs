@@ -191,11 +191,17 @@ impl ModelConfig {
         ids: SpecialIds,
     ) -> Result<Self> {
         if !settings.model.is_empty() {
-            return Self::read(Path::new(&settings.model));
+            let mut config = Self::read(Path::new(&settings.model))?;
+            see_at(&mut config.encoder, settings.encoder_image_size);
+            return config.checked();
         }
         let encoder = match settings.encoder.as_str() {
             "" => fresh_encoder(settings),
-            folder => read_part(Path::new(folder), "vit")?,
+            folder => {
+                let mut encoder = read_part(Path::new(folder), "vit")?;
+                see_at(&mut encoder, settings.encoder_image_size);
+                encoder
+            }
         };
         let mut decoder = match settings.decoder.as_str() {
             "" => fresh_decoder(settings, vocab_size)?,
@@ -280,6 +286,13 @@ impl ModelConfig {
             }
         }
         Ok(self)
+    }
+}
+
+/// Another size of picture for a loaded encoder; 0: its own.
+fn see_at(encoder: &mut VitConfig, image_size: i64) {
+    if image_size != 0 {
+        encoder.image_size = image_size;
     }
 }
 

@@ -35,6 +35,7 @@ impl Feed {
                 TrainOrder::Global => Shuffle::Global,
                 TrainOrder::Window => Shuffle::Window { row_groups: settings.window_row_groups },
             },
+            group_by_length: settings.group_by_length,
             seed: settings.seed,
             batch_size: settings.batch_size,
             readers: settings.readers,

@@ -81,11 +81,7 @@ impl Gpt2 {
 
     /// Keys and values of the encoder's states `[b, s, width]`, one pair a layer; the same for every token.
     pub(crate) fn memory(&self, p: &Views, states: &Tensor) -> Vec<KeyValue> {
-        let pair = |block: &Block| {
-            let kv = block.cross_c_attn.forward(p, states).chunk(2, -1); // 2 x [b, s, d]
-            (to_heads(&kv[0], self.config.n_head), to_heads(&kv[1], self.config.n_head))
-        };
-        self.blocks.iter().map(pair).collect()
+        (0..self.n_blocks()).map(|i| self.memory_of(p, i, states)).collect()
     }
 
     /// Logits `[b * g, t, vocabulary]` of `ids` `[b * g, t]`, where g rows in turn share one row of `memory`.
@@ -98,23 +94,52 @@ impl Gpt2 {
         cache: Option<&mut Cache>,
         train: bool,
     ) -> Tensor {
-        let t = ids.size()[1];
         let mut cache = cache;
         let past = cache.as_ref().map_or(0, |cache| cache.len());
-        let tokens = Tensor::embedding(&p[self.wte], ids, -1, false, false); // [b * g, t, d]
-        let mut x = dropout(tokens + p[self.wpe].narrow(0, past, t), self.config.embd_pdrop, train);
-        for (i, block) in self.blocks.iter().enumerate() {
-            x = block.attend_to_tokens(
-                p,
-                &self.config,
-                x,
-                cache.as_deref_mut().map(|cache| &mut cache.layers[i]),
-                train,
-            );
-            x = block.attend_to_picture(p, &self.config, x, &memory[i], train);
-            x = block.think(p, &self.config, x, train);
+        let mut x = self.embed(p, ids, past, train);
+        for (i, memory) in memory.iter().enumerate() {
+            let past = cache.as_deref_mut().map(|cache| &mut cache.layers[i]);
+            x = self.block(p, i, x, memory, past, train);
         }
-        self.ln_f.forward(p, &x).matmul(&p[self.lm_head].transpose(0, 1)).to_kind(Kind::Float) // [b * g, t, v]
+        self.head(p, &x)
+    }
+
+    /// Token ids `[r, t]`, the first of them at place `past` of its sequence, to the first block's input `[r, t, d]`.
+    pub(crate) fn embed(&self, p: &Views, ids: &Tensor, past: i64, train: bool) -> Tensor {
+        let tokens = Tensor::embedding(&p[self.wte], ids, -1, false, false); // [r, t, d]
+        let positions = p[self.wpe].narrow(0, past, ids.size()[1]);
+        dropout(tokens + positions, self.config.embd_pdrop, train)
+    }
+
+    pub(crate) fn n_blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Keys and values of block `index` for the encoder's states `[b, s, d]`.
+    pub(crate) fn memory_of(&self, p: &Views, index: usize, states: &Tensor) -> KeyValue {
+        let kv = self.blocks[index].cross_c_attn.forward(p, states).chunk(2, -1); // 2 x [b, s, d]
+        (to_heads(&kv[0], self.config.n_head), to_heads(&kv[1], self.config.n_head))
+    }
+
+    /// Block `index`; input and output `[r, t, d]`.
+    pub(crate) fn block(
+        &self,
+        p: &Views,
+        index: usize,
+        x: Tensor,
+        memory: &KeyValue,
+        past: Option<&mut Option<KeyValue>>,
+        train: bool,
+    ) -> Tensor {
+        let block = &self.blocks[index];
+        let x = block.attend_to_tokens(p, &self.config, x, past, train);
+        let x = block.attend_to_picture(p, &self.config, x, memory, train);
+        block.think(p, &self.config, x, train)
+    }
+
+    /// The last block's output to logits `[r, t, v]`.
+    pub(crate) fn head(&self, p: &Views, x: &Tensor) -> Tensor {
+        self.ln_f.forward(p, x).matmul(&p[self.lm_head].transpose(0, 1)).to_kind(Kind::Float)
     }
 }
 

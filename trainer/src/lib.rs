@@ -6,6 +6,7 @@
 //! (`layers`, `vit`, `gpt2`, [`captioner`]), [`names`], [`weights`] - [`feed`], [`pixels`], [`schedule`], [`optimizer`],
 //! [`train`] - [`generate`], [`evaluate`], [`checkpoint`], [`caption`].
 
+pub mod bench;
 pub mod caption;
 pub mod captioner;
 pub mod checkpoint;
@@ -15,8 +16,11 @@ pub mod evaluate;
 pub mod feed;
 pub mod generate;
 mod gpt2;
+pub mod hub;
 mod layers;
 pub mod libtorch;
+pub mod loss_scale;
+mod losses;
 pub mod model;
 pub mod names;
 pub mod optimizer;
@@ -24,7 +28,9 @@ pub mod params;
 mod pickle;
 pub mod pixels;
 mod progress;
+pub mod recompute;
 pub mod schedule;
+mod step;
 pub mod text;
 pub mod train;
 mod vit;

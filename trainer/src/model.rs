@@ -3,18 +3,20 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
-use tch::{Device, Kind, Tensor};
+use anyhow::{Context, Result, bail};
+use tch::{Device, Kind, Tensor, no_grad};
 use tuwen::settings::{Precision, TrainSettings};
 
 use crate::captioner::Captioner;
 use crate::config::ModelConfig;
 use crate::names::Part;
-use crate::params::{Views, put};
+use crate::params::{Leaves, Views, put};
 use crate::pixels::{Crop, Normalise};
+use crate::recompute::Pass;
 use crate::text::Text;
 use crate::vit::{POSITIONS, sincos_positions};
-use crate::{checkpoint, weights};
+use crate::weights::Resize;
+use crate::{checkpoint, hub, weights};
 
 /// A captioning model with its values.
 pub struct Model {
@@ -43,6 +45,7 @@ impl Model {
         tokenizer: &str,
         device: Device,
     ) -> Result<(Self, Vec<String>)> {
+        let settings = &with_folders(settings)?;
         let text = Text::open(&tokenizer_path(settings, tokenizer)?)?;
         let config = ModelConfig::from_settings(settings, text.vocab_size(), text.ids)?;
         if config.decoder.vocab_size < text.vocab_size() {
@@ -72,6 +75,10 @@ impl Model {
                 &captioner.layout,
                 &flat,
                 config.decoder.tie_word_embeddings,
+                match settings.encoder_image_size {
+                    0 => Resize::Nothing,
+                    _ => Resize::Positions,
+                },
             )?;
             notes.extend(told(folder, "fresh, not in the file", &loaded.fresh));
             notes.extend(told(folder, "in the file, not used", &loaded.unused));
@@ -86,12 +93,12 @@ impl Model {
         ))
     }
 
-    /// The model of a checkpoint's folder, or of the newest checkpoint within it.
+    /// The model of a checkpoint's folder or the hub, or of the newest checkpoint within it.
     ///
     /// # Errors
     /// No checkpoint there, unreadable files, weights that do not fit.
     pub fn open(folder: &Path, precision: Precision, device: Device) -> Result<Self> {
-        let folder = checkpoint::find(folder)?;
+        let folder = checkpoint::find(&hub::folder(&folder.to_string_lossy())?)?;
         let config = ModelConfig::read(&folder)?;
         let captioner = Captioner::new(&config);
         let flat = captioner.layout.fresh(0);
@@ -101,6 +108,7 @@ impl Model {
             &captioner.layout,
             &flat,
             config.decoder.tie_word_embeddings,
+            Resize::Nothing,
         )?;
         let text = Text::open(&folder.join("tokenizer.json"))?;
         let normalise = Normalise::read(&folder)?;
@@ -112,18 +120,50 @@ impl Model {
         self.captioner.layout.views(&self.flat.to_kind(self.kind()))
     }
 
+    /// The parameters for a pass in several parts.
+    pub fn leaves(&self) -> Leaves {
+        self.captioner.layout.leaves(&no_grad(|| self.flat.to_kind(self.kind())))
+    }
+
+    /// A training pass: gives the loss, a scalar, and adds the gradients of the multiplied loss to those of `flat`.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn backward(&self, pixels: &Tensor, labels: &Tensor, pass: &Pass) -> Result<Tensor> {
+        let (model, views) = (&self.captioner, self.views());
+        let loss = match pass.freeze_encoder {
+            true => model.loss_with_frozen_encoder(&views, pixels, labels, pass.label_smoothing),
+            false => model.loss(&views, pixels, labels, pass.label_smoothing, true),
+        };
+        (&loss * pass.scale).f_backward().context("the backward pass")?;
+        Ok(loss.detach())
+    }
+
     /// The same window of `b` stored pictures of `side` pixels, ready for the encoder: `[b, 3, size, size]`.
     pub fn pixels(&self, stored: &[u8], b: usize, side: usize, crop: Crop) -> Tensor {
         let size = self.captioner.config.encoder.image_size;
         self.normalise.pixels(stored, b, side, crop, size, self.device).to_kind(self.kind())
     }
 
-    fn kind(&self) -> Kind {
+    /// The number format of forward passes.
+    pub(crate) fn kind(&self) -> Kind {
         match self.precision {
             Precision::F32 => Kind::Float,
             Precision::Bf16 => Kind::BFloat16,
+            Precision::F16 => Kind::Half,
         }
     }
+}
+
+/// The settings with folders in the place of the hub's ids.
+fn with_folders(settings: &TrainSettings) -> Result<TrainSettings> {
+    let mut settings = settings.clone();
+    for name in [&mut settings.model, &mut settings.encoder, &mut settings.decoder] {
+        if !name.is_empty() {
+            *name = hub::folder(name)?.display().to_string();
+        }
+    }
+    Ok(settings)
 }
 
 fn tokenizer_path(settings: &TrainSettings, fallback: &str) -> Result<PathBuf> {

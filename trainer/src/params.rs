@@ -168,11 +168,56 @@ impl Layout {
 
     /// Views of all parameters for a forward pass, in the number format of `flat`; gradients flow back into `flat`.
     pub fn views(&self, flat: &Tensor) -> Views {
-        let pieces = flat.split_with_sizes(&self.sizes, 0);
+        self.shaped(&flat.split_with_sizes(&self.sizes, 0))
+    }
+
+    /// Views for a pass in several parts: each part's gradients stay with the parameters it used, where one that reached
+    /// back into `flat` would be as long as `flat`.
+    pub fn leaves(&self, flat: &Tensor) -> Leaves {
+        let pieces = flat.detach().split_with_sizes(&self.sizes, 0);
+        let pieces: Vec<_> =
+            pieces.iter().map(|piece| piece.detach().set_requires_grad(true)).collect();
+        Leaves { views: self.shaped(&pieces), pieces }
+    }
+
+    fn shaped(&self, pieces: &[Tensor]) -> Views {
         let shaped = self.entries.iter().zip(&self.piece_of);
         Views {
             tensors: shaped.map(|(entry, &piece)| pieces[piece].view(&entry.shape[..])).collect(),
         }
+    }
+
+    /// The flat tensor in stretches `(first element, elements, whether their names begin with prefix)`, as long as can be.
+    pub fn stretches(&self, prefix: &str) -> Vec<(i64, i64, bool)> {
+        let mut named = self.named();
+        named.sort_by_key(|named| named.offset);
+        let mut all: Vec<(i64, i64, bool)> = Vec::new();
+        for named in named {
+            let inside = named.name.starts_with(prefix);
+            match all.last_mut() {
+                Some(last) if last.2 == inside => last.1 += named.numel,
+                _ => all.push((named.offset, named.numel, inside)),
+            }
+        }
+        all
+    }
+}
+
+/// Parameters that each keep their own gradient.
+pub struct Leaves {
+    /// For forward passes.
+    pub views: Views,
+    pieces: Vec<Tensor>,
+}
+
+impl Leaves {
+    /// All gradients as one tensor `[len]`, f32, laid out as the parameters; zeros where none arrived.
+    pub fn grad(&self) -> Tensor {
+        let grads = self.pieces.iter().map(|piece| {
+            let grad = piece.grad();
+            if grad.defined() { grad } else { piece.zeros_like() }
+        });
+        no_grad(|| Tensor::cat(&grads.collect::<Vec<_>>(), 0).to_kind(Kind::Float))
     }
 }
 
@@ -222,6 +267,15 @@ mod tests {
             ("norm.weight", vec![3], 16),
         ];
         assert_eq!(places, expected.map(|(name, shape, offset)| (name.to_owned(), shape, offset)));
+    }
+
+    #[test]
+    fn stretches_cover_the_flat_tensor() {
+        assert_eq!(
+            layout().stretches("a."),
+            [(0, 6, true), (6, 6, false), (12, 2, true), (14, 5, false)]
+        );
+        assert_eq!(layout().stretches("nothing"), [(0, 19, false)]);
     }
 
     #[test]

@@ -8,21 +8,25 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 use tuwen::settings::TrainSettings;
-use tuwen::stream::Stream;
+use tuwen::stream::{Batch, Stream};
 
 use crate::checkpoint::{self, RunState};
-use crate::evaluate::{self, Evaluation, evaluate, upload};
+use crate::evaluate::{self, Evaluation, evaluate};
 use crate::feed::Feed;
 use crate::libtorch;
+use crate::losses::Losses;
 use crate::model::Model;
-use crate::optimizer::{AdamW, clip};
-use crate::pixels::{Crop, splitmix};
+use crate::optimizer::AdamW;
 use crate::progress::{Progress, Window};
 use crate::schedule::Schedule;
+use crate::step::{Learner, Source};
+
+/// A loss scale below this one means that no scale helps.
+const SMALLEST_SCALE: f64 = 1.0 / 65_536.0;
 
 /// How a run ended.
 #[derive(Clone, Debug, Serialize)]
@@ -45,6 +49,8 @@ pub struct Summary {
     pub seconds: f64,
     /// The last checkpoint.
     pub checkpoint: PathBuf,
+    /// Steps skipped because a gradient was not finite; only in precision f16.
+    pub skipped_steps: u64,
     /// Whether the run was asked to stop early.
     pub stopped: bool,
 }
@@ -59,7 +65,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     libtorch::set_threads(settings.threads);
     let device = libtorch::device(&settings.device)?;
     let out = Path::new(&settings.out);
-    let (mut model, mut optimizer, resumed) = start(settings, tokenizer, device)?;
+    let (model, optimizer, resumed) = start(settings, tokenizer, device)?;
     let pad = model.captioner.config.ids.pad;
     let first = resumed.as_ref().map_or(0, |state| state.step);
     let mut feed = Feed::open(corpus, settings, pad, resumed.as_ref().map(|state| &state.stream))?;
@@ -77,55 +83,44 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     let mut progress = Progress::new(out, first, steps)?;
     progress.say(&opening(&model, &feed, &test, steps, settings));
 
-    let _ = model.flat.set_requires_grad(true);
+    let loss_scale = resumed.and_then(|state| state.loss_scale);
+    let mut learner = Learner::new(model, optimizer, loss_scale, settings);
     let mut clock = Clock { logged_step: first, ..Clock::default() };
+    let mut losses = Losses::default();
     let (mut window_loss, mut evaluation, mut saved, mut step) = (f64::NAN, None, None, first);
-    let mut losses = Tensor::zeros([], (Kind::Float, device));
     while step < steps {
         let begun = Instant::now();
-        tch::manual_seed(seed_of(settings.seed, step) as i64);
-        for i in 0..accumulation {
-            let batch = feed.next_batch()?;
-            let seed = splitmix(seed_of(settings.seed, step).wrapping_add(i));
-            let crop = Crop::random(side, settings.crop, seed);
-            let (pixels, labels) = upload(&model, &batch, side, crop, settings)?;
-            let loss = model.captioner.loss(
-                &model.views(),
-                &pixels,
-                &labels,
-                settings.label_smoothing,
-                true,
-            );
-            let loss = loss / accumulation as f64;
-            loss.backward();
-            losses += loss.detach();
-            clock.images += batch.len();
-            feed.recycle(batch);
-        }
-        let mut grad = model.flat.grad();
-        let norm = clip(&mut grad, settings.max_grad_norm);
         let lr = schedule.lr_at(step);
-        optimizer.step(&mut model.flat, &grad, lr);
-        model.flat.zero_grad();
+        let mut source =
+            Fed { feed: &mut feed, losses: &mut losses, clock: &mut clock, step: step + 1 };
+        let stepped = learner.step(settings, step, lr, side, &mut source)?;
         step += 1;
+        if let Some(loss_scale) = learner.loss_scale.filter(|_| stepped.skipped) {
+            let scale = loss_scale.scale;
+            progress.say(&format!(
+                "step {step}: skipped, a gradient was not finite; the loss scale is now {scale}"
+            ));
+            if scale < SMALLEST_SCALE {
+                bail!("step {step}: no loss scale gives finite gradients\n  {}", last_good(out));
+            }
+        }
 
         let stopping = stop.load(Ordering::Relaxed);
         let log = due(step, settings.log_every) || step == steps || stopping;
-        if log {
-            let n = step - clock.logged_step;
-            window_loss = losses.double_value(&[]) / n as f64; // waits for the device, so that the clock is right
-            if !window_loss.is_finite() {
-                let from = step + 1 - n;
-                bail!(
-                    "steps {from} to {step}: expected a finite loss, found {window_loss}\nhint: a lower train.lr, or f32"
-                );
-            }
-            losses = losses.zeros_like();
+        let evaluating =
+            !test.is_empty() && !stopping && (due(step, settings.eval_every) || step == steps);
+        let saving = due(step, settings.save_every) || step == steps || stopping;
+        if log || evaluating || saving {
+            // Waits for the device, so that the clock is right, and nothing is saved after a loss that is no number.
+            losses
+                .look(learner.loss_scale.is_some())
+                .map_err(|error| anyhow!("{error}\n  {}", last_good(out)))?;
         }
         clock.add(begun.elapsed(), feed.waited());
         if log {
+            window_loss = losses.mean();
             let (images_per_s, data_wait_percent) = clock.window(step);
-            let (epoch, grad_norm) = (feed.epochs_done(), norm.double_value(&[]));
+            let (epoch, grad_norm) = (feed.epochs_done(), stepped.grad_norm.double_value(&[]));
             progress.steps(&Window {
                 step,
                 epoch,
@@ -136,15 +131,21 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
                 data_wait_percent,
             })?;
         }
-        if !test.is_empty() && !stopping && (due(step, settings.eval_every) || step == steps) {
-            let figures = evaluate(&model, &test, settings, |_| Ok(()))?;
+        if evaluating {
+            let figures = evaluate(&learner.model, &test, settings, |_| Ok(()))?;
             progress.evaluation(step, &figures)?;
             evaluation = Some(figures);
         }
         let stopping = stop.load(Ordering::Relaxed);
-        if due(step, settings.save_every) || step == steps || stopping {
-            let state = RunState { step, stream: feed.state(), settings: settings.clone() };
-            let folder = checkpoint::save(out, &model, &optimizer, &state)?;
+        if saving || stopping {
+            let state = RunState {
+                step,
+                optimizer_steps: learner.optimizer.steps,
+                loss_scale: learner.loss_scale,
+                stream: feed.state(),
+                settings: settings.clone(),
+            };
+            let folder = checkpoint::save(out, &learner.model, &learner.optimizer, &state)?;
             progress.say(&format!("step {step}: saved {}", folder.display()));
             saved = Some(folder);
         }
@@ -164,6 +165,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
         data_wait_percent,
         seconds: started.elapsed().as_secs_f64(),
         checkpoint: saved,
+        skipped_steps: learner.loss_scale.map_or(0, |loss_scale| loss_scale.skipped),
         stopped: step < steps,
     })
 }
@@ -189,23 +191,50 @@ fn start(
         }
         let (model, notes) = Model::start(settings, tokenizer, device)?;
         notes.iter().for_each(|note| eprintln!("{note}"));
-        let optimizer = AdamW::new(&model.flat, model.captioner.layout.n_decaying(), settings);
+        let optimizer = AdamW::new(&model.flat, &model.captioner.layout, settings);
         return Ok((model, optimizer, None));
     };
     let model = Model::open(&folder, settings.precision, device)?;
-    let mut optimizer = AdamW::new(&model.flat, model.captioner.layout.n_decaying(), settings);
+    let mut optimizer = AdamW::new(&model.flat, &model.captioner.layout, settings);
     let state = checkpoint::resume(&folder, &mut optimizer)?;
     eprintln!("going on from {}", folder.display());
     Ok((model, optimizer, Some(state)))
 }
 
-fn due(step: u64, every: u64) -> bool {
-    every > 0 && step.is_multiple_of(every)
+/// The feed as a step sees it.
+struct Fed<'a> {
+    feed: &'a mut Feed,
+    losses: &'a mut Losses,
+    clock: &'a mut Clock,
+    step: u64,
 }
 
-/// A seed for each step, far from those of other steps and other runs.
-fn seed_of(seed: u64, step: u64) -> u64 {
-    splitmix(splitmix(seed) ^ step)
+impl Source for Fed<'_> {
+    fn next(&mut self) -> Result<Batch> {
+        self.feed.next_batch()
+    }
+
+    fn done(&mut self, batch: Batch, loss: Tensor) {
+        self.losses.add(self.step, &batch.example_ids, loss);
+        self.clock.images += batch.len();
+        self.feed.recycle(batch);
+    }
+}
+
+/// What a run that cannot go on tells last.
+fn last_good(out: &Path) -> String {
+    let folder = match checkpoint::newest(out) {
+        Ok(Some(folder)) => folder.display().to_string(),
+        Ok(None) => "none yet".to_owned(),
+        Err(error) => format!("{error:#}"),
+    };
+    format!(
+        "last good checkpoint: {folder}\nhint: a lower train.lr, more warm-up, or train.precision = \"f32\""
+    )
+}
+
+fn due(step: u64, every: u64) -> bool {
+    every > 0 && step.is_multiple_of(every)
 }
 
 fn opening(

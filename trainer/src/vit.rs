@@ -49,15 +49,32 @@ impl Vit {
     }
 
     pub(crate) fn forward(&self, p: &Views, pixels: &Tensor, train: bool) -> Tensor {
+        let embedded = self.embed(p, pixels, train);
+        let last = (0..self.n_layers()).fold(embedded, |x, i| self.layer(p, i, x, train));
+        self.finish(p, &last)
+    }
+
+    /// Pixels to the first layer's input `[b, 1 + n, d]`.
+    pub(crate) fn embed(&self, p: &Views, pixels: &Tensor, train: bool) -> Tensor {
         let b = pixels.size()[0];
         let patches = self.patch_embeddings(p, pixels); // [b, n, d]
         let cls = p[self.cls_token].expand([b, -1, -1], false); // [b, 1, d]
         let x = Tensor::cat(&[cls, patches], 1) + &p[self.position_embeddings]; // [b, 1 + n, d]
-        let mut x = dropout(x, self.config.hidden_dropout_prob, train);
-        for layer in &self.layers {
-            x = layer.forward(p, &self.config, x, train);
-        }
-        self.layernorm.forward(p, &x)
+        dropout(x, self.config.hidden_dropout_prob, train)
+    }
+
+    pub(crate) fn n_layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Layer `index`; input and output `[b, 1 + n, d]`.
+    pub(crate) fn layer(&self, p: &Views, index: usize, x: Tensor, train: bool) -> Tensor {
+        self.layers[index].forward(p, &self.config, x, train)
+    }
+
+    /// The last layer's output to the encoder's states.
+    pub(crate) fn finish(&self, p: &Views, x: &Tensor) -> Tensor {
+        self.layernorm.forward(p, x)
     }
 
     /// The patch convolution as one matrix product: patches do not overlap.
@@ -132,4 +149,16 @@ pub(crate) fn sincos_positions(config: &VitConfig, amplitude: f64) -> Tensor {
     let grid = Tensor::cat(&[across.sin(), across.cos(), down.sin(), down.cos()], -1); // [side, side, d]
     let grid = grid.view([1, side * side, config.hidden_size]) * amplitude;
     Tensor::cat(&[Tensor::zeros([1, 1, config.hidden_size], options), grid], 1)
+}
+
+/// Learnt position embeddings `[1, 1 + m, width]` of a square grid for another one of `patches`: bicubic, the class token's as
+/// it is; equal to transformers' `interpolate_pos_encoding`. Shape `[1, 1 + patches, width]`.
+pub(crate) fn interpolated_positions(positions: &Tensor, patches: i64) -> Tensor {
+    let [_, tokens, width] = positions.size()[..] else { return positions.shallow_clone() };
+    let (from, to) = ((tokens - 1).isqrt(), patches.isqrt());
+    let grid = positions.narrow(1, 1, from * from).to_kind(Kind::Float);
+    let grid = grid.reshape([1, from, from, width]).permute([0, 3, 1, 2]); // [1, d, from, from]
+    let grid = grid.upsample_bicubic2d([to, to], false, None::<f64>, None::<f64>);
+    let grid = grid.permute([0, 2, 3, 1]).reshape([1, to * to, width]);
+    Tensor::cat(&[positions.narrow(1, 0, 1).to_kind(Kind::Float), grid], 1)
 }

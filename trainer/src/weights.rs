@@ -13,6 +13,7 @@ use crate::config::read_json;
 use crate::names::{Part, canonical, is_constant};
 use crate::params::{Layout, Named, put};
 use crate::pickle;
+use crate::vit::{POSITIONS, interpolated_positions};
 
 /// What a folder gave.
 #[derive(Debug, Default, PartialEq)]
@@ -21,6 +22,15 @@ pub struct Loaded {
     pub fresh: Vec<String>,
     /// Tensors of the folder that the model has no use for, such as a classifier's head.
     pub unused: Vec<String>,
+}
+
+/// What to do with weights made for pictures of another size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resize {
+    /// They do not fit, as any of a wrong shape.
+    Nothing,
+    /// The encoder's position embeddings are interpolated, as transformers' `interpolate_pos_encoding`.
+    Positions,
 }
 
 /// Fills `flat` (laid out by `layout`) with the weights of `folder`.
@@ -35,6 +45,7 @@ pub fn load(
     layout: &Layout,
     flat: &Tensor,
     tied: bool,
+    resize: Resize,
 ) -> Result<Loaded> {
     let mut wanted: BTreeMap<String, Named> = layout
         .named()
@@ -48,6 +59,9 @@ pub fn load(
             let name = canonical(name, part);
             match wanted.remove(&name) {
                 Some(named) if named.shape == tensor.size() => put(flat, &named, tensor),
+                Some(named) if name == POSITIONS && resize == Resize::Positions => {
+                    put(flat, &named, &interpolated_positions(tensor, named.shape[1] - 1))
+                }
                 Some(named) => {
                     wrong.push(format!(
                         "{name}: expected shape {:?}, found {:?}",
@@ -96,34 +110,37 @@ fn may_be_fresh(name: &str, part: Part) -> bool {
             && (name.contains(".crossattention.") || name.contains(".ln_cross_attn.")))
 }
 
-/// The files that hold a folder's weights, in the order transformers prefers them.
+/// Files that hold weights, or name the files that do, in the order transformers prefers them.
+pub(crate) const WEIGHT_FILES: [&str; 4] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.bin",
+];
+
+/// The files that hold a folder's weights.
 fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let single = folder.join("model.safetensors");
-    if single.exists() {
-        return Ok(vec![single]);
+    let file = WEIGHT_FILES.into_iter().map(|file| folder.join(file)).find(|file| file.exists());
+    let file = file.with_context(|| {
+        format!("{}: expected one of {}, found none", folder.display(), WEIGHT_FILES.join(", "))
+    })?;
+    match file.extension().is_some_and(|extension| extension == "json") {
+        true => Ok(shards(&file)?.into_iter().map(|shard| folder.join(shard)).collect()),
+        false => Ok(vec![file]),
     }
-    for index in ["model.safetensors.index.json", "pytorch_model.bin.index.json"] {
-        let index = folder.join(index);
-        if index.exists() {
-            let root = read_json(&index)?;
-            let map = root["weight_map"]
-                .as_object()
-                .with_context(|| format!("{}: expected weight_map", index.display()))?;
-            let mut files: Vec<_> =
-                map.values().filter_map(|file| Some(folder.join(file.as_str()?))).collect();
-            files.sort();
-            files.dedup();
-            return Ok(files);
-        }
-    }
-    let pickle = folder.join("pytorch_model.bin");
-    if pickle.exists() {
-        return Ok(vec![pickle]);
-    }
-    bail!(
-        "{}: expected model.safetensors, model.safetensors.index.json or pytorch_model.bin, found none",
-        folder.display()
-    )
+}
+
+/// The names of the files that an index names.
+pub(crate) fn shards(index: &Path) -> Result<Vec<String>> {
+    let root = read_json(index)?;
+    let map = root["weight_map"]
+        .as_object()
+        .with_context(|| format!("{}: expected weight_map", index.display()))?;
+    let mut files: Vec<_> =
+        map.values().filter_map(|file| Some(file.as_str()?.to_owned())).collect();
+    files.sort();
+    files.dedup();
+    Ok(files)
 }
 
 fn for_each_tensor(file: &Path, mut each: impl FnMut(&str, &Tensor)) -> Result<()> {

@@ -111,12 +111,11 @@ fn orientation(bytes: &[u8]) -> u8 {
             break;
         }
         let segment = bytes.get(at + 4..at + 2 + length).unwrap_or_default();
-        if marker == 0xe1 {
-            if let Some(orientation) =
+        if marker == 0xe1
+            && let Some(orientation) =
                 segment.strip_prefix(b"Exif\0\0").and_then(Orientation::from_exif_chunk)
-            {
-                return orientation.to_exif();
-            }
+        {
+            return orientation.to_exif();
         }
         at += 2 + length;
     }

@@ -50,13 +50,10 @@ pub async fn fetch(
     source: Source,
     settings: &FetchSettings,
 ) -> Result<StageReport> {
-    if let Source::Folder(folder) = &source {
-        if !folder.is_dir() {
-            bail!(
-                "--image-dir {}: expected a folder with the pictures, found none",
-                folder.display()
-            );
-        }
+    if let Source::Folder(folder) = &source
+        && !folder.is_dir()
+    {
+        bail!("--image-dir {}: expected a folder with the pictures, found none", folder.display());
     }
     let run = Run::start(corpus).await?;
     let mut report = StageReport::new("fetch");
@@ -83,7 +80,6 @@ pub async fn fetch(
         report.commits += commits;
     }
     // The last attempt of a locator is what became of it.
-    #[expect(clippy::iter_over_hash_type, reason = "counting does not depend on the order")]
     for outcome in done.into_values() {
         *report.rejected.entry(outcome.to_string()).or_default() += 1;
     }

@@ -26,6 +26,8 @@ pub enum Precision {
     F32,
     /// bfloat16, for devices that are fast at it.
     Bf16,
+    /// 16-bit floats with dynamic loss scaling, for devices that know no bfloat16.
+    F16,
 }
 
 /// Order of the training examples within an epoch.
@@ -45,12 +47,14 @@ pub struct TrainSettings {
     /// The preset all other values of this section start from: seed or tiny.
     pub preset: String,
 
-    /// Folder of a whole model to start from (`VisionEncoderDecoderModel`); empty: none.
+    /// Folder or Hugging Face id of a whole model to start from (`VisionEncoderDecoderModel`); empty: none.
     pub model: String,
-    /// Folder of a ViT encoder to start from; empty: a fresh one of the sizes below.
+    /// Folder or Hugging Face id of a ViT encoder to start from; empty: a fresh one of the sizes below.
     pub encoder: String,
-    /// Folder of a GPT-2 decoder to start from; empty: a fresh one of the sizes below.
+    /// Folder or Hugging Face id of a GPT-2 decoder to start from; empty: a fresh one of the sizes below.
     pub decoder: String,
+    /// Side in pixels that a loaded encoder is to see; its position embeddings are interpolated; 0: as its config says.
+    pub encoder_image_size: i64,
     /// The `tokenizer.json`; empty: that of the model's or decoder's folder, else `curate.tokenizer`.
     pub tokenizer: String,
     /// Folder the checkpoints are written to, as `checkpoint-STEP`.
@@ -79,6 +83,9 @@ pub struct TrainSettings {
     pub predicate: String,
     /// Order of the training examples.
     pub order: TrainOrder,
+    /// Whether captions of like length share a batch, so that little is padded: within every 50 batches of the order, as
+    /// transformers' `group_by_length`.
+    pub group_by_length: bool,
     /// Row groups held for one window of order `window`.
     pub window_row_groups: usize,
     /// Share of the side, 0 to 1, by which training pictures may be cut to a random window, one a batch; 0: never. Small
@@ -107,6 +114,11 @@ pub struct TrainSettings {
     pub adam_epsilon: f64,
     /// Largest 2-norm of all gradients together; larger ones are scaled down to it; 0: never.
     pub max_grad_norm: f64,
+    /// Steps at the beginning in which the encoder does not change, while a fresh decoder learns to look.
+    pub freeze_encoder_steps: u64,
+    /// Whether layers are computed again in the backward pass instead of kept: memory of one layer instead of all, for a
+    /// third more time.
+    pub gradient_checkpointing: bool,
     /// Share of the target's probability spread over the vocabulary, 0 to 1.
     pub label_smoothing: f64,
     /// Whether padding up to `max_length` counts in the loss, as it did in the original.
@@ -191,6 +203,7 @@ impl TrainSettings {
             model: String::new(),
             encoder: String::new(),
             decoder: String::new(),
+            encoder_image_size: 0,
             tokenizer: String::new(),
             out: "model".to_owned(),
             resume: String::new(),
@@ -204,6 +217,7 @@ impl TrainSettings {
             grad_accumulation: 8,
             predicate: String::new(),
             order: TrainOrder::Global,
+            group_by_length: false,
             window_row_groups: 16,
             crop: 0.0,
             readers: 2,
@@ -217,6 +231,8 @@ impl TrainSettings {
             beta2: 0.999,
             adam_epsilon: 1e-8,
             max_grad_norm: 1.0,
+            freeze_encoder_steps: 0,
+            gradient_checkpointing: false,
             label_smoothing: 0.0,
             count_padding_in_loss: false,
             max_length: 100,

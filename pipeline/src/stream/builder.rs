@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::files::Pick;
-use super::order::Order;
+use super::grouped::Rows;
 use super::{Batch, Inner};
 
 /// A batch copied more slowly than this did not come from memory: the disk is read, or a network.
@@ -19,7 +19,7 @@ const COLD_BATCHES: u32 = 64;
 /// One reader's means of building batches.
 pub(super) struct Builder {
     inner: Arc<Inner>,
-    order: Arc<Order>,
+    rows: Rows,
     /// Where in the global order the batches begin.
     from: u64,
     picks: Vec<Pick>,
@@ -29,9 +29,9 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// A builder of the batches from position `from` of `order` on.
-    pub(super) fn new(inner: Arc<Inner>, order: Arc<Order>, from: u64) -> Self {
-        Self { inner, order, from, picks: Vec::new(), tokens: Vec::new(), cold: 0 }
+    /// A builder of the batches from position `from` of `rows` on.
+    pub(super) fn new(inner: Arc<Inner>, rows: Rows, from: u64) -> Self {
+        Self { inner, rows, from, picks: Vec::new(), tokens: Vec::new(), cold: 0 }
     }
 
     /// Builds batch `number` in the buffers of `batch`.
@@ -48,7 +48,7 @@ impl Builder {
         let first = options.first_position(begin);
         let positions = (0..options.batch_size as u64).map(|place| first + place * world);
         for (position, slot) in positions.take_while(|position| *position < n).zip(0_u32..) {
-            let index = self.order.row(position) as usize;
+            let index = self.rows.row(position, &self.inner.selection) as usize;
             let tokens_before = self.tokens.len();
             batch.example_ids.push(self.inner.selection.read(index, &mut self.tokens));
             batch.lengths.push((self.tokens.len() - tokens_before) as u32);

@@ -2,7 +2,7 @@
 //! pixels and token ids, in exactly that order. Never writes to the corpus, and never looks at a later version of it.
 //!
 //! The modules, in the order in which an example meets them: [`tables`] pins versions and lists files, [`selection`] asks
-//! for the examples, [`images`] finds their images' rows, [`order`] says who stands where, [`readers`] are the threads,
+//! for the examples, [`images`] finds their images' rows, [`order`] says who stands where ([`grouped`]: by length), [`readers`] are the threads,
 //! [`builder`] makes a batch, and [`files`] copies its pixels: by [`addresses`] from the mapped file, by range requests ([`source`]), or decoded ([`decode`]).
 
 mod addresses;
@@ -11,6 +11,7 @@ mod builder;
 mod copy;
 mod decode;
 mod files;
+mod grouped;
 mod id;
 mod images;
 mod options;
@@ -33,6 +34,7 @@ pub use self::readers::{Batches, WaitStats};
 
 use self::builder::Builder;
 use self::files::ImageFiles;
+use self::grouped::{Grouping, Rows};
 use self::order::Order;
 use self::readers::{Lanes, Pool};
 use self::selection::Selection;
@@ -155,7 +157,8 @@ impl Stream {
         ensure!(
             *state == expected,
             "the state is of another stream: expected {expected:?}, found {state:?}\n\
-             hint: open it with the versions, split, predicate and seed that it was saved with"
+             hint: open it with the versions, split, predicate and seed that it was saved with, and if captions are \
+             grouped by length, with the same batch size and ranks"
         );
         self.start(state.epoch, state.position)
     }
@@ -168,7 +171,11 @@ impl Stream {
             Arc::new(Order::new(shuffle, seed, epoch, inner.selection.len() as u64, &inner.groups));
         let n_batches = inner.n_batches(position);
         readers::start(inner.lanes(), n_batches, &inner.pool, || {
-            let mut builder = Builder::new(Arc::clone(inner), Arc::clone(&order), position);
+            let options = &inner.options;
+            let grouping =
+                options.group_by_length.then(|| Grouping::new(seed, epoch, options.global_batch()));
+            let rows = Rows::new(Arc::clone(&order), grouping);
+            let mut builder = Builder::new(Arc::clone(inner), rows, position);
             move |number, used| builder.build(number, used)
         })
     }
@@ -201,7 +208,10 @@ impl Inner {
         };
         let found = selection::find(&examples, &images, &options).await?;
         let scanned = scan.await.context("the scan of table `images` panicked")??;
-        let selection = found.join(&scanned, &label, options.shuffle)?;
+        let mut selection = found.join(&scanned, &label, options.shuffle)?;
+        if options.group_by_length {
+            selection.fingerprint ^= order::mix(options.global_batch());
+        }
         let pixel_bytes = selection.size_px as usize * selection.size_px as usize * 3;
         let files = ImageFiles::new(label, read_path, pixel_bytes, live, scanned)?;
         let groups = match options.shuffle {

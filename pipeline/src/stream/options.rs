@@ -51,6 +51,9 @@ pub struct StreamOptions {
     pub predicate: Option<String>,
     /// The order.
     pub shuffle: Shuffle,
+    /// Whether captions of like length share a batch, within every 50 batches (of all ranks) of the order. The order then
+    /// depends on the batch size and the number of ranks, so a resume needs the same.
+    pub group_by_length: bool,
     /// Seed of the order; with the epoch's number it fixes the order of an epoch.
     pub seed: u64,
     /// Examples a batch, of this rank.
@@ -77,6 +80,7 @@ impl Default for StreamOptions {
             split: "train".to_owned(),
             predicate: None,
             shuffle: Shuffle::Global,
+            group_by_length: false,
             seed: 0,
             batch_size: 64,
             drop_last: false,

@@ -19,7 +19,7 @@ pub(super) fn mix(value: u64) -> u64 {
 }
 
 /// A key that differs for every (seed, epoch, part).
-fn key(seed: u64, epoch: u64, part: u64) -> u64 {
+pub(super) fn key(seed: u64, epoch: u64, part: u64) -> u64 {
     mix(mix(mix(seed) ^ epoch) ^ part)
 }
 
@@ -28,7 +28,7 @@ fn key(seed: u64, epoch: u64, part: u64) -> u64 {
 /// A Feistel network over `left * right` values, where left is the square root of n rounded up and right just large enough,
 /// with modular addition (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"). At most left - 1 values lie
 /// outside `0..n`; those are walked over.
-struct Permutation {
+pub(super) struct Permutation {
     n: u64,
     left: u64,
     right: u64,
@@ -36,7 +36,7 @@ struct Permutation {
 }
 
 impl Permutation {
-    fn new(n: u64, key: u64) -> Self {
+    pub(super) fn new(n: u64, key: u64) -> Self {
         let left = ceil_sqrt(n).max(1);
         let right = n.div_ceil(left).max(1);
         let keys = std::array::from_fn(|round| mix(key.wrapping_add(round as u64)));
@@ -44,7 +44,7 @@ impl Permutation {
     }
 
     /// What stands at `position`, which is below n.
-    fn at(&self, position: u64) -> u64 {
+    pub(super) fn at(&self, position: u64) -> u64 {
         debug_assert!(position < self.n);
         let mut value = position;
         loop {

@@ -27,6 +27,11 @@ pub(super) fn read(bytes: &[u8], tokens: &mut Vec<i64>) -> u128 {
     u128::from_le_bytes(*id)
 }
 
+/// The number of tokens of the record that `bytes` begin with.
+pub(super) fn n_tokens(bytes: &[u8]) -> u64 {
+    read_number(&mut &bytes[size_of::<u128>()..])
+}
+
 fn write_number(records: &mut Vec<u8>, mut number: u64) {
     while number >= 128 {
         records.push(number as u8 | 128);
@@ -71,6 +76,7 @@ mod tests {
             let mut read_tokens = vec![5];
             assert_eq!(read(&records[start..], &mut read_tokens), id);
             assert_eq!(read_tokens[1..], *tokens);
+            assert_eq!(n_tokens(&records[start..]), tokens.len() as u64);
         }
         assert!(write(&mut records, 1, &[-1]).is_err());
     }

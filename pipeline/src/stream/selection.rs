@@ -253,10 +253,19 @@ impl Selection {
 
     /// The id of example `index`; appends its tokens to `tokens`.
     pub(super) fn read(&self, index: usize, tokens: &mut Vec<i64>) -> ExampleId {
+        ExampleId(record::read(self.record(index), tokens))
+    }
+
+    /// The number of tokens of example `index`.
+    pub(super) fn n_tokens(&self, index: usize) -> u64 {
+        record::n_tokens(self.record(index))
+    }
+
+    /// The bytes that begin with the record of example `index`.
+    fn record(&self, index: usize) -> &[u8] {
         let place = self.places[index];
-        let part = &self.parts[(place >> OFFSET_BITS) as usize];
         let offset = (place & ((1 << OFFSET_BITS) - 1)) as usize;
-        ExampleId(record::read(&part[offset..], tokens))
+        &self.parts[(place >> OFFSET_BITS) as usize][offset..]
     }
 
     /// Where the examples of each row group begin, and at last their number, when they stand in the order of the images table;

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use datafusion::prelude::SessionContext;
 use deltalake::{DeltaTable, DeltaTableBuilder};
 use object_store::ObjectStore;
-use url::Url;
+
+use crate::location::table_url;
 
 /// A table opened at a version, which later commits do not change.
 pub(super) struct PinnedTable {
@@ -132,23 +133,4 @@ impl PinnedTable {
         });
         Ok(files.into_iter().map(|(_, file)| file).collect())
     }
-}
-
-/// The URL of a table's folder; `location` is a path or a URL.
-fn table_url(location: &str, name: &str) -> Result<Url> {
-    let root = match Url::parse(location) {
-        Ok(url) => url,
-        Err(_) => {
-            let path = std::path::absolute(location)
-                .with_context(|| format!("corpus `{location}` is not a path"))?;
-            Url::from_directory_path(path)
-                .map_err(|()| anyhow!("corpus `{location}` is not a path"))?
-        }
-    };
-    let mut url = root;
-    url.path_segments_mut()
-        .map_err(|()| anyhow!("corpus `{location}`: expected a path or a URL with a path"))?
-        .pop_if_empty()
-        .push(name);
-    Ok(url)
 }

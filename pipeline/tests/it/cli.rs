@@ -120,8 +120,8 @@ fn bad_input_is_one_line_exit_code_1_and_nothing_written() {
         ),
         (&["decode"], "no corpus at `corpus`: expected a folder with the tables pairs, originals"),
         (
-            &["fetch", "crawl.csv", "--corpus", "s3://bucket/x"],
-            "expected a folder or a file:// URL, found scheme `s3`",
+            &["fetch", "crawl.csv", "--corpus", "ftp://host/x"],
+            "expected a folder or a URL of scheme file, s3, s3a, gs, az, abfs, abfss, found scheme `ftp`",
         ),
     ];
     for (args, expected) in cases {

@@ -171,7 +171,7 @@ async fn every_row_ends_in_one_place_and_a_second_run_commits_nothing() {
     let server = Server::start(answers());
     let crawl = Crawl::new();
     let csv = crawl.csv("crawl.csv", &hostile_rows(&server.base));
-    let reports = crawl.run(&[csv.clone()], Source::Http).await;
+    let reports = crawl.run(std::slice::from_ref(&csv), Source::Http).await;
 
     assert_eq!((reports[0].rows_in, reports[0].rows_out), (28, 27));
     assert_eq!(reasons(&reports[1]), [("bad_url", 1), ("http_status", 1)]);
@@ -220,7 +220,7 @@ async fn a_longer_csv_handles_its_new_rows_only() {
     let crawl = Crawl::new();
     let mut rows = vec![format!("红圆,{}/a.png,train-0.jpg", server.base)];
     let csv = crawl.csv("crawl.csv", &rows);
-    crawl.run(&[csv.clone()], Source::Http).await;
+    crawl.run(std::slice::from_ref(&csv), Source::Http).await;
     rows.insert(0, format!("圆红,{}/new.png,train-1.jpg", server.base));
     let csv = crawl.csv("crawl.csv", &rows);
     let reports = crawl.run(&[csv], Source::Http).await;
@@ -278,7 +278,7 @@ async fn failed_locators_are_tried_again_when_asked() {
     let server = Server::start(answers());
     let mut crawl = Crawl::new();
     let csv = crawl.csv("crawl.csv", &[format!("红圆,{}/missing.png,train-0.jpg", server.base)]);
-    crawl.run(&[csv.clone()], Source::Http).await;
+    crawl.run(std::slice::from_ref(&csv), Source::Http).await;
     crawl.settings.fetch.retry_failed = true;
     crawl.run(&[csv], Source::Http).await;
     let attempts =
@@ -313,7 +313,7 @@ async fn a_wide_caption_rule_rewrites_examples_only() {
     let server = Server::start(answers());
     let mut crawl = Crawl::new();
     let csv = crawl.csv("crawl.csv", &hostile_rows(&server.base));
-    crawl.run(&[csv.clone()], Source::Http).await;
+    crawl.run(std::slice::from_ref(&csv), Source::Http).await;
     let before = crawl.versions().await;
     crawl.settings.curate.min_chars = 1;
     let reports = crawl.run(&[csv], Source::Http).await;

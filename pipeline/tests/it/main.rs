@@ -1,5 +1,7 @@
 //! One binary for all of the pipeline's integration tests: each binary would link DataFusion again.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod cli;
 mod corpus;
 mod decode;

@@ -360,3 +360,27 @@ fn it_opens_and_drops_inside_an_async_runtime() {
         assert_eq!(drain(stream.epoch(0, 0).unwrap()).len(), stream.len());
     });
 }
+
+#[test]
+fn grouped_by_length_every_example_comes_once_with_little_padding() {
+    let expected = expected("train", 0, |_, _| true);
+    let padding = |stream: &Stream| -> usize {
+        let batches = stream.epoch(1, 0).unwrap().map(Result::unwrap);
+        batches.map(|b| b.input_ids.iter().filter(|&&id| id == PAD).count()).sum()
+    };
+    let grouped = StreamOptions { group_by_length: true, ..options() };
+    let stream = open(grouped.clone());
+    let whole = drain(stream.epoch(1, 0).unwrap());
+    assert_once(whole.clone(), &expected, "grouped");
+    assert!(padding(&stream) * 3 < padding(&open(options())), "{}", padding(&stream));
+
+    let resumed = stream.resume(&stream.state(1, 70)).unwrap();
+    assert_same(&drain(resumed), &whole[70..], "resumed");
+    let ranks = (0..2).map(|rank| {
+        let options = StreamOptions { rank, world: 2, batch_size: 4, ..grouped.clone() };
+        drain(open(options).epoch(1, 0).unwrap())
+    });
+    assert_once(ranks.flatten().collect(), &expected, "grouped, two ranks");
+    let other = open(StreamOptions { batch_size: 8, ..grouped });
+    assert!(other.resume(&stream.state(1, 70)).err().unwrap().to_string().contains("hint"));
+}

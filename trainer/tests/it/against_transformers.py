@@ -43,6 +43,9 @@ for name, these in (("loss", labels), ("loss_with_padding", labels.masked_fill(l
     loss = model(pixel_values=pixels, labels=these).loss.item()
     ours = given[name].item()
     check(name, abs(loss - ours) <= 1e-5 * abs(loss), f"{loss} against {ours}")
+larger = model(pixel_values=given["larger.pixels"], labels=labels, interpolate_pos_encoding=True).logits
+worst = (larger - given["larger.logits"]).abs().max().item()
+check("logits of larger pictures", worst <= 1e-4, worst)
 out.loss.backward()
 V4 = [("layers.", "encoder.layer."), ("attention.q_proj", "attention.attention.query"), ("attention.k_proj", "attention.attention.key"),
       ("attention.v_proj", "attention.attention.value"), ("attention.o_proj", "attention.output.dense"),
@@ -77,28 +80,29 @@ for case in cases["text"]:
     joined = "".join(c for i, c in enumerate(text) if c != " " or (text[i - 1].isascii() and text[i + 1].isascii()))
     check("text", joined == case["text"], f"{joined} against {case['text']}")
 
-# 20 optimizer steps: transformers' grouping, clipping, cosine with warm-up, accumulation of two batches.
+# 20 optimizer steps: transformers' grouping, clipping, cosine with warm-up, accumulation of two batches, a frozen encoder.
 from transformers import get_cosine_schedule_with_warmup
 from transformers.trainer_pt_utils import get_parameter_names
 
-run = cases["run"]
-decaying = set(get_parameter_names(model, [torch.nn.LayerNorm], [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]))
-groups = [{"params": [p for n, p in model.named_parameters() if (n in decaying) == d], "weight_decay": run["weight_decay"] * d} for d in (True, False)]
-optimizer = torch.optim.AdamW(groups, lr=run["lr"], betas=(0.9, 0.999), eps=1e-8)
-schedule = get_cosine_schedule_with_warmup(optimizer, run["warmup_steps"], len(run["losses"]))
-halves = list(zip(pixels.chunk(2), labels.chunk(2)))
-model.zero_grad()
-for step, ours in enumerate(run["losses"]):
-    total = 0.0
-    for half_pixels, half_labels in halves:
-        loss = model(pixel_values=half_pixels, labels=half_labels).loss / len(halves)
-        loss.backward()
-        total += loss.item()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), run["max_grad_norm"])
-    optimizer.step()
-    schedule.step()
-    model.zero_grad()
-    check(f"loss of step {step}", abs(total - ours) <= 1e-4 * max(1, total), f"{total} against {ours}")
+for run in cases["runs"]:
+    model = VisionEncoderDecoderModel.from_pretrained(folder / "model").eval()
+    decaying = set(get_parameter_names(model, [torch.nn.LayerNorm], [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]))
+    groups = [{"params": [p for n, p in model.named_parameters() if (n in decaying) == d], "weight_decay": run["weight_decay"] * d} for d in (True, False)]
+    optimizer = torch.optim.AdamW(groups, lr=run["lr"], betas=(0.9, 0.999), eps=1e-8)
+    schedule = get_cosine_schedule_with_warmup(optimizer, run["warmup_steps"], len(run["losses"]))
+    halves = list(zip(pixels.chunk(2), labels.chunk(2)))
+    for step, ours in enumerate(run["losses"]):
+        model.encoder.requires_grad_(step >= run["frozen_steps"])
+        total = 0.0
+        for half_pixels, half_labels in halves:
+            loss = model(pixel_values=half_pixels, labels=half_labels).loss / len(halves)
+            loss.backward()
+            total += loss.item()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), run["max_grad_norm"])
+        optimizer.step()
+        schedule.step()
+        model.zero_grad()
+        check(f"loss of step {step}, {run['frozen_steps']} frozen", abs(total - ours) <= 1e-4 * max(1, total), f"{total} against {ours}")
 
 # The same weights in other forms.
 model = VisionEncoderDecoderModel.from_pretrained(folder / "model")

@@ -16,9 +16,10 @@ use tuwen_trainer::model::Model;
 use tuwen_trainer::names::Part;
 use tuwen_trainer::optimizer::{AdamW, clip};
 use tuwen_trainer::pixels::Normalise;
+use tuwen_trainer::recompute::{self, Pass};
 use tuwen_trainer::schedule::Schedule;
 use tuwen_trainer::text::Text;
-use tuwen_trainer::weights;
+use tuwen_trainer::weights::{self, Resize};
 
 const BATCH: i64 = 4;
 
@@ -128,31 +129,49 @@ fn generated(model: &Model, pixels: &Tensor) -> Vec<Value> {
     cases
 }
 
-/// 20 optimizer steps on the two halves of one batch; changes the model.
-fn trained(model: &mut Model, pixels: &Tensor, labels: &Tensor) -> Value {
+/// 20 optimizer steps on the two halves of one batch, the encoder standing still in the first of them.
+fn trained(model: &mut Model, pixels: &Tensor, labels: &Tensor, frozen_steps: usize) -> Value {
+    let before = model.flat.detach().copy();
     let settings =
         TrainSettings { lr: 1e-3, warmup_steps: 4, weight_decay: 0.1, ..TrainSettings::default() };
     let schedule = Schedule::new(&settings, 20);
     let _ = model.flat.set_requires_grad(true);
-    let mut optimizer = AdamW::new(&model.flat, model.captioner.layout.n_decaying(), &settings);
+    let mut optimizer = AdamW::new(&model.flat, &model.captioner.layout, &settings);
     let mut losses = Vec::new();
     for step in 0..20 {
+        optimizer.freeze_encoder = step < frozen_steps;
         let mut total = 0.0;
         for (pixels, labels) in pixels.chunk(2, 0).iter().zip(labels.chunk(2, 0)) {
-            let loss = model.captioner.loss(&model.views(), pixels, &labels, 0.0, true) / 2.0;
-            loss.backward();
-            total += loss.double_value(&[]);
+            let freeze_encoder = optimizer.freeze_encoder;
+            let pass = Pass { label_smoothing: 0.0, freeze_encoder, scale: 0.5, seed: 0 };
+            total += model.backward(pixels, &labels, &pass).unwrap().double_value(&[]) / 2.0;
         }
         let mut grad = model.flat.grad();
         let _ = clip(&mut grad, settings.max_grad_norm);
-        optimizer.step(&mut model.flat, &grad, schedule.lr_at(step));
+        optimizer.step(&mut model.flat, &grad, schedule.lr_at(step as u64));
         model.flat.zero_grad();
         losses.push(total);
     }
+    model.flat = before;
     json!({
+        "frozen_steps": frozen_steps,
         "lr": settings.lr, "warmup_steps": settings.warmup_steps, "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.max_grad_norm, "losses": losses,
     })
+}
+
+/// Pictures of another size than the checkpoint's, and the logits of the model loaded for it.
+fn of_larger_pictures(model: &Path, labels: &Tensor) -> [(String, Tensor); 2] {
+    const SIZE: i64 = 48;
+    let settings = TrainSettings {
+        model: model.display().to_string(),
+        encoder_image_size: SIZE,
+        ..TrainSettings::default()
+    };
+    let (model, _) = Model::start(&settings, "", Device::Cpu).unwrap();
+    let pixels = Tensor::randn([BATCH, 3, SIZE, SIZE], (Kind::Float, Device::Cpu));
+    let logits = no_grad(|| model.captioner.logits(&model.views(), &pixels, labels, false));
+    [("larger.pixels".to_owned(), pixels), ("larger.logits".to_owned(), logits)]
 }
 
 fn check_against_transformers(seed: i64, change: impl Fn(&mut ModelConfig)) {
@@ -166,20 +185,18 @@ fn check_against_transformers(seed: i64, change: impl Fn(&mut ModelConfig)) {
     std::fs::create_dir(folder.join("model")).unwrap();
     write_model(&folder.join("model"), &model, &TrainSettings::default()).unwrap();
     let (pixels, labels) = random_batch(&model);
-    Tensor::write_safetensors(
-        &given(&mut model, &pixels, &labels),
-        folder.join("given.safetensors"),
-    )
-    .unwrap();
+    let mut tensors = given(&mut model, &pixels, &labels);
+    tensors.extend(of_larger_pictures(&folder.join("model"), &labels));
+    Tensor::write_safetensors(&tensors, folder.join("given.safetensors")).unwrap();
     let ids = model.captioner.config.ids;
     let sample: Vec<i64> = (0..model.text.vocab_size()).collect();
-    let before = model.flat.copy();
+    let runs = [0, 7].map(|frozen| trained(&mut model, &pixels, &labels, frozen));
     let cases = json!({
         "n_parameters": model.captioner.layout.len(),
         "ids": [ids.start, ids.eos, ids.pad],
         "generate": no_grad(|| generated(&model, &pixels)),
         "text": [{"ids": sample, "text": model.text.decode(&sample).unwrap()}],
-        "run": trained(&mut model, &pixels, &labels),
+        "runs": runs,
     });
     std::fs::write(folder.join("cases.json"), cases.to_string()).unwrap();
 
@@ -189,7 +206,7 @@ fn check_against_transformers(seed: i64, change: impl Fn(&mut ModelConfig)) {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    check_other_forms(folder, &model.captioner, &before);
+    check_other_forms(folder, &model.captioner, &model.flat);
 }
 
 /// What transformers wrote is read back to the same values.
@@ -205,8 +222,15 @@ fn check_other_forms(folder: &Path, captioner: &Captioner, expected: &Tensor) {
         ("decoder", Part::Decoder, 0.0),
     ] {
         let flat = Tensor::full([captioner.layout.len()], f64::NAN, (Kind::Float, Device::Cpu));
-        let loaded =
-            weights::load(&folder.join(form), part, &captioner.layout, &flat, tied).unwrap();
+        let loaded = weights::load(
+            &folder.join(form),
+            part,
+            &captioner.layout,
+            &flat,
+            tied,
+            Resize::Nothing,
+        )
+        .unwrap();
         let mut fresh = BTreeMap::new();
         for named in captioner.layout.named() {
             let [ours, theirs] = [&flat, expected].map(|t| t.narrow(0, named.offset, named.numel));
@@ -288,4 +312,53 @@ fn tensors_that_do_not_fit_are_named() {
         let error = Model::open(folder.path(), Precision::F32, Device::Cpu).err().unwrap();
         assert!(format!("{error:#}").contains(expected), "{error:#}");
     }
+}
+
+#[test]
+fn layers_computed_twice_give_the_same_gradients() {
+    for (seed, same_width) in [(5, false), (6, true)] {
+        let mut model = random_model(seed, |config| {
+            if same_width {
+                config.decoder.n_embd = config.encoder.hidden_size;
+            }
+        });
+        let (pixels, labels) = random_batch(&model);
+        let _ = model.flat.set_requires_grad(true);
+        for freeze_encoder in [false, true] {
+            let pass = Pass { label_smoothing: 0.1, freeze_encoder, scale: 3.0, seed: 1 };
+            let loss = model.backward(&pixels, &labels, &pass).unwrap();
+            let grad = model.flat.grad().copy();
+            model.flat.zero_grad();
+            let leaves = model.leaves();
+            let again = recompute::backward(&model.captioner, &leaves, &pixels, &labels, &pass);
+            assert_eq!(loss.double_value(&[]), again.double_value(&[]));
+            let difference = (leaves.grad() - &grad).norm().double_value(&[]);
+            assert!(difference <= 1e-6 * grad.norm().double_value(&[]), "{difference}");
+        }
+    }
+}
+
+#[test]
+fn dropout_repeats_when_layers_are_computed_twice() {
+    let mut model = random_model(7, |config| {
+        config.decoder.resid_pdrop = 0.2;
+        config.decoder.attn_pdrop = 0.2;
+        config.decoder.embd_pdrop = 0.2;
+        config.encoder.hidden_dropout_prob = 0.2;
+    });
+    let (pixels, labels) = random_batch(&model);
+    let run = |model: &Model, seed| {
+        let pass = Pass { label_smoothing: 0.0, freeze_encoder: false, scale: 1.0, seed };
+        let leaves = model.leaves();
+        let loss = recompute::backward(&model.captioner, &leaves, &pixels, &labels, &pass);
+        (loss.double_value(&[]), leaves.grad())
+    };
+    let (loss, grad) = run(&model, 1);
+    assert_ne!(loss, run(&model, 2).0);
+    // Along the gradient the loss changes by its squared norm, if both passes drew the same numbers.
+    let step = 1e-3 / grad.norm().double_value(&[]);
+    model.flat = &model.flat - &grad * step;
+    let expected = -step * grad.norm().double_value(&[]).powi(2);
+    let found = run(&model, 1).0 - loss;
+    assert!((found - expected).abs() < 0.05 * expected.abs(), "{found} against {expected}");
 }

@@ -235,3 +235,49 @@ fn what_cannot_work_is_said_in_a_line() {
         assert!(message.contains(expected), "{more:?}: {message}");
     }
 }
+
+#[test]
+fn half_precision_skips_what_overflows_and_learns() {
+    let out = tempfile::tempdir().unwrap();
+    let options = [
+        "--steps",
+        "30",
+        "--set",
+        "train.precision=f16",
+        "--set",
+        "train.gradient_checkpointing=true",
+    ];
+    let summary = json(&train(out.path(), &options).output().unwrap());
+    let losses: Vec<f64> = fs::read_to_string(out.path().join("log.jsonl"))
+        .unwrap()
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).unwrap()["loss"].as_f64())
+        .collect();
+    assert!(losses[29] < losses[0] / 2.0, "{losses:?}");
+    let state = fs::read_to_string(out.path().join("checkpoint-30/trainer_state.json")).unwrap();
+    let state: Value = serde_json::from_str(&state).unwrap();
+    let skipped = summary["skipped_steps"].as_u64().unwrap();
+    assert_eq!(state["loss_scale"]["skipped"], skipped);
+    assert_eq!(state["optimizer_steps"]["rest"], 30 - skipped);
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_the_run() {
+    let out = tempfile::tempdir().unwrap();
+    let options = [
+        "--steps",
+        "50",
+        "--set",
+        "train.lr=1e30",
+        "--set",
+        "train.save_every=2",
+        "--set",
+        "train.warmup_steps=4",
+    ];
+    let output = train(out.path(), &options).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("expected a finite loss, found"), "{message}");
+    assert!(message.contains("its examples: "), "{message}");
+    assert!(message.contains("last good checkpoint: "), "{message}");
+}
