@@ -5,10 +5,14 @@ shared memory, ids beside it, no captions. Shards of 64 MB, no compression. `nai
 mixes blocks of rows); the shards are local, so reading costs the same under both.
 """
 import importlib.metadata
+import warnings
 
 from streaming import MDSWriter, StreamingDataLoader, StreamingDataset
 
 import peer
+
+# The bytes of a row are only read: torch's collation copies them straight into shared memory.
+warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 
 
 def main():
