@@ -44,6 +44,8 @@ def made_once(args, name, make):
         part.unlink(missing_ok=True)
         make(part)
         part.rename(path)
+        # Or the disk is still writing while the clock runs.
+        os.sync()
     return path
 
 
