@@ -2,7 +2,8 @@
 
 Measured: complete batches as Arrow gives them, without a further copy: pixels one contiguous u8 [64, 224, 224, 3] over the
 column's buffer, ids beside it, no captions. The column is large binary, which Lance gathers with little more than half the CPU
-time of its type for tensors (fixed-size list of u8). A permutation of all rows an epoch: the shuffle is global. Threads, not worker processes: Lance releases the GIL and says not to fork; its own pools have two threads too.
+time of its type for tensors (fixed-size list of u8). A permutation of all rows an epoch: the shuffle is global. Threads, not
+worker processes: Lance releases the GIL and says not to fork; its own pools have two threads too.
 """
 import os
 

@@ -1,8 +1,9 @@
 """WebDataset 1.0.2, pixels raw in tar files: shuffled shards, a buffer of 1,000 rows, `WebLoader` with two worker processes.
 
-Measured: complete batches, made in the workers (`batched(64)`, torch's collation), one contiguous u8 [64, 224, 224, 3] in shared memory, ids beside
-it, no captions. Shards of 512 rows (77 MB), uncompressed; a row's two files are `….pixels` and `….id`. It has no global shuffle:
-the shards are shuffled, each worker reads its own from front to back, and a buffer of 1,000 rows mixes neighbours.
+Measured: complete batches, made in the workers (`batched(64)`, torch's collation), one contiguous u8 [64, 224, 224, 3] in shared
+memory, ids beside it, no captions. Shards of 512 rows (77 MB), uncompressed; a row's two files are `….pixels` and `….id`. It has
+no global shuffle: the shards are shuffled, each worker reads its own from front to back, and a buffer of 1,000 rows mixes
+neighbours.
 """
 import importlib.metadata
 import warnings
