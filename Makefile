@@ -2,7 +2,8 @@
 # make test    all tests
 # make build   the binaries tuwen, tuwen-trainer and tuwen-sample
 # make lint    rustfmt and clippy
-# make bench-decode, bench-stream, bench-train    measurements; the last line of each is one JSON object
+# make bench-decode, bench-stream, bench-train    measurements; the last line of each is one JSON object (bench-stream makes
+#              environments of their own for the peers it measures against, and 11 GB of their data sets in the user's cache)
 # Everything first makes sure of what it needs (see scripts/setup.sh) and skips what is there.
 
 SHELL := bash

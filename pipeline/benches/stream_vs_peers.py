@@ -1,10 +1,15 @@
-"""The stream against its peers: one machine, one run, the same bytes, page cache warm, contenders interleaved, medians.
+"""The stream against its peers: one machine, one run, page cache warm, batches of 64 of the same 224x224 images, two threads.
 
-Each contender is a process of its own that warms up for one epoch and then times three. The stream's batches are whole (ids,
-pixels, padded captions); the peers' are pixels only. Progress goes to stderr; the last line of stdout is one JSON object.
+In two parts. The stream, in its ways of reading, and numpy over a memory-mapped raw file take turns, several rounds. Then every
+peer in `benches/peers` has its turn in a process of its own (one epoch to warm up and to prove its batches, five timed, the
+median counts), and the stream before each of them. The stream's batches are whole (ids, pixels, padded captions); the peers' are
+ids and pixels; the docstring of each peer's script says exactly what is measured. A peer that cannot be installed or fails is
+null, with the reason on stderr. The corpus, the peers' copies of it and their environments are made once and kept in the
+user's cache: 11 GB for 8,192 images, 2 GB of environments.
+
+Progress and a table go to stderr; the last line of stdout is one JSON object.
 """
 import argparse
-import importlib.util
 import json
 import os
 import pathlib
@@ -14,6 +19,36 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE / "peers"))
+import environment
+
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "tuwen"
+
+# Name: its script's arguments, and the requirements of its environment (none: the project's own).
+PEERS = {
+    "numpy_memmap": (["numpy_memmap.py"], None),
+    "numpy_memmap_2": (["numpy_memmap.py", "--workers", "2"], None),
+    "torch_dataloader": (["torch_dataloader.py"], None),
+    "torch_dataloader_0": (["torch_dataloader.py", "--workers", "0"], None),
+    "hf_datasets": (["hf_datasets.py"], "requirements.txt"),
+    "ffcv_raw": (["ffcv_raw.py"], "requirements.txt"),
+    "ffcv_jpeg": (["ffcv_jpeg.py"], "requirements.txt"),
+    "litdata_streaming": (["litdata_streaming.py"], "requirements.txt"),
+    "webdataset_raw": (["webdataset_raw.py"], "requirements.txt"),
+    "mosaicml_streaming": (["mosaicml_streaming.py"], "requirements-streaming.txt"),
+    "lance_take": (["lance_take.py"], "requirements.txt"),
+    "seed_loader": (["seed_loader.py"], "requirements.txt"),
+}
+
+# The limits to be measured against take turns with the stream, round for round.
+LIMITS = ["numpy_memmap", "numpy_memmap_2"]
+
+# A peer that hangs ends here; the slowest, the seed's loader, takes some two minutes.
+PEER_TIMEOUT_SECS = 1800
+
+
+def say(line):
+    print(line, file=sys.stderr, flush=True)
 
 
 def build():
@@ -24,65 +59,143 @@ def build():
     return next(m["executable"] for m in messages if m.get("target", {}).get("name") == "stream_bench")
 
 
+def make_raw(path, n_images, size_px=224):
+    """Random pixels as one raw file, where there is no tuwen to make them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".part").open("wb") as raw:
+        for _ in range(n_images):
+            raw.write(os.urandom(size_px**2 * 3))
+    path.with_suffix(".part").rename(path)
+
+
+def make_pictures(count):
+    """The folder of web-like JPEGs that the peers show which decode; `decode_vs_seed.py` has the same."""
+    import decode_vs_seed
+
+    folder = CACHE / "bench-decode"
+    decode_vs_seed.make_images(folder, count)
+    return folder
+
+
+def run_peer(name, pythons, raw, pictures):
+    """What the peer's script says of itself; None, and the reason on stderr, if it fails."""
+    (script, *words), requirements = PEERS[name]
+    command = [pythons[requirements], HERE / "peers" / script, raw, "--pictures", pictures, *words]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PEER_TIMEOUT_SECS)
+    except subprocess.TimeoutExpired:
+        say(f"{name}: null: not done after {PEER_TIMEOUT_SECS} s")
+        return None
+    if done.returncode != 0:
+        say(f"{name}: null: exit code {done.returncode}\n" + "\n".join(done.stderr.splitlines()[-8:]))
+        return None
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def environments(names):
+    """The Python of each requirements file that the peers `names` need."""
+    pythons = {None: sys.executable}
+    for requirements in {PEERS[name][1]: None for name in names if PEERS[name][1]}:
+        pythons[requirements] = environment.python_with(HERE / "peers" / requirements)
+    return pythons
+
+
+def print_table(peers, own):
+    """A line a peer: median, slowest and fastest epoch, how many times as fast the stream is."""
+    say(f"\n{'':20}{'images/s':>10}{'from':>10}{'to':>10}{'tuwen':>8}  {'spread':>6}  version")
+    for name, seen in sorted(peers.items(), key=lambda item: -(item[1] or {"images_per_s": 0})["images_per_s"]):
+        if seen is None:
+            say(f"{name:20}{'null':>10}")
+            continue
+        ours = own.get("raw_global_1" if seen["workers"] < 2 else "raw_global")
+        factor = f"x {statistics.median(ours) / seen['images_per_s']:.2f}" if ours else "-"
+        say(f"{name:20}{seen['images_per_s']:10,.0f}{seen['slowest']:10,.0f}{seen['fastest']:10,.0f}{factor:>8}"
+            f"  {seen.get('spread', ''):>6}  {seen['version']}")
+    for name, values in own.items():
+        low, high = min(values), max(values)
+        say(f"{'tuwen ' + name:20}{statistics.median(values):10,.1f}{low:10,.1f}{high:10,.1f}")
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", help="the binary of benches/stream_bench.rs; built if not given")
-    parser.add_argument("--folder", default="/tmp/tuwen-bench-stream", help="where the corpus is made, once (2.5 GB)")
+    parser.add_argument("--folder", type=pathlib.Path, default=CACHE / "bench-stream", help="where the corpus is made, once")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=8192)
     parser.add_argument("--many", type=int, default=1_400_000, help="examples of the first-batch corpus; 0 leaves it out")
+    parser.add_argument("--pictures", type=int, default=1000, help="JPEGs made for the peers that decode")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS), help="these peers only [default: all]")
+    parser.add_argument("--peers-only", action="store_true", help="without tuwen: nothing is built, no factors")
     args = parser.parse_args()
-    binary = args.bench or build()
-    corpus = pathlib.Path(args.folder) / f"{args.images}"
-    many = pathlib.Path(args.folder) / f"{args.images}-{args.many}"
+    corpus = args.folder / (f"{args.images}-peers" if args.peers_only else f"{args.images}")
+    many = args.folder / f"{args.images}-{args.many}"
+    raw = corpus / "pixels.raw"
+    binary = None if args.peers_only else args.bench or build()
+    pythons = environments(args.peers)
 
     def bench(*words):
-        return json.loads(subprocess.run([binary, *map(str, words)], check=True, capture_output=True).stdout)
-
-    def peer(name, *words):
-        command = [sys.executable, HERE / "peers" / f"{name}.py", corpus / "pixels.raw", *words]
-        return float(subprocess.run(command, check=True, capture_output=True).stdout.split()[-1])
+        return json.loads(subprocess.run([binary, *map(str, words)], check=True, stdout=subprocess.PIPE).stdout)
 
     def measure(*words):
         return bench("measure", corpus, *words)["images_per_s"]
 
-    if not (corpus / "examples").is_dir():
+    if binary is None and not raw.exists():
+        make_raw(raw, args.images)
+    if binary and not (corpus / "examples").is_dir():
         bench("make", corpus, "--images", args.images, "--examples", args.images)
-    if args.many and not (many / "examples").is_dir():
+    if binary and args.many and not (many / "examples").is_dir():
         # As many images as examples, so the light columns are of full size; only the pixels are small.
         bench("make", many, "--images", args.many, "--examples", args.many, "--size-px", 8)
+    pictures = make_pictures(min(args.pictures, args.images))
+    # Or the disk is still writing while the clock runs.
+    os.sync()
 
-    contenders = {
+    ways = {
         "raw_global_1": lambda: measure("--readers", "1"),
-        "numpy_memmap": lambda: peer("numpy_memmap"),
         "raw_global": lambda: measure("--readers", "2"),
-        "numpy_memmap_2": lambda: peer("numpy_memmap", "--threads", "2"),
         "raw_general": lambda: measure("--readers", "2", "--path", "general"),
         "raw_ranges": lambda: measure("--readers", "2", "--path", "ranges"),
         "raw_window": lambda: measure("--readers", "2", "--window", "4"),
     }
-    if importlib.util.find_spec("torch"):
-        contenders["torch_dataloader"] = lambda: peer("torch_dataloader", "--workers", "2")
-        contenders["torch_dataloader_0"] = lambda: peer("torch_dataloader", "--workers", "0")
-    if importlib.util.find_spec("datasets"):
-        contenders["hf_datasets"] = lambda: peer("hf_datasets")
     if args.many:
-        contenders["first_batch_s"] = lambda: bench("first-batch", many)["first_batch_s"]
+        ways["first_batch_s"] = lambda: bench("first-batch", many)["first_batch_s"]
+    own = {name: [] for name in ways} if binary else {}
+    limits = {name: [] for name in LIMITS if name in args.peers}
 
-    seen = {name: [] for name in contenders}
     for number in range(args.rounds):
-        for name, run in contenders.items():
-            seen[name].append(run())
-            print(f"round {number + 1}/{args.rounds} {name}: {seen[name][-1]:,.1f}", file=sys.stderr)
-    median = {name: statistics.median(values) for name, values in seen.items()}
-    for name, values in seen.items():
-        print(f"{name:20} median {median[name]:12,.2f}   from {min(values):,.2f} to {max(values):,.2f}", file=sys.stderr)
-    peers = {name: round(value) for name, value in median.items() if name.startswith(("numpy", "torch", "hf"))}
-    report = {name: round(median[name]) for name in ("raw_global_1", "raw_global", "raw_general", "raw_ranges", "raw_window")}
-    report["memmap_ratio"] = round(median["raw_global_1"] / median["numpy_memmap"], 3)
-    report["memmap_ratio_2"] = round(median["raw_global"] / median["numpy_memmap_2"], 3)
-    report["first_batch_s"] = round(median["first_batch_s"], 3) if args.many else None
-    report["peers"] = peers
+        for name in own:
+            own[name].append(ways[name]())
+            say(f"round {number + 1}/{args.rounds} {name}: {own[name][-1]:,.1f}")
+            # Each limit right after the way of reading that it is compared with.
+            limit = {"raw_global_1": "numpy_memmap", "raw_global": "numpy_memmap_2"}.get(name)
+            if limit in limits:
+                limits[limit].append(run_peer(limit, pythons, raw, pictures))
+
+    peers = {}
+    for name in args.peers:
+        rounds = [seen for seen in limits.get(name, []) if seen]
+        if rounds:
+            peers[name] = rounds[0] | {
+                "images_per_s": statistics.median(seen["images_per_s"] for seen in rounds),
+                "slowest": min(seen["slowest"] for seen in rounds),
+                "fastest": max(seen["fastest"] for seen in rounds),
+            }
+            continue
+        if binary:
+            own["raw_global"].append(ways["raw_global"]())
+        peers[name] = run_peer(name, pythons, raw, pictures)
+        if peers[name]:
+            say(f"{name}: {peers[name]['images_per_s']:,.1f}")
+
+    print_table(peers, own)
+    report = {name: round(statistics.median(values), 3 if name.endswith("_s") else None) for name, values in own.items()}
+    rates = {name: seen and round(seen["images_per_s"]) for name, seen in peers.items()}
+    for ratio, ours, limit in (("memmap_ratio", "raw_global_1", "numpy_memmap"), ("memmap_ratio_2", "raw_global", "numpy_memmap_2")):
+        report[ratio] = round(report[ours] / rates[limit], 3) if ours in report and rates.get(limit) else None
+    report.setdefault("first_batch_s", None)
+    report["peers"] = rates
+    report["versions"] = {name: seen and seen["version"] for name, seen in peers.items()}
+    report["images"] = args.images
     report["rounds"] = args.rounds
     report["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
     print(json.dumps(report))
