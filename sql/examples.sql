@@ -1,5 +1,5 @@
 -- A row is one pair: in a split with its tokens, or rejected with the first reason that applies.
--- reads: captions, leaks
+-- reads: clean_captions, leaks
 -- params: none
 with ranked as (
     select
@@ -7,24 +7,24 @@ with ranked as (
         row_number() over (
             partition by image_id, split_hint, text order by source, source_line, pair_id
         ) as place
-    from captions
+    from clean_captions
     where fault is null
 ),
 
 judged as (
     select
-        captions.pair_id,
-        captions.image_id,
-        captions.split_hint,
-        captions.text,
+        clean_captions.pair_id,
+        clean_captions.image_id,
+        clean_captions.split_hint,
+        clean_captions.text,
         case
-            when captions.fault is not null then captions.fault
+            when clean_captions.fault is not null then clean_captions.fault
             when ranked.place > 1 then 'duplicate_caption'
-            when leaks.image_id is not null and captions.split_hint = 'train' then 'leak'
+            when leaks.image_id is not null and clean_captions.split_hint = 'train' then 'leak'
         end as reject_reason
-    from captions
-    left join ranked on captions.pair_id = ranked.pair_id
-    left join leaks on captions.image_id = leaks.image_id
+    from clean_captions
+    left join ranked on clean_captions.pair_id = ranked.pair_id
+    left join leaks on clean_captions.image_id = leaks.image_id
 ),
 
 tokenised as (

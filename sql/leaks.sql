@@ -2,13 +2,13 @@
 -- Two images are near if their difference hashes differ in at most $near_bits of 64 bits and their thumbnails by at most
 -- $near_levels of 255 on average. They are compared if they share the whole hash or a quarter of it that tells something
 -- (near_keys): of four quarters at least one is equal when no more than three bits differ.
--- reads: captions, images
+-- reads: clean_captions, images
 -- params: $near_bits, $near_levels
 with used as (
     select distinct
         image_id,
         split_hint
-    from captions
+    from clean_captions
     where fault is null
 ),
 

@@ -6,9 +6,11 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use arrow::datatypes::Schema;
+use datafusion::datasource::MemTable;
 use datafusion::prelude::{DataFrame, Expr, SessionContext, ident};
 use deltalake::delta_datafusion::DeltaSessionContext;
-use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 use deltalake::kernel::{StructField, StructType};
 use deltalake::protocol::SaveMode;
 use deltalake::{DeltaTable, DeltaTableError};
@@ -27,6 +29,9 @@ const TARGET_FILE_BYTES: u64 = 2 << 30;
 
 /// Rows a batch in the stages' sessions that carry bytes or pixels: 16 rows of the largest originals still fit.
 const BYTES_BATCH_ROWS: usize = 16;
+
+/// Tables that a corpus may lack: those made before tuwen had them. They are read as empty, and made when first written to.
+const MAY_LACK: [&str; 1] = ["captions"];
 
 /// Table name to Delta version.
 pub type TableVersions = BTreeMap<String, i64>;
@@ -56,11 +61,12 @@ impl Corpus {
         for table in TABLES.iter() {
             match corpus.delta(table.name).await {
                 Ok(delta) if delta.version().is_some() => check(table, &delta)?,
+                Ok(_) if MAY_LACK.contains(&table.name) => {}
                 Ok(_) => missing.push(table.name),
                 Err(error) => return Err(error),
             }
         }
-        if missing.len() == TABLES.len() {
+        if missing.len() == TABLES.len() - MAY_LACK.len() {
             bail!(
                 "no corpus at `{location}`: expected a folder with the tables pairs, originals, images, examples, runs\n\
                  hint: `tuwen fetch CSV --corpus {location}` makes one"
@@ -112,15 +118,16 @@ impl Corpus {
             .with_context(|| format!("reading the log of table `{name}`"))
     }
 
-    /// The newest version of every table.
+    /// The newest version of every table that is there.
     ///
     /// # Errors
     /// A log cannot be read.
     pub async fn versions(&self) -> Result<TableVersions> {
         let mut versions = TableVersions::new();
         for table in TABLES.iter() {
-            let version = self.delta(table.name).await?.version();
-            versions.insert(table.name.to_owned(), version.map_or(-1, |version| version as i64));
+            if let Some(version) = self.delta(table.name).await?.version() {
+                versions.insert(table.name.to_owned(), version as i64);
+            }
         }
         Ok(versions)
     }
@@ -133,6 +140,11 @@ impl Corpus {
         let ctx = bare_session(rows)?;
         for table in TABLES.iter() {
             let delta = self.delta(table.name).await?;
+            if delta.version().is_none() {
+                let empty = MemTable::try_new(Arc::clone(&table.schema), vec![Vec::new()])?;
+                ctx.register_table(table.name, Arc::new(empty))?;
+                continue;
+            }
             delta.update_datafusion_session(&ctx.state())?;
             // The provider takes its string and binary types from the session, if it is told of it.
             let provider =
@@ -158,12 +170,21 @@ impl Corpus {
         self.write(name, frame, SaveMode::Overwrite).await
     }
 
+    /// Table `name`, made now if the corpus lacks it.
+    async fn delta_to_write(&self, name: &str) -> Result<DeltaTable> {
+        let delta = self.delta(name).await?;
+        let lacking = TABLES.iter().find(|table| table.name == name && delta.version().is_none());
+        let Some(table) = lacking else { return Ok(delta) };
+        create(table, &delta).await.with_context(|| format!("cannot make table `{name}`"))?;
+        self.delta(name).await
+    }
+
     async fn write(&self, name: &str, frame: DataFrame, mode: SaveMode) -> Result<i64> {
         let properties: WriterProperties = layout::of(name);
-        let (state, plan) = frame.select(contract_columns(name))?.into_parts();
+        let delta = self.delta_to_write(name).await?;
+        let (state, plan) = frame.select(contract_columns(name, &delta)?)?.into_parts();
         let written = Box::pin(
-            self.delta(name)
-                .await?
+            delta
                 .write(Vec::new())
                 .with_input_plan(plan)
                 .with_session_state(Arc::new(state))
@@ -212,12 +233,14 @@ fn contract(table: &Table) -> Result<StructType> {
     Ok(schema)
 }
 
-/// The columns of table `name` in the contract's order. Their comments take the place of those that columns bring along from
-/// the tables they were read from, which Delta would take for a change of schema.
-fn contract_columns(name: &str) -> Vec<Expr> {
+/// The columns of table `name` in the contract's order. The comments that the table was made with take the place of those that
+/// columns bring along from the tables they were read from, which Delta would take for a change of schema.
+fn contract_columns(name: &str, delta: &DeltaTable) -> Result<Vec<Expr>> {
+    let made: Schema = delta.snapshot()?.schema().as_ref().try_into_arrow()?;
     let schema = tuwen_schemas::schema(name);
     let columns = schema.fields().iter().map(|field| {
-        ident(field.name()).alias_with_metadata(field.name(), Some(field.metadata().into()))
+        let comments = made.field_with_name(field.name())?.metadata().into();
+        Ok(ident(field.name()).alias_with_metadata(field.name(), Some(comments)))
     });
     columns.collect()
 }

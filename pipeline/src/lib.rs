@@ -1,5 +1,6 @@
 //! tuwen's pipeline: a crawl of (caption, image URL) rows in, a corpus of Delta tables out, and batches for a trainer from it.
-//! The modules stand in the order in which a row meets them: ingest -> fetch -> decode -> curate -> stream.
+//! The modules stand in the order in which a row meets them: ingest -> fetch -> decode -> curate -> stream, and
+//! captions that a trained model writes for the images.
 
 pub mod settings;
 
@@ -21,5 +22,7 @@ pub mod curate;
 pub mod sql;
 
 pub mod stream;
+
+pub mod captions;
 
 pub mod cli;

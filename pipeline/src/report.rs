@@ -14,7 +14,7 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 /// What a stage did.
 #[derive(Clone, Debug, Serialize)]
 pub struct StageReport {
-    /// ingest, fetch, decode or curate.
+    /// ingest, fetch, decode, curate or caption.
     pub stage: &'static str,
     /// Rows the stage had to handle.
     pub rows_in: u64,

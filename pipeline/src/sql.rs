@@ -9,7 +9,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::execution::context::SQLOptions;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{DataFrame, SessionContext};
 use futures::TryStreamExt;
 
 use crate::corpus::{Corpus, Rows};
@@ -46,6 +46,16 @@ pub async fn session(corpus: &Corpus, decode: &DecodeSettings) -> Result<Session
     Ok(ctx)
 }
 
+/// The rows of `query`, which may only read.
+///
+/// # Errors
+/// The query is wrong, or is not read-only.
+pub async fn read_only(ctx: &SessionContext, query: &str) -> Result<DataFrame> {
+    let read_only =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    Ok(ctx.sql_with_options(query, read_only).await?)
+}
+
 /// Runs `query` and writes its rows to `out`; CSV and JSON are written as they come, so memory does not grow with the result.
 ///
 /// # Errors
@@ -56,9 +66,7 @@ pub async fn run(
     format: Format,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let read_only =
-        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let frame = ctx.sql_with_options(query, read_only).await?;
+    let frame = read_only(ctx, query).await?;
     let schema = Arc::new(frame.schema().as_arrow().clone());
     let mut batches = frame.execute_stream().await?;
     match format {

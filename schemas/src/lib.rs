@@ -26,12 +26,13 @@ pub struct Table {
 }
 
 /// All tables in the order in which a row meets them.
-pub static TABLES: LazyLock<[Table; 5]> = LazyLock::new(|| {
+pub static TABLES: LazyLock<[Table; 6]> = LazyLock::new(|| {
     [
         table("pairs", include_str!("../pairs.sql")),
         table("originals", include_str!("../originals.sql")),
         table("images", include_str!("../images.sql")),
         table("examples", include_str!("../examples.sql")),
+        table("captions", include_str!("../captions.sql")),
         table("runs", include_str!("../runs.sql")),
     ]
 });
@@ -80,6 +81,7 @@ fn data_type(sql: &SqlType) -> Result<DataType, String> {
         SqlType::Varchar(None) => DataType::Utf8,
         SqlType::Int(None) => DataType::Int32,
         SqlType::BigInt(None) => DataType::Int64,
+        SqlType::Real => DataType::Float32,
         SqlType::Binary(None) => DataType::Binary,
         SqlType::Timestamp(None, TimezoneInfo::None) => {
             DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
@@ -103,7 +105,7 @@ mod tests {
 
     #[test]
     fn every_table_has_its_key_first_and_comments_on_all_columns() {
-        let keys = ["pair_id", "seq", "image_id", "example_id", "run_id"];
+        let keys = ["pair_id", "seq", "image_id", "example_id", "image_id", "run_id"];
         for (table, key) in TABLES.iter().zip(keys) {
             assert_eq!(table.schema.field(0).name(), key);
             assert!(!table.schema.field(0).is_nullable());

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use tuwen::decode::decode_image;
+use tuwen::ingest::{hex, id_of};
 use tuwen::settings::{DecodeSettings, TrainSettings};
 
-use crate::generate::{GenerateOptions, generate};
+use crate::caption_corpus::draw_key;
+use crate::generate::{GenerateOptions, generate_keyed};
 use crate::model::Model;
 use crate::pixels::Crop;
 
@@ -38,11 +40,12 @@ pub fn caption(
     let views = model.views();
     let mut unreadable = 0;
     for chunk in files.chunks(settings.eval_batch_size.max(1)) {
-        let (mut read, mut pixels) = (Vec::new(), Vec::new());
+        let (mut read, mut keys, mut pixels) = (Vec::new(), Vec::new(), Vec::new());
         for file in chunk {
             match picture(file, decode) {
-                Ok(picture) => {
+                Ok((key, picture)) => {
                     read.push(file);
+                    keys.push(key);
                     pixels.extend_from_slice(&picture);
                 }
                 Err(error) => {
@@ -56,9 +59,8 @@ pub fn caption(
         }
         let side = decode.size as usize;
         let pixels = model.pixels(&pixels, read.len(), side, Crop::whole(side));
-        for (file, generated) in
-            read.iter().zip(generate(&model.captioner, &views, &pixels, &options))
-        {
+        let captions = generate_keyed(&model.captioner, &views, &pixels, &options, &keys);
+        for (file, generated) in read.iter().zip(captions) {
             let text = model.text.decode(&generated.ids)?;
             match format {
                 Format::Json => writeln!(
@@ -76,11 +78,11 @@ pub fn caption(
     Ok(unreadable)
 }
 
-/// A file's pixels as the pipeline stores them: `[size, size, 3]`.
-fn picture(file: &Path, decode: &DecodeSettings) -> Result<Vec<u8>> {
+/// The key of a file's draws, and its pixels as the pipeline stores them: `[size, size, 3]`.
+fn picture(file: &Path, decode: &DecodeSettings) -> Result<(u64, Vec<u8>)> {
     let bytes = std::fs::read(file).context("reading")?;
     match decode_image(&bytes, decode) {
-        Ok(image) => Ok(image.pixels),
+        Ok(image) => Ok((draw_key(&hex(id_of(&bytes)))?, image.pixels)),
         Err(rejected) => bail!("{rejected}"),
     }
 }

@@ -92,8 +92,8 @@ impl Captioner {
         self.decoder.empty_cache()
     }
 
-    /// Log-probabilities `[rows, vocabulary]` of the token after `last` `[rows]`, the rows' newest tokens.
-    pub(crate) fn next_log_probs(
+    /// Logits `[rows, vocabulary]` of the token after `last` `[rows]`, the rows' newest tokens.
+    pub(crate) fn next_logits(
         &self,
         p: &Views,
         last: &Tensor,
@@ -101,7 +101,7 @@ impl Captioner {
         cache: &mut Cache,
     ) -> Tensor {
         let logits = self.decoder.forward(p, &last.unsqueeze(1), memory, Some(cache), false); // [rows, 1, v]
-        logits.squeeze_dim(1).log_softmax(-1, Kind::Float)
+        logits.squeeze_dim(1)
     }
 
     /// The decoder's inputs for given labels, as transformers' `shift_tokens_right`.

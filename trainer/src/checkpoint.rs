@@ -9,13 +9,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use safetensors::{Dtype, View};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tch::{Kind, Tensor};
 use tuwen::settings::TrainSettings;
 use tuwen::stream::StreamState;
 
 use crate::config::read_json;
-use crate::generate::GenerateOptions;
+use crate::generate::generation_config;
 use crate::loss_scale::LossScale;
 use crate::model::Model;
 use crate::optimizer::{AdamW, Steps};
@@ -83,22 +82,13 @@ pub fn save(out: &Path, model: &Model, optimizer: &AdamW, state: &RunState) -> R
 /// # Errors
 /// What the disk says, with the path.
 pub fn write_model(folder: &Path, model: &Model, settings: &TrainSettings) -> Result<()> {
-    let (config, generate) = (&model.captioner.config, GenerateOptions::from(settings));
+    let config = &model.captioner.config;
     let parameters = model.captioner.layout.named();
     write_tensors(&folder.join("model.safetensors"), &[(bytes_of(&model.flat), parameters)])?;
     write_json(&folder.join("config.json"), &config.to_json())?;
     let preprocessor = model.normalise.to_json(config.encoder.image_size);
     write_json(&folder.join("preprocessor_config.json"), &preprocessor)?;
-    let generation = json!({
-        "bos_token_id": config.ids.start,
-        "decoder_start_token_id": config.ids.start,
-        "eos_token_id": config.ids.eos,
-        "pad_token_id": config.ids.pad,
-        "max_length": generate.max_length,
-        "num_beams": generate.num_beams,
-        "length_penalty": generate.length_penalty,
-    });
-    write_json(&folder.join("generation_config.json"), &generation)?;
+    generation_config::write(folder, settings, config.ids)?;
     model.text.write(folder, settings.max_length)
 }
 
@@ -179,7 +169,8 @@ fn remove(folder: &Path) -> Result<()> {
     }
 }
 
-fn bytes_of(flat: &Tensor) -> Vec<u8> {
+/// The values of a tensor as little-endian f32.
+pub(crate) fn bytes_of(flat: &Tensor) -> Vec<u8> {
     let flat = flat.detach().to_device(tch::Device::Cpu).to_kind(Kind::Float);
     let mut bytes = vec![0; flat.numel() * size_of::<f32>()];
     flat.copy_data_u8(&mut bytes, flat.numel());

@@ -7,11 +7,15 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use tuwen::settings::{self, Settings};
+use tuwen::report::{self, StageReport};
+use tuwen::settings::{self, Resolved, Settings};
 
 use crate::bench::{BenchOptions, bench};
 use crate::caption::{Format, caption};
+use crate::caption_corpus::caption_corpus;
+use crate::checkpoint;
 use crate::evaluate::{self, evaluate};
+use crate::generate::{check, generation_config};
 use crate::libtorch;
 use crate::model::Model;
 use crate::progress::describe;
@@ -112,12 +116,8 @@ struct EvaluateArgs {
     /// Captions to generate and compare
     #[arg(long)]
     captions: Option<u64>,
-    /// Beams; 1: greedy
-    #[arg(long)]
-    num_beams: Option<u64>,
-    /// Longest caption in tokens
-    #[arg(long)]
-    max_length: Option<u64>,
+    #[command(flatten)]
+    writing: Writing,
     /// Where to write every generated caption beside the true one, a JSON object a line
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
@@ -125,24 +125,30 @@ struct EvaluateArgs {
     common: Common,
 }
 
-/// Describe pictures, one line each
+/// Describe pictures, one line each, or images of a corpus, into its table `captions`
 #[derive(Args)]
 #[command(after_help = "Examples:
   tuwen caption photo.jpg
-  tuwen caption --model model --json *.jpg *.png")]
+  tuwen caption --model model --json *.jpg *.png
+  tuwen caption --do-sample --top-p 0.9 --seed 7 photo.jpg
+  tuwen caption --corpus corpus --from-sql \"select image_id from examples where split = 'test'\"
+  tuwen sql --corpus corpus \"select text as human, caption as model from captions join examples using (image_id)\"")]
 struct CaptionArgs {
     /// Picture files
-    #[arg(required = true, value_name = "IMAGE")]
+    #[arg(required_unless_present = "from_sql", conflicts_with = "from_sql", value_name = "IMAGE")]
     images: Vec<PathBuf>,
+    /// Caption the corpus's images whose image_id the rows of this query have; those that the model has captioned with the
+    /// same settings are left out
+    #[arg(long, value_name = "QUERY", allow_hyphen_values = true)]
+    from_sql: Option<String>,
+    /// Folder or URL of the corpus, with --from-sql
+    #[arg(long)]
+    corpus: Option<String>,
     /// A checkpoint, or a folder of checkpoints (the newest counts) [default: train.out]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// Beams; 1: greedy [default: 4]
-    #[arg(long)]
-    num_beams: Option<u64>,
-    /// Longest caption in tokens, special ones included [default: 16]
-    #[arg(long)]
-    max_length: Option<u64>,
+    #[command(flatten)]
+    writing: Writing,
     #[command(flatten)]
     common: Common,
 }
@@ -184,6 +190,69 @@ struct BenchArgs {
     common: Common,
 }
 
+/// How captions are written; what is not given is as the model's generation_config.json says, else as the settings.
+#[derive(Args)]
+#[command(
+    next_help_heading = "How captions are written [default: the model's generation_config.json]"
+)]
+struct Writing {
+    /// Beams; 1: one sequence, token by token
+    #[arg(long, value_name = "N")]
+    num_beams: Option<u64>,
+    /// Longest caption in tokens, special ones included
+    #[arg(long, value_name = "N")]
+    max_length: Option<u64>,
+    /// Tokens, the start token included, before which a caption may not end
+    #[arg(long, value_name = "N")]
+    min_length: Option<u64>,
+    /// Exponent of the length a beam's score is divided by
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    length_penalty: Option<f64>,
+    /// When beam search may stop: true, false or never
+    #[arg(long, value_name = "WHEN")]
+    early_stopping: Option<String>,
+    /// Length of the token sequences that may occur only once; 0: any may repeat
+    #[arg(long, value_name = "N")]
+    no_repeat_ngram_size: Option<u64>,
+    /// What scores of tokens that a caption has already are divided by; 1: nothing
+    #[arg(long, value_name = "X")]
+    repetition_penalty: Option<f64>,
+    /// Draw captions at random
+    #[arg(long)]
+    do_sample: bool,
+    /// What logits are divided by before a draw
+    #[arg(long, value_name = "X")]
+    temperature: Option<f64>,
+    /// Likeliest tokens a draw is made from; 0: all
+    #[arg(long, value_name = "N")]
+    top_k: Option<u64>,
+    /// Probability, 0 to 1, that the tokens a draw is made from have together
+    #[arg(long, value_name = "X")]
+    top_p: Option<f64>,
+    /// Seed of the draws
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+impl Writing {
+    fn named(&self) -> [(&'static str, Option<String>); 12] {
+        [
+            ("train.num_beams", text(self.num_beams)),
+            ("train.generate_max_length", text(self.max_length)),
+            ("train.generate_min_length", text(self.min_length)),
+            ("train.length_penalty", text(self.length_penalty)),
+            ("train.early_stopping", self.early_stopping.clone()),
+            ("train.no_repeat_ngram_size", text(self.no_repeat_ngram_size)),
+            ("train.repetition_penalty", text(self.repetition_penalty)),
+            ("train.do_sample", self.do_sample.then(|| "true".to_owned())),
+            ("train.temperature", text(self.temperature)),
+            ("train.top_k", text(self.top_k)),
+            ("train.top_p", text(self.top_p)),
+            ("train.sample_seed", text(self.seed)),
+        ]
+    }
+}
+
 impl Cli {
     /// Runs the command.
     ///
@@ -201,7 +270,7 @@ impl Cli {
 
 impl Common {
     /// Settings with `named` flags and `--set` on top of them; device and sizes are flags as any other.
-    fn settings(&self, named: &[(&str, Option<String>)]) -> Result<Settings> {
+    fn resolve(&self, named: &[(&str, Option<String>)]) -> Result<Resolved> {
         let mut flags: Vec<(String, String)> = Vec::new();
         for (key, value) in named.iter().chain(&[("train.device", self.device.clone())]) {
             flags.extend(value.clone().map(|value| ((*key).to_owned(), value)));
@@ -212,35 +281,30 @@ impl Common {
             };
             flags.push((key.trim().to_owned(), value.trim().to_owned()));
         }
-        let settings = settings::load(self.config.as_deref(), &flags)?;
-        let t = &settings.train;
+        let resolved = settings::resolve(self.config.as_deref(), &flags)?;
+        let t = &resolved.settings.train;
         for (key, value) in [
             ("batch_size", t.batch_size),
             ("eval_batch_size", t.eval_batch_size),
-            ("num_beams", t.num_beams),
             ("max_length", t.max_length),
+            ("caption_chunk", t.caption_chunk),
         ] {
             if value == 0 {
                 bail!("train.{key}: expected at least 1, found 0");
             }
         }
-        if t.generate_max_length < 2 {
-            bail!(
-                "train.generate_max_length: expected at least 2, found {}",
-                t.generate_max_length
-            );
-        }
-        Ok(settings)
+        check(t)?;
+        Ok(resolved)
     }
 }
 
-fn text(number: Option<u64>) -> Option<String> {
+fn text(number: Option<impl ToString>) -> Option<String> {
     number.map(|number| number.to_string())
 }
 
 impl TrainArgs {
     fn run(self) -> Result<ExitCode> {
-        let settings = self.common.settings(&[
+        let settings = self.common.resolve(&[
             ("corpus", self.corpus),
             ("train.preset", self.preset),
             ("train.model", self.model),
@@ -252,6 +316,7 @@ impl TrainArgs {
             ("train.steps", text(self.steps)),
             ("train.epochs", text(self.epochs)),
         ])?;
+        let settings = settings.settings;
         let summary = train(&settings.corpus, &settings.train, &settings.curate.tokenizer)?;
         eprintln!(
             "{} of {} steps in {:.0} s, {:.0} images/s, data_wait {:.1} %: {}",
@@ -272,14 +337,14 @@ impl TrainArgs {
 
 impl EvaluateArgs {
     fn run(self) -> Result<ExitCode> {
-        let settings = self.common.settings(&[
+        let mut named = Vec::from(self.writing.named());
+        named.extend([
             ("corpus", self.corpus),
             ("train.eval_examples", text(self.examples)),
             ("train.eval_captions", text(self.captions)),
-            ("train.num_beams", text(self.num_beams)),
-            ("train.generate_max_length", text(self.max_length)),
-        ])?;
-        let model = open(self.model.as_deref(), &settings)?;
+        ]);
+        let Opened { model, settings, .. } =
+            open(self.model.as_deref(), self.common.resolve(&named)?)?;
         let stream = evaluate::open(
             &settings.corpus,
             &self.split,
@@ -311,11 +376,14 @@ impl EvaluateArgs {
 
 impl CaptionArgs {
     fn run(self) -> Result<ExitCode> {
-        let settings = self.common.settings(&[
-            ("train.num_beams", text(self.num_beams)),
-            ("train.generate_max_length", text(self.max_length)),
-        ])?;
-        let model = open(self.model.as_deref(), &settings)?;
+        let mut named = Vec::from(self.writing.named());
+        named.push(("corpus", self.corpus));
+        let Opened { model, settings, folder } =
+            open(self.model.as_deref(), self.common.resolve(&named)?)?;
+        if let Some(query) = &self.from_sql {
+            let report = caption_corpus(&model, &folder.display().to_string(), query, &settings)?;
+            return summary(report, self.common.json, settings.max_rejected_percent);
+        }
         let format = if self.common.json { Format::Json } else { Format::Lines };
         let mut out = std::io::stdout().lock();
         let unreadable =
@@ -347,9 +415,41 @@ impl BenchArgs {
     }
 }
 
-fn open(model: Option<&Path>, settings: &Settings) -> Result<Model> {
+/// Prints what a stage did, as the pipeline's commands do; exit code 2 if it rejected more than the settings allow.
+fn summary(report: StageReport, json: bool, max_rejected_percent: f64) -> Result<ExitCode> {
+    let percent = 100.0 * report.n_rejected() as f64 / report.rows_in.max(1) as f64;
+    let reports = [report];
+    let text = if json { report::json(&reports)? } else { report::table(&reports) };
+    writeln!(std::io::stdout(), "{text}").context("writing to stdout")?;
+    if percent > max_rejected_percent {
+        eprintln!(
+            "caption: {percent:.1} % of the images asked for were not captioned, max_rejected_percent is {max_rejected_percent}"
+        );
+        return Ok(ExitCode::from(2));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A model, the folder it was read from, and the settings in force with it.
+struct Opened {
+    model: Model,
+    folder: PathBuf,
+    settings: Settings,
+}
+
+/// Opens a model. How it writes captions is as its own file says, but for what a file, a variable or a flag says.
+fn open(model: Option<&Path>, resolved: Resolved) -> Result<Opened> {
+    let Resolved { mut settings, origins } = resolved;
     libtorch::set_threads(settings.train.threads);
     let device = libtorch::device(&settings.train.device)?;
-    let folder = model.unwrap_or(Path::new(&settings.train.out));
-    Model::open(folder, settings.train.precision, device)
+    let folder = checkpoint::find(model.unwrap_or(Path::new(&settings.train.out)))?;
+    let is_given = |key: &str| {
+        let origin = origins.get(&format!("train.{key}")).map_or("default", String::as_str);
+        origin != "default" && !origin.starts_with("preset ")
+    };
+    if let Some(note) = generation_config::apply(&folder, &mut settings.train, is_given)? {
+        eprintln!("{note}");
+    }
+    let model = Model::open(&folder, settings.train.precision, device)?;
+    Ok(Opened { model, folder, settings })
 }

@@ -10,7 +10,7 @@ use tuwen::settings::TrainSettings;
 use tuwen::stream::{Batch, Shuffle, Stream, StreamOptions};
 
 use crate::captioner::IGNORED;
-use crate::generate::{GenerateOptions, generate};
+use crate::generate::{GenerateOptions, generate_keyed};
 use crate::model::Model;
 use crate::pixels::Crop;
 
@@ -94,8 +94,10 @@ pub fn evaluate(
 
             let n = settings.eval_captions.saturating_sub(captions).min(batch.len());
             if n > 0 {
-                let generated =
-                    generate(&model.captioner, &views, &pixels.narrow(0, 0, n as i64), &options);
+                // An example's place in the order of evaluation, whatever the batch size.
+                let keys: Vec<u64> = (captions as u64..).take(n).collect();
+                let pixels = pixels.narrow(0, 0, n as i64);
+                let generated = generate_keyed(&model.captioner, &views, &pixels, &options, &keys);
                 for (i, generated) in generated.into_iter().enumerate() {
                     let prediction = Prediction {
                         example_id: batch.example_ids[i].to_string(),

@@ -4,16 +4,19 @@
 //!
 //! Modules in the order in which a run meets them: [`cli`] - [`libtorch`], [`text`], [`config`], [`params`], the model
 //! (`layers`, `vit`, `gpt2`, [`captioner`]), [`names`], [`weights`] - [`feed`], [`pixels`], [`schedule`], [`optimizer`],
-//! [`train`] - [`generate`], [`evaluate`], [`checkpoint`], [`caption`].
+//! [`train`] - [`generate`], [`evaluate`], [`checkpoint`], [`caption`], [`fingerprint`],
+//! [`caption_corpus`].
 
 pub mod bench;
 pub mod caption;
+pub mod caption_corpus;
 pub mod captioner;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod evaluate;
 pub mod feed;
+pub mod fingerprint;
 pub mod generate;
 mod gpt2;
 pub mod hub;

@@ -74,6 +74,14 @@ impl Text {
         Ok(Self { tokenizer, path: path.to_owned(), special, ids })
     }
 
+    /// The tokenizer's file.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(crate) fn file(&self) -> Result<Vec<u8>> {
+        std::fs::read(&self.path).with_context(|| format!("reading {}", self.path.display()))
+    }
+
     /// Entries of the vocabulary, added tokens included: one more than the highest id.
     pub fn vocab_size(&self) -> i64 {
         let highest = self.tokenizer.get_vocab(true).into_values().max();

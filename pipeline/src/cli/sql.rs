@@ -10,12 +10,13 @@ use clap::Args;
 
 use crate::cli::Common;
 
-/// Query the tables (pairs, originals, images, examples, runs) and views (rejects)
+/// Query the tables (pairs, originals, images, examples, captions, runs) and views (rejects)
 #[derive(Args)]
 #[command(after_help = "Examples:
   tuwen sql \"select split, count(*) from examples group by split\"
   tuwen sql \"select reason, count(*) as n from rejects group by reason order by n desc\" --format csv
   tuwen sql \"describe images\"
+  tuwen sql \"select text as human, caption as model, score from captions join examples using (image_id) limit 9\"
   tuwen sql \"$(cat sql/queries/formats.sql)\"")]
 pub(super) struct Sql {
     /// The query; it may begin with a comment

@@ -1,5 +1,5 @@
 //! Pairs and images to examples. In: pairs, originals' and images' light columns. Out: examples, replaced as a whole in one
-//! commit after the audits passed. The rules are SQL (sql/pair_images, captions, leaks, examples); `clean.rs`, `near.rs` and
+//! commit after the audits passed. The rules are SQL (sql/pair_images, clean_captions, leaks, examples); `clean.rs`, `near.rs` and
 //! `tokenize.rs` are the functions SQL has not, `audits.rs` runs sql/audits, `stage.rs` is the order of it all. Never reads
 //! pixels.
 

@@ -19,7 +19,7 @@ use crate::runs::Run;
 use crate::settings::CurateSettings;
 
 const PAIR_IMAGES: &str = include_str!("../../../sql/pair_images.sql");
-const CAPTIONS: &str = include_str!("../../../sql/captions.sql");
+const CLEAN_CAPTIONS: &str = include_str!("../../../sql/clean_captions.sql");
 const LEAKS: &str = include_str!("../../../sql/leaks.sql");
 const EXAMPLES: &str = include_str!("../../../sql/examples.sql");
 
@@ -42,7 +42,9 @@ pub async fn curate(corpus: &Corpus, settings: &CurateSettings) -> Result<StageR
     let ctx = corpus.session(Rows::Light).await?;
     report.rows_in = ctx.table("pairs").await?.count().await? as u64;
     let sql_id = hex(id_of(
-        [PAIR_IMAGES, CAPTIONS, LEAKS, EXAMPLES, env!("CARGO_PKG_VERSION")].concat().as_bytes(),
+        [PAIR_IMAGES, CLEAN_CAPTIONS, LEAKS, EXAMPLES, env!("CARGO_PKG_VERSION")]
+            .concat()
+            .as_bytes(),
     ));
     let tokenizer_id = tokenizer.file_id.clone();
     let rules = Rules { settings, tokenizer_id: &tokenizer_id, sql_id };
@@ -88,8 +90,8 @@ async fn build(ctx: &SessionContext, settings: &CurateSettings) -> Result<DataFr
         ("max_chars", (settings.max_chars as i64).into()),
         ("placeholder_captions", (settings.placeholder_captions as i64).into()),
     ];
-    let captions = frame(ctx, "captions", CAPTIONS, params).await?;
-    replace(ctx, "captions", captions).await?;
+    let captions = frame(ctx, "clean_captions", CLEAN_CAPTIONS, params).await?;
+    replace(ctx, "clean_captions", captions).await?;
     ctx.deregister_table("pair_images")?;
     let params = [
         ("near_bits", (settings.near_bits as i64).into()),

@@ -40,6 +40,50 @@ pub enum TrainOrder {
     Window,
 }
 
+/// When beam search may end before the longest caption; written `true`, `false` or `"never"`, as transformers has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "BoolOrWord", into = "BoolOrWord")]
+pub enum EarlyStopping {
+    /// `true`: as soon as there are as many finished captions as beams.
+    Yes,
+    /// `false`: when a heuristic says that no running beam gets better.
+    No,
+    /// `never`: only when no running beam can get better.
+    Never,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum BoolOrWord {
+    Bool(bool),
+    Word(String),
+}
+
+impl TryFrom<BoolOrWord> for EarlyStopping {
+    type Error = String;
+
+    fn try_from(value: BoolOrWord) -> Result<Self, String> {
+        match value {
+            BoolOrWord::Bool(true) => Ok(Self::Yes),
+            BoolOrWord::Bool(false) => Ok(Self::No),
+            BoolOrWord::Word(word) if word == "never" => Ok(Self::Never),
+            BoolOrWord::Word(word) => {
+                Err(format!("early_stopping: expected true, false or never, found `{word}`"))
+            }
+        }
+    }
+}
+
+impl From<EarlyStopping> for BoolOrWord {
+    fn from(value: EarlyStopping) -> Self {
+        match value {
+            EarlyStopping::Yes => Self::Bool(true),
+            EarlyStopping::No => Self::Bool(false),
+            EarlyStopping::Never => Self::Word("never".to_owned()),
+        }
+    }
+}
+
 /// Settings of the trainer. An empty string or a zero means "not given" where the field says so.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -178,6 +222,27 @@ pub struct TrainSettings {
     pub generate_max_length: usize,
     /// Exponent of the length a beam's score is divided by.
     pub length_penalty: f64,
+    /// Tokens, the start token included, before which a generated caption may not end; 0: it may at once.
+    pub generate_min_length: usize,
+    /// Whether beam search ends with as many finished captions as beams (true), when none is likely to get better (false),
+    /// or when none can (never).
+    pub early_stopping: EarlyStopping,
+    /// Length of the token sequences that may occur only once in a generated caption; 0: any may repeat.
+    pub no_repeat_ngram_size: usize,
+    /// What the scores of tokens a caption has already are divided by (multiplied with, where negative); 1: nothing.
+    pub repetition_penalty: f64,
+    /// Whether captions are drawn at random instead of searched for.
+    pub do_sample: bool,
+    /// What logits are divided by before a draw; below 1 likely tokens become likelier.
+    pub temperature: f64,
+    /// Likeliest tokens a draw is made from; 0: all.
+    pub top_k: usize,
+    /// Share of the probability, 0 to 1, that the likeliest tokens a draw is made from must have together; 1: all tokens.
+    pub top_p: f64,
+    /// Seed of the draws; with the picture it decides the caption, whatever other pictures are captioned beside it.
+    pub sample_seed: u64,
+    /// Captions written between two commits of `tuwen caption --from-sql`; what a killed run loses at most.
+    pub caption_chunk: usize,
 }
 
 impl Default for TrainSettings {
@@ -261,6 +326,16 @@ impl TrainSettings {
             num_beams: 4,
             generate_max_length: 16,
             length_penalty: 1.0,
+            generate_min_length: 0,
+            early_stopping: EarlyStopping::No,
+            no_repeat_ngram_size: 0,
+            repetition_penalty: 1.0,
+            do_sample: false,
+            temperature: 1.0,
+            top_k: 50,
+            top_p: 1.0,
+            sample_seed: 0,
+            caption_chunk: 2048,
         }
     }
 

@@ -4,6 +4,7 @@
 //! The modules, in the order in which an example meets them: [`tables`] pins versions and lists files, [`selection`] asks
 //! for the examples, [`images`] finds their images' rows, [`order`] says who stands where ([`grouped`]: by length), [`readers`] are the threads,
 //! [`builder`] makes a batch, and [`files`] copies its pixels: by [`addresses`] from the mapped file, by range requests ([`source`]), or decoded ([`decode`]).
+//! [`image_pixels`] reads images without their examples.
 
 mod addresses;
 mod batch;
@@ -13,6 +14,7 @@ mod decode;
 mod files;
 mod grouped;
 mod id;
+mod image_pixels;
 mod images;
 mod options;
 mod order;
@@ -29,6 +31,7 @@ use tokio::runtime::Runtime;
 
 pub use self::batch::{Batch, StreamState};
 pub use self::id::ExampleId;
+pub use self::image_pixels::ImagePixels;
 pub use self::options::{ReadPath, Shuffle, StreamOptions, Versions};
 pub use self::readers::{Batches, WaitStats};
 

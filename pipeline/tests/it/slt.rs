@@ -17,20 +17,22 @@ use tuwen::settings::DecodeSettings;
 use tuwen_schemas::{TABLES, schema};
 
 /// The views, in the order in which they read each other; a file that fills a table of its own name ends in `_sql`.
-const VIEWS: [(&str, &str); 13] = [
+const VIEWS: [(&str, &str); 15] = [
     ("pairs_sql", include_str!("../../../sql/pairs.sql")),
     ("fetch_urls", include_str!("../../../sql/fetch_urls.sql")),
     ("fetch_files", include_str!("../../../sql/fetch_files.sql")),
     ("decode_todo", include_str!("../../../sql/decode_todo.sql")),
     ("images_sql", include_str!("../../../sql/images.sql")),
     ("pair_images", include_str!("../../../sql/pair_images.sql")),
-    ("captions", include_str!("../../../sql/captions.sql")),
+    ("clean_captions", include_str!("../../../sql/clean_captions.sql")),
     ("leaks", include_str!("../../../sql/leaks.sql")),
     ("examples_sql", include_str!("../../../sql/examples.sql")),
     ("rejects", include_str!("../../../sql/rejects.sql")),
     ("stream_split", include_str!("../../../sql/stream_split.sql")),
     ("stream_selection", include_str!("../../../sql/stream_selection.sql")),
     ("last_curation", include_str!("../../../sql/last_curation.sql")),
+    ("captions_asked", include_str!("../../../sql/captions_asked.sql")),
+    ("beside_human_captions", include_str!("../../../sql/queries/beside_human_captions.sql")),
 ];
 
 fn params() -> Vec<(&'static str, ScalarValue)> {
@@ -47,6 +49,8 @@ fn params() -> Vec<(&'static str, ScalarValue)> {
         ("near_levels", 6.0f64.into()),
         ("max_length", 4i64.into()),
         ("split", "train".into()),
+        ("model_id", "m1".into()),
+        ("settings", "{}".into()),
     ]
 }
 
@@ -61,6 +65,7 @@ impl Session {
         }
         ctx.register_table("incoming", Arc::new(empty("pairs")?))?;
         ctx.sql("create table decode_chunk (seq bigint)").await?.collect().await?;
+        ctx.sql("create table asked_images (image_id varchar)").await?.collect().await?;
         let folder = tempfile::TempDir::new()?;
         let tokenizer = CaptionTokenizer::open(&crate::corpus::tokenizer(folder.path()), 4)?;
         ctx.register_udf(tokenize_udf(tokenizer));

@@ -9,7 +9,7 @@ import sys
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, GPT2LMHeadModel, ViTForImageClassification, ViTImageProcessor, VisionEncoderDecoderModel
+from transformers import AutoTokenizer, GenerationConfig, GPT2LMHeadModel, ViTForImageClassification, ViTImageProcessor, VisionEncoderDecoderModel
 
 torch.set_num_threads(1)
 folder = pathlib.Path(sys.argv[1])
@@ -67,7 +67,7 @@ def cut(row):
 
 
 for case in cases["generate"]:
-    options = {key: case[key] for key in ("num_beams", "max_length", "length_penalty", "early_stopping")}
+    options = {key: value for key, value in case.items() if key not in ("sequences", "scores")}
     ids = model.generate(pixels, do_sample=False, return_dict_in_generate=True, output_scores=True, **options)
     # What comes after the end is filler, and not always the padding token: beam search takes a padding id of 0 for none.
     theirs = [cut(row) for row in ids.sequences.tolist()]
@@ -75,6 +75,12 @@ for case in cases["generate"]:
     if options["num_beams"] > 1:
         worst = max(abs(a - b) / max(1, abs(b)) for a, b in zip(case["scores"], ids.sequences_scores.tolist()))
         check(f"scores {options}", worst <= 1e-4, worst)
+for i, case in enumerate(cases["processed"]):
+    options = GenerationConfig(**case)
+    options._eos_token_tensor = torch.tensor([model.config.eos_token_id])
+    processors = model._get_logits_processor(options, input_ids_seq_length=1, device="cpu")
+    theirs = processors(given[f"processed.{i}.ids"], given[f"processed.{i}.scores"])
+    check(f"processed scores {case}", torch.equal(given[f"processed.{i}"], theirs), f"\n{given[f'processed.{i}']} against\n{theirs}")
 for case in cases["text"]:
     text = tokenizer.decode(case["ids"], skip_special_tokens=True)
     joined = "".join(c for i, c in enumerate(text) if c != " " or (text[i - 1].isascii() and text[i + 1].isascii()))

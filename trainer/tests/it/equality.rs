@@ -11,7 +11,6 @@ use tuwen::settings::{Precision, TrainSettings};
 use tuwen_trainer::captioner::{Captioner, IGNORED};
 use tuwen_trainer::checkpoint::write_model;
 use tuwen_trainer::config::{Activation, ModelConfig};
-use tuwen_trainer::generate::{EarlyStopping, GenerateOptions, generate};
 use tuwen_trainer::model::Model;
 use tuwen_trainer::names::Part;
 use tuwen_trainer::optimizer::{AdamW, clip};
@@ -20,6 +19,8 @@ use tuwen_trainer::recompute::{self, Pass};
 use tuwen_trainer::schedule::Schedule;
 use tuwen_trainer::text::Text;
 use tuwen_trainer::weights::{self, Resize};
+
+use crate::generation::{generated, processed_scores};
 
 const BATCH: i64 = 4;
 
@@ -32,7 +33,7 @@ fn python() -> Option<PathBuf> {
 }
 
 /// A random model: wide weights, so that its captions differ.
-fn random_model(seed: i64, change: impl Fn(&mut ModelConfig)) -> Model {
+pub(crate) fn random_model(seed: i64, change: impl Fn(&mut ModelConfig)) -> Model {
     tch::set_num_threads(1); // the tests run side by side, and the models are small
     let text = Text::open(&here("tests/it/tokenizer.json")).unwrap();
     let settings = TrainSettings {
@@ -105,30 +106,6 @@ fn given(model: &mut Model, pixels: &Tensor, labels: &Tensor) -> Vec<(String, Te
     all
 }
 
-fn generated(model: &Model, pixels: &Tensor) -> Vec<Value> {
-    let mut cases = Vec::new();
-    for num_beams in [1, 2, 3, 4, 8] {
-        for max_length in [2, 7, 20] {
-            for (length_penalty, early_stopping, name) in [
-                (1.0, EarlyStopping::No, json!(false)),
-                (2.0, EarlyStopping::Yes, json!(true)),
-                (0.5, EarlyStopping::Never, json!("never")),
-                (-1.0, EarlyStopping::No, json!(false)),
-            ] {
-                let options =
-                    GenerateOptions { num_beams, max_length, length_penalty, early_stopping };
-                let captions = generate(&model.captioner, &model.views(), pixels, &options);
-                cases.push(json!({
-                    "num_beams": num_beams, "max_length": max_length, "length_penalty": length_penalty, "early_stopping": name,
-                    "sequences": captions.iter().map(|c| c.ids.clone()).collect::<Vec<_>>(),
-                    "scores": captions.iter().map(|c| c.score).collect::<Vec<_>>(),
-                }));
-            }
-        }
-    }
-    cases
-}
-
 /// 20 optimizer steps on the two halves of one batch, the encoder standing still in the first of them.
 fn trained(model: &mut Model, pixels: &Tensor, labels: &Tensor, frozen_steps: usize) -> Value {
     let before = model.flat.detach().copy();
@@ -187,6 +164,7 @@ fn check_against_transformers(seed: i64, change: impl Fn(&mut ModelConfig)) {
     let (pixels, labels) = random_batch(&model);
     let mut tensors = given(&mut model, &pixels, &labels);
     tensors.extend(of_larger_pictures(&folder.join("model"), &labels));
+    let processed = processed_scores(&model, seed as u64, &mut tensors);
     Tensor::write_safetensors(&tensors, folder.join("given.safetensors")).unwrap();
     let ids = model.captioner.config.ids;
     let sample: Vec<i64> = (0..model.text.vocab_size()).collect();
@@ -194,7 +172,8 @@ fn check_against_transformers(seed: i64, change: impl Fn(&mut ModelConfig)) {
     let cases = json!({
         "n_parameters": model.captioner.layout.len(),
         "ids": [ids.start, ids.eos, ids.pad],
-        "generate": no_grad(|| generated(&model, &pixels)),
+        "generate": no_grad(|| generated(&model, &pixels, seed as u64)),
+        "processed": processed,
         "text": [{"ids": sample, "text": model.text.decode(&sample).unwrap()}],
         "runs": runs,
     });

@@ -2,5 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod caption_corpus;
 mod equality;
+mod generation;
 mod run;

@@ -22,7 +22,7 @@ fn here(path: &str) -> PathBuf {
 }
 
 /// A folder with a corpus and the picture files it was made from; made once.
-fn sample() -> &'static Path {
+pub(crate) fn sample() -> &'static Path {
     static SAMPLE: OnceLock<tempfile::TempDir> = OnceLock::new();
     SAMPLE.get_or_init(|| make_sample().unwrap()).path()
 }
@@ -81,13 +81,13 @@ fn striped_bmp(rgb: [u8; 3], seed: usize) -> Vec<u8> {
 }
 
 /// The trainer's own binary; small sizes on one thread.
-fn tuwen(arguments: &[&str]) -> Command {
+pub(crate) fn tuwen(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tuwen-trainer"));
     command.args(arguments).current_dir(sample());
     command
 }
 
-fn train(out: &Path, more: &[&str]) -> Command {
+pub(crate) fn train(out: &Path, more: &[&str]) -> Command {
     let tokenizer = here("tests/it/tokenizer.json");
     let mut command =
         tuwen(&["train", "--preset", "tiny", "--corpus", "corpus", "--device", "cpu", "--json"]);
@@ -116,7 +116,7 @@ fn train(out: &Path, more: &[&str]) -> Command {
     command
 }
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }

@@ -1,12 +1,15 @@
-//! Writing captions: greedy and beam search, the same as transformers' `generate` (version 5: `_beam_search`).
-//! In: pixels and [`GenerateOptions`]. Out: the best ids of each picture and their score. Never samples.
+//! Beam search, the same as transformers' (version 5: `_beam_search`), also with drawn continuations. In: pixels and options.
+//! Out: the best sequence of each picture. Never copies the picture's states: its beams share them.
 //!
 //! The device computes log-probabilities and the best continuations; which beams live is decided here on the host, in
 //! 32-bit floats as transformers has them, so that ties and rounding fall the same way.
 
-use tch::{Kind, Tensor, no_grad};
-use tuwen::settings::TrainSettings;
+use tch::{Kind, Tensor};
 
+use super::draws::{draw_distinct, uniforms};
+use super::{
+    EarlyStopping, GenerateOptions, Generated, floats, integers, length_divisor, processed,
+};
 use crate::captioner::Captioner;
 use crate::config::SpecialIds;
 use crate::params::Views;
@@ -14,107 +17,12 @@ use crate::params::Views;
 /// Stands for "impossible"; transformers' figure.
 const NEVER: f32 = -1.0e9;
 
-/// When beam search may stop before `max_length`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EarlyStopping {
-    /// As soon as there are as many finished captions as beams.
-    Yes,
-    /// When a heuristic says that no running beam gets better; transformers' default.
-    No,
-    /// Only when no running beam can get better.
-    Never,
-}
-
-/// How captions are written.
-#[derive(Clone, Copy, Debug)]
-pub struct GenerateOptions {
-    /// Beams; 1 is greedy search.
-    pub num_beams: usize,
-    /// Longest sequence in tokens, the start token included.
-    pub max_length: usize,
-    /// Exponent of the length a finished beam's log-probability is divided by.
-    pub length_penalty: f64,
-    /// When to stop.
-    pub early_stopping: EarlyStopping,
-}
-
-impl From<&TrainSettings> for GenerateOptions {
-    fn from(settings: &TrainSettings) -> Self {
-        Self {
-            num_beams: settings.num_beams,
-            max_length: settings.generate_max_length,
-            length_penalty: settings.length_penalty,
-            early_stopping: EarlyStopping::No,
-        }
-    }
-}
-
-/// A written caption.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Generated {
-    /// Start token, tokens, and the end token if it was reached.
-    pub ids: Vec<i64>,
-    /// Log-probability in nats, divided by the number of generated tokens to the power of the length penalty.
-    pub score: f32,
-}
-
-/// Captions of pixels `[b, 3, size, size]`, one each.
-pub fn generate(
+pub(super) fn beam_search(
     model: &Captioner,
     p: &Views,
     pixels: &Tensor,
     options: &GenerateOptions,
-) -> Vec<Generated> {
-    assert!(options.num_beams > 0 && options.max_length > 1, "{options:?}");
-    let max_length = options.max_length.min(model.config.decoder.n_positions as usize);
-    let options = GenerateOptions { max_length, ..*options };
-    no_grad(|| match options.num_beams {
-        1 => greedy(model, p, pixels, &options),
-        _ => beam_search(model, p, pixels, &options),
-    })
-}
-
-fn greedy(
-    model: &Captioner,
-    p: &Views,
-    pixels: &Tensor,
-    options: &GenerateOptions,
-) -> Vec<Generated> {
-    let ids = model.config.ids;
-    let memory = model.memory(p, pixels);
-    let mut cache = model.empty_cache();
-    let b = pixels.size()[0] as usize;
-    let mut captions = vec![Generated { ids: vec![ids.start], score: 0.0 }; b];
-    let mut open = vec![true; b];
-    let mut last = Tensor::full([b as i64], ids.start, (Kind::Int64, pixels.device()));
-    for _ in 1..options.max_length {
-        let (log_probs, next) =
-            model.next_log_probs(p, &last, &memory, &mut cache).max_dim(-1, false);
-        for (i, (log_prob, token)) in
-            floats(&log_probs).into_iter().zip(integers(&next)).enumerate()
-        {
-            if open[i] {
-                captions[i].ids.push(token);
-                captions[i].score += log_prob;
-                open[i] = token != ids.eos;
-            }
-        }
-        if !open.contains(&true) {
-            break;
-        }
-        last = next;
-    }
-    for caption in &mut captions {
-        caption.score /= length_divisor(caption.ids.len() - 1, options);
-    }
-    captions
-}
-
-fn beam_search(
-    model: &Captioner,
-    p: &Views,
-    pixels: &Tensor,
-    options: &GenerateOptions,
+    keys: &[u64],
 ) -> Vec<Generated> {
     let (ids, device) = (model.config.ids, pixels.device());
     let (b, beams, vocab) =
@@ -122,18 +30,27 @@ fn beam_search(
     let memory = model.memory(p, pixels);
     let mut cache = model.empty_cache();
     let mut searches: Vec<_> = (0..b).map(|_| Search::new(ids.start, options.num_beams)).collect();
-    loop {
+    for step in 1.. {
         let last: Vec<i64> = searches.iter().flat_map(Search::last_tokens).collect();
-        let log_probs = model.next_log_probs(
-            p,
-            &Tensor::from_slice(&last).to_device(device),
-            &memory,
-            &mut cache,
-        ); // [b * k, v]
+        let last = Tensor::from_slice(&last).to_device(device);
+        let logits = model.next_logits(p, &last, &memory, &mut cache);
+        let mut log_probs = logits.log_softmax(-1, Kind::Float); // [b * k, v]
+        if !options.is_plain() {
+            let sequences: Vec<i64> = searches.iter().flat_map(Search::running_ids).collect();
+            let sequences = Tensor::from_slice(&sequences).view([b * beams, -1]).to_device(device);
+            log_probs = processed(&sequences, log_probs, options, ids.eos);
+        }
         let scores: Vec<f32> = searches.iter().flat_map(Search::running_scores).collect();
         let scores = Tensor::from_slice(&scores).view([b * beams, 1]).to_device(device);
-        let (best, places) =
-            (log_probs + scores).view([b, beams * vocab]).topk(2 * beams, -1, true, true); // [b, 2 k]
+        let all = (log_probs + scores).view([b, beams * vocab]);
+        let (best, places) = match &options.sampling {
+            None => all.topk(2 * beams, -1, true, true), // [b, 2 k]
+            Some(sampling) => {
+                let uniforms = uniforms(sampling.seed, keys, step, 2 * options.num_beams, device);
+                let places = draw_distinct(&all.softmax(-1, Kind::Double), &uniforms); // [b, 2 k]
+                (all.gather(1, &places, false), places)
+            }
+        };
         let (best, places) = (floats(&best), integers(&places));
 
         let n = 2 * options.num_beams;
@@ -187,6 +104,10 @@ impl Search {
 
     fn last_tokens(&self) -> impl Iterator<Item = i64> {
         self.running.iter().map(|beam| beam.ids[beam.ids.len() - 1])
+    }
+
+    fn running_ids(&self) -> impl Iterator<Item = i64> {
+        self.running.iter().flat_map(|beam| beam.ids.iter().copied())
     }
 
     fn running_scores(&self) -> impl Iterator<Item = f32> {
@@ -261,16 +182,4 @@ impl Search {
 fn keep_best(beams: &mut Vec<Beam>, n: usize) {
     beams.sort_by(|a, b| b.score.total_cmp(&a.score));
     beams.truncate(n);
-}
-
-fn length_divisor(generated: usize, options: &GenerateOptions) -> f32 {
-    (generated as f64).powf(options.length_penalty) as f32
-}
-
-fn floats(tensor: &Tensor) -> Vec<f32> {
-    Vec::try_from(tensor.flatten(0, -1)).expect("a tensor of f32")
-}
-
-fn integers(tensor: &Tensor) -> Vec<i64> {
-    Vec::try_from(tensor.flatten(0, -1)).expect("a tensor of i64")
 }

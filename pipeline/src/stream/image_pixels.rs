@@ -1,0 +1,78 @@
+//! Pixels of given images, whatever their captions. In: a corpus and image ids. Out: where in the table they lie, and their
+//! pixels. Never writes, and never looks at a later version of the table than the one it found them in.
+
+use anyhow::{Context, Result, bail};
+use tokio::runtime::Handle;
+
+use super::ReadPath;
+use super::files::{ImageFiles, Pick};
+use super::id::parse_id;
+use super::images::{self, rows_by_id};
+use super::source::Place;
+use super::tables::PinnedTable;
+
+/// The table `images` at one version, opened for reading the pixels of some of its rows.
+pub struct ImagePixels {
+    files: ImageFiles,
+    version: u64,
+    size_px: u32,
+}
+
+impl ImagePixels {
+    /// Opens the newest version of `images` in the corpus at `location`, and gives the row of each of `image_ids`, counted
+    /// over all files. Reads the light columns of all rows.
+    ///
+    /// # Errors
+    /// The table cannot be read; an id that it has no decoded image of; images of several sizes.
+    pub async fn find(location: &str, image_ids: &[String]) -> Result<(Self, Vec<u32>)> {
+        let table = PinnedTable::open(location, "images", None).await?;
+        let label = table.label();
+        let place = match table.folder() {
+            Some(folder) => Place::Folder(folder.to_owned()),
+            None => Place::Store(table.store(), Handle::current()),
+        };
+        let live = table.files(&images::FILE_COLUMNS)?;
+        let scan = {
+            let (label, live) = (label.clone(), live.clone());
+            tokio::task::spawn_blocking(move || images::scan(&label, &place, &live))
+        };
+        let scanned = scan.await.context("the scan of table `images` panicked")??;
+        let rows_by_id = rows_by_id(&scanned)?;
+        let (mut rows, mut size_px) = (Vec::with_capacity(image_ids.len()), 0);
+        for id in image_ids {
+            let Some(&(row, size)) = rows_by_id.get(&parse_id(id)?) else {
+                bail!("{label}: expected a decoded image {id}, found none");
+            };
+            if size_px != 0 && size != size_px {
+                bail!("{label}: expected images of one size, found {size_px} px and {size} px");
+            }
+            size_px = size;
+            rows.push(row);
+        }
+        let pixel_bytes = size_px as usize * size_px as usize * 3;
+        let files = ImageFiles::new(label, ReadPath::Fastest, pixel_bytes, live, scanned)?;
+        Ok((Self { files, version: table.version(), size_px }, rows))
+    }
+
+    /// The version of the table.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Side of the images in pixels; 0 if none was asked for.
+    pub fn size_px(&self) -> usize {
+        self.size_px as usize
+    }
+
+    /// Puts the pixels of `rows` `[b]` into `out`: `[b, size_px, size_px, 3]`, RGB, row-major. Blocks; must not be called in
+    /// an async task.
+    ///
+    /// # Errors
+    /// A file of the table is gone or is not what the Delta log says.
+    pub fn read(&self, rows: &[u32], out: &mut Vec<u8>) -> Result<()> {
+        let picks = rows.iter().zip(0_u32..);
+        let mut picks: Vec<Pick> = picks.map(|(&row, slot)| self.files.pick(row, slot)).collect();
+        out.resize(rows.len() * self.size_px() * self.size_px() * 3, 0);
+        self.files.fill(&mut picks, out, true)
+    }
+}

@@ -1,0 +1,27 @@
+//! What tells one model from any other. In: a model. Out: an id that is the same for the same weights, whatever files or
+//! number format they were read from. Never depends on the device.
+
+use anyhow::Result;
+use tuwen::ingest::{hex, id_of};
+
+use crate::checkpoint::bytes_of;
+use crate::model::Model;
+
+/// Parameters copied to the host and hashed at a time.
+const CHUNK: i64 = 1 << 24;
+
+/// The model's id: a SHA-256 of those of its weights, sizes, normalisation and tokenizer; 128 bits, 32 hex digits.
+///
+/// # Errors
+/// The tokenizer's file is gone.
+pub fn fingerprint(model: &Model) -> Result<String> {
+    let config = &model.captioner.config;
+    let mut parts = Vec::new();
+    for chunk in model.flat.split(CHUNK, 0) {
+        parts.extend(id_of(&bytes_of(&chunk)));
+    }
+    parts.extend(id_of(config.to_json().to_string().as_bytes()));
+    parts.extend(id_of(model.normalise.to_json(config.encoder.image_size).to_string().as_bytes()));
+    parts.extend(id_of(&model.text.file()?));
+    Ok(hex(id_of(&parts)))
+}

@@ -1,0 +1,74 @@
+//! Writing captions, the same as transformers' `generate` (version 5). In: pixels and [`GenerateOptions`]. Out: a caption's
+//! ids and score for each picture. Never turns ids into text.
+//!
+//! [`options`](GenerateOptions) says how, [`generation_config`] is its file in a checkpoint, [`processed`] changes the scores
+//! of the next token, `sample` writes token by token (the likeliest, or one that `draws` draws), `beam_search` keeps several
+//! sequences.
+
+mod beam_search;
+mod draws;
+pub mod generation_config;
+mod options;
+mod processors;
+mod sample;
+
+use tch::{Tensor, no_grad};
+
+pub(crate) use self::options::check;
+pub use self::options::{EarlyStopping, GenerateOptions, Sampling};
+pub use self::processors::processed;
+
+use crate::captioner::Captioner;
+use crate::params::Views;
+
+/// A written caption.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Generated {
+    /// Start token, tokens, and the end token if it was reached.
+    pub ids: Vec<i64>,
+    /// Log-probability in nats, divided by the number of generated tokens to the power of the length penalty. Of a beam it is
+    /// transformers' `sequences_scores`, in which penalties and sampling's changes count; otherwise the model's own.
+    pub score: f32,
+}
+
+/// Captions of pixels `[b, 3, size, size]`, one each; draws depend on a picture's place in the batch.
+pub fn generate(
+    model: &Captioner,
+    p: &Views,
+    pixels: &Tensor,
+    options: &GenerateOptions,
+) -> Vec<Generated> {
+    let keys: Vec<u64> = (0..pixels.size()[0] as u64).collect();
+    generate_keyed(model, p, pixels, options, &keys)
+}
+
+/// Captions of pixels `[b, 3, size, size]`, one each. The draws of a picture depend on the seed and on its key alone, `keys`
+/// `[b]`, so that they are the same whatever stands beside it.
+pub fn generate_keyed(
+    model: &Captioner,
+    p: &Views,
+    pixels: &Tensor,
+    options: &GenerateOptions,
+    keys: &[u64],
+) -> Vec<Generated> {
+    assert_eq!(keys.len() as i64, pixels.size()[0], "a key a picture");
+    assert!(options.num_beams > 0 && options.max_length > 1, "{options:?}");
+    let max_length = options.max_length.min(model.config.decoder.n_positions as usize);
+    let options = GenerateOptions { max_length, ..*options };
+    no_grad(|| match options.num_beams {
+        1 => sample::sample(model, p, pixels, &options, keys),
+        _ => beam_search::beam_search(model, p, pixels, &options, keys),
+    })
+}
+
+fn length_divisor(generated: usize, options: &GenerateOptions) -> f32 {
+    (generated as f64).powf(options.length_penalty) as f32
+}
+
+fn floats(tensor: &Tensor) -> Vec<f32> {
+    Vec::try_from(tensor.flatten(0, -1)).expect("a tensor of f32")
+}
+
+fn integers(tensor: &Tensor) -> Vec<i64> {
+    Vec::try_from(tensor.flatten(0, -1)).expect("a tensor of i64")
+}

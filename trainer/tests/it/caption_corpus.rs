@@ -1,0 +1,166 @@
+//! `tuwen caption --from-sql` on a small corpus: everything once, nothing twice, nothing in silence.
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value;
+use tuwen::captions::{Author, Caption, CaptionStage};
+use tuwen::corpus::Corpus;
+use tuwen::settings::DecodeSettings;
+use tuwen::sql::{self, Format};
+
+use crate::run::{json, sample, train, tuwen};
+
+const N_IMAGES: u64 = 69;
+const ALL: &str = "select image_id from images";
+
+/// A copy of the sample's corpus as it was before there was a table `captions`.
+fn old_corpus(folder: &Path) -> String {
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            match entry.file_type().unwrap().is_dir() {
+                true => copy(&entry.path(), &to.join(entry.file_name())),
+                false => drop(fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
+            }
+        }
+    }
+    let corpus = folder.join("corpus");
+    copy(&sample().join("corpus"), &corpus);
+    fs::remove_dir_all(corpus.join("captions")).unwrap();
+    corpus.display().to_string()
+}
+
+/// Rows of a query as CSV, without the header.
+fn rows(corpus: &str, query: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(async {
+            let corpus = Corpus::open(corpus).await?;
+            let ctx = sql::session(&corpus, &DecodeSettings::default()).await?;
+            sql::run(&ctx, query, Format::Csv, &mut out).await
+        })
+        .unwrap();
+    String::from_utf8(out).unwrap().lines().skip(1).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_corpus_is_captioned_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = old_corpus(folder.path());
+    let model = folder.path().join("model");
+    json(&train(&model, &["--steps", "12", "--set", "train.eval_captions=0"]).output().unwrap());
+    let caption = |query: &str, more: &[&str]| -> Output {
+        tuwen(&["caption", "--json", "--corpus", &corpus, "--from-sql", query, "--model"])
+            .arg(&model)
+            .args(["--set", "train.caption_chunk=16", "--set", "train.eval_batch_size=10"])
+            .args(more)
+            .output()
+            .unwrap()
+    };
+    let stage = |output: &Output| json(output)["stages"][0].clone();
+    assert_eq!(rows(&corpus, "select count(*) from captions"), ["0"]);
+
+    let first = stage(&caption(ALL, &[]));
+    assert_eq!((&first["rows_out"], &first["known"]), (&N_IMAGES.into(), &0.into()), "{first}");
+    assert_eq!(first["commits"], N_IMAGES.div_ceil(16));
+    let second = stage(&caption(ALL, &[]));
+    assert_eq!((&second["known"], &second["commits"]), (&N_IMAGES.into(), &0.into()), "{second}");
+
+    // Other settings are other captions; a join with both image_ids does as well.
+    let test = "select * from examples join images on examples.image_id = images.image_id where split = 'test'";
+    let greedy = stage(&caption(test, &["--num-beams", "1"]));
+    assert_eq!(greedy["rows_out"], 9, "{greedy}");
+    assert_eq!(
+        rows(
+            &corpus,
+            "select count(*), count(distinct image_id), count(distinct settings), count(distinct model_id) from captions"
+        ),
+        ["78,69,2,1"]
+    );
+    assert_eq!(
+        rows(
+            &corpus,
+            "select rows_in, rows_out, map_keys(versions_written) from runs where stage = 'caption' order by started"
+        ),
+        ["69,69,[captions]", "9,9,[captions]"]
+    );
+
+    // The same caption as of the file, and beside the human one.
+    let from_file = tuwen(&["caption", "images/test-1.bmp", "--set", "decode.size=48", "--model"])
+        .arg(&model)
+        .output()
+        .unwrap();
+    let of_test_1 = "select caption from captions join examples using (image_id) join pairs on example_id = pair_id \
+                     where filename = 'test-1.bmp' and settings like '%\"num_beams\":4%'";
+    assert_eq!(
+        rows(&corpus, of_test_1).join("\n") + "\n",
+        String::from_utf8(from_file.stdout).unwrap()
+    );
+    let beside = include_str!("../../../sql/queries/beside_human_captions.sql");
+    assert_eq!(rows(&corpus, beside).len(), 78);
+}
+
+#[test]
+fn what_is_not_captioned_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = old_corpus(folder.path());
+    let model = folder.path().join("model");
+    json(&train(&model, &["--steps", "1", "--set", "train.eval_captions=0"]).output().unwrap());
+    let caption = |query: &str| {
+        let output =
+            tuwen(&["caption", "--json", "--corpus", &corpus, "--from-sql", query, "--model"])
+                .arg(&model)
+                .output()
+                .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), serde_json::from_slice::<Value>(&output.stdout), text)
+    };
+    let (code, report, _) = caption(
+        "select cast(null as varchar) as image_id union all select null union all select '00000000000000000000000000000000'",
+    );
+    let stage = &report.unwrap()["stages"][0];
+    assert_eq!(code, Some(2));
+    assert_eq!(stage["rejected"], serde_json::json!({"no_image_id": 2, "unknown_image": 1}));
+    assert_eq!((&stage["rows_in"], &stage["commits"]), (&3.into(), &0.into()));
+    for (query, expected) in [
+        ("select width, height from images", "expected a column `image_id`, found width, height"),
+        ("delete from images", "the query of images"),
+        ("select nothing from images", "nothing"),
+    ] {
+        let (code, _, message) = caption(query);
+        assert_eq!(code, Some(1), "{message}");
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_killed_run_loses_at_most_a_chunk() {
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = old_corpus(folder.path());
+    let open = || {
+        let [model, model_id, settings] = ["model", "m", "{}"].map(str::to_owned);
+        let author = Author { model, model_id, settings };
+        CaptionStage::open(&corpus, ALL, &DecodeSettings::default(), author, 8).unwrap()
+    };
+    let write = |stage: &mut CaptionStage, n: usize| {
+        let batch = stage.next_batch(n).unwrap().unwrap();
+        assert_eq!(batch.pixels.len(), n * 48 * 48 * 3);
+        let captions =
+            batch.image_ids.iter().map(|id| Caption { text: id.clone(), score: -1.0 }).collect();
+        stage.add(batch, captions).unwrap();
+    };
+    let mut killed = open();
+    (0..4).for_each(|_| write(&mut killed, 5));
+    drop(killed);
+    let mut again = open();
+    write(&mut again, 53);
+    assert!(again.next_batch(1).unwrap().is_none());
+    let report = again.finish().unwrap();
+    assert_eq!((report.known, report.rows_in, report.rows_out), (16, 53, 53));
+    let query = "select count(*), count(distinct image_id), count(*) filter (where caption = image_id) from captions";
+    assert_eq!(rows(&corpus, query), ["69,69,69"]);
+}
