@@ -16,6 +16,7 @@ use crate::caption_corpus::caption_corpus;
 use crate::checkpoint;
 use crate::evaluate::{self, evaluate};
 use crate::generate::{check, generation_config};
+use crate::hub;
 use crate::libtorch;
 use crate::model::Model;
 use crate::progress::describe;
@@ -442,7 +443,8 @@ fn open(model: Option<&Path>, resolved: Resolved) -> Result<Opened> {
     let Resolved { mut settings, origins } = resolved;
     libtorch::set_threads(settings.train.threads);
     let device = libtorch::device(&settings.train.device)?;
-    let folder = checkpoint::find(model.unwrap_or(Path::new(&settings.train.out)))?;
+    let model = model.map(|model| hub::folder(&model.to_string_lossy())).transpose()?;
+    let folder = checkpoint::find(model.as_deref().unwrap_or(Path::new(&settings.train.out)))?;
     let is_given = |key: &str| {
         let origin = origins.get(&format!("train.{key}")).map_or("default", String::as_str);
         origin != "default" && !origin.starts_with("preset ")

@@ -98,7 +98,7 @@ impl Model {
     /// # Errors
     /// No checkpoint there, unreadable files, weights that do not fit.
     pub fn open(folder: &Path, precision: Precision, device: Device) -> Result<Self> {
-        let folder = checkpoint::find(&hub::folder(&folder.to_string_lossy())?)?;
+        let folder = checkpoint::find(folder)?;
         let config = ModelConfig::read(&folder)?;
         let captioner = Captioner::new(&config);
         let flat = captioner.layout.fresh(0);
