@@ -17,7 +17,7 @@ use tuwen::settings::DecodeSettings;
 use tuwen_schemas::{TABLES, schema};
 
 /// The views, in the order in which they read each other; a file that fills a table of its own name ends in `_sql`.
-const VIEWS: [(&str, &str); 13] = [
+const VIEWS: [(&str, &str); 14] = [
     ("pairs_sql", include_str!("../../../sql/pairs.sql")),
     ("fetch_urls", include_str!("../../../sql/fetch_urls.sql")),
     ("fetch_files", include_str!("../../../sql/fetch_files.sql")),
@@ -30,6 +30,7 @@ const VIEWS: [(&str, &str); 13] = [
     ("rejects", include_str!("../../../sql/rejects.sql")),
     ("stream_split", include_str!("../../../sql/stream_split.sql")),
     ("stream_selection", include_str!("../../../sql/stream_selection.sql")),
+    ("references_sql", include_str!("../../../sql/references.sql")),
     ("last_curation", include_str!("../../../sql/last_curation.sql")),
 ];
 
@@ -47,6 +48,7 @@ fn params() -> Vec<(&'static str, ScalarValue)> {
         ("near_levels", 6.0f64.into()),
         ("max_length", 4i64.into()),
         ("split", "train".into()),
+        ("n_images", 2i64.into()),
     ]
 }
 
@@ -61,6 +63,8 @@ impl Session {
         }
         ctx.register_table("incoming", Arc::new(empty("pairs")?))?;
         ctx.sql("create table decode_chunk (seq bigint)").await?.collect().await?;
+        let sampled = "create table sampled (example_id varchar, position bigint)";
+        ctx.sql(sampled).await?.collect().await?;
         let folder = tempfile::TempDir::new()?;
         let tokenizer = CaptionTokenizer::open(&crate::corpus::tokenizer(folder.path()), 4)?;
         ctx.register_udf(tokenize_udf(tokenizer));
