@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use tuwen::settings::{self, Settings};
 
 use crate::caption::{Format, caption};
-use crate::evaluate::{self, evaluate};
+use crate::evaluate::{EvalSet, evaluate};
 use crate::libtorch;
 use crate::model::Model;
 use crate::progress::describe;
@@ -89,16 +89,17 @@ struct TrainArgs {
     common: Common,
 }
 
-/// Loss, perplexity and exact captions on a split
+/// Loss and perplexity on a split; BLEU, ROUGE-L, CIDEr-D and exact matches of generated captions
 #[derive(Args)]
 #[command(after_help = "Examples:
   tuwen evaluate --corpus corpus --model model
+  tuwen evaluate --corpus corpus --model model/best --num-beams 1
   tuwen evaluate --examples 500 --captions 500 --predictions predictions.jsonl --json")]
 struct EvaluateArgs {
     /// Folder or URL of the corpus
     #[arg(long)]
     corpus: Option<String>,
-    /// A checkpoint, or a folder of checkpoints (the newest counts) [default: train.out]
+    /// A checkpoint, or a folder of checkpoints (the newest counts; its `best` is a checkpoint too) [default: train.out]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// The split
@@ -107,7 +108,7 @@ struct EvaluateArgs {
     /// Examples; 0: all
     #[arg(long)]
     examples: Option<u64>,
-    /// Captions to generate and compare
+    /// Images to caption, once each, and to compare with all captions the split has of them
     #[arg(long)]
     captions: Option<u64>,
     /// Beams; 1: greedy
@@ -116,7 +117,7 @@ struct EvaluateArgs {
     /// Longest caption in tokens
     #[arg(long)]
     max_length: Option<u64>,
-    /// Where to write every generated caption beside the true one, a JSON object a line
+    /// Where to write every generated caption: image_id, references, caption, score, a JSON object a line
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
     #[command(flatten)]
@@ -132,7 +133,7 @@ struct CaptionArgs {
     /// Picture files
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// A checkpoint, or a folder of checkpoints (the newest counts) [default: train.out]
+    /// A checkpoint, or a folder of checkpoints (the newest counts; its `best` is a checkpoint too) [default: train.out]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Beams; 1: greedy [default: 4]
@@ -240,7 +241,7 @@ impl EvaluateArgs {
             ("train.generate_max_length", text(self.max_length)),
         ])?;
         let model = open(self.model.as_deref(), &settings)?;
-        let stream = evaluate::open(
+        let set = EvalSet::open(
             &settings.corpus,
             &self.split,
             &settings.train,
@@ -253,8 +254,8 @@ impl EvaluateArgs {
             )),
             None => None,
         };
-        let figures = evaluate(&model, &stream, &settings.train, |prediction| match &mut file {
-            Some(file) => writeln!(file, "{}", serde_json::to_string(&prediction)?)
+        let figures = evaluate(&model, &set, &settings.train, |prediction, _| match &mut file {
+            Some(file) => writeln!(file, "{}", serde_json::to_string(prediction)?)
                 .context("writing predictions"),
             None => Ok(()),
         })

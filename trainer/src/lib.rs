@@ -4,8 +4,9 @@
 //!
 //! Modules in the order in which a run meets them: [`cli`] - [`libtorch`], [`text`], [`config`], [`params`], the model
 //! (`layers`, `vit`, `gpt2`, [`captioner`]), [`names`], [`weights`] - [`feed`], [`pixels`], [`schedule`], [`optimizer`],
-//! [`train`] - [`generate`], [`evaluate`], [`checkpoint`], [`caption`].
+//! [`train`] - [`generate`], [`metrics`], [`evaluate`], [`best`], [`checkpoint`], [`tensorboard`], [`caption`].
 
+pub mod best;
 pub mod caption;
 pub mod captioner;
 pub mod checkpoint;
@@ -17,6 +18,7 @@ pub mod generate;
 mod gpt2;
 mod layers;
 pub mod libtorch;
+pub mod metrics;
 pub mod model;
 pub mod names;
 pub mod optimizer;
@@ -25,6 +27,7 @@ mod pickle;
 pub mod pixels;
 mod progress;
 pub mod schedule;
+pub mod tensorboard;
 pub mod text;
 pub mod train;
 mod vit;

@@ -12,10 +12,10 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 use tuwen::settings::TrainSettings;
-use tuwen::stream::Stream;
 
+use crate::best::Best;
 use crate::checkpoint::{self, RunState};
-use crate::evaluate::{self, Evaluation, evaluate, upload};
+use crate::evaluate::{EvalSet, Evaluation, evaluate, upload};
 use crate::feed::Feed;
 use crate::libtorch;
 use crate::model::Model;
@@ -45,6 +45,8 @@ pub struct Summary {
     pub seconds: f64,
     /// The last checkpoint.
     pub checkpoint: PathBuf,
+    /// The best one; none if none is asked for.
+    pub best: Option<Best>,
     /// Whether the run was asked to stop early.
     pub stopped: bool,
 }
@@ -63,7 +65,9 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     let pad = model.captioner.config.ids.pad;
     let first = resumed.as_ref().map_or(0, |state| state.step);
     let mut feed = Feed::open(corpus, settings, pad, resumed.as_ref().map(|state| &state.stream))?;
-    let test = evaluate::open(corpus, "test", settings, pad)?;
+    let test = EvalSet::open(corpus, "test", settings, pad)?;
+    Best::check(settings, &test)?;
+    let mut best = resumed.as_ref().and_then(|state| checkpoint::best_of(out, state, settings));
     let side = feed.stream().size_px();
     let per_epoch = feed.stream().batches_per_epoch() as u64;
     let accumulation = settings.grad_accumulation.max(1) as u64;
@@ -136,14 +140,22 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
                 data_wait_percent,
             })?;
         }
+        let mut improved = false;
         if !test.is_empty() && !stopping && (due(step, settings.eval_every) || step == steps) {
-            let figures = evaluate(&model, &test, settings, |_| Ok(()))?;
+            let figures = evaluate(&model, &test, settings, |prediction, picture| {
+                progress.prediction(step, prediction, picture, test.size_px())
+            })?;
             progress.evaluation(step, &figures)?;
+            let candidate = Best::of(settings.metric_for_best_model, step, &figures);
+            if let Some(candidate) = candidate.filter(|new| new.beats(best.as_ref())) {
+                (best, improved) = (Some(candidate), true);
+            }
             evaluation = Some(figures);
         }
         let stopping = stop.load(Ordering::Relaxed);
-        if due(step, settings.save_every) || step == steps || stopping {
-            let state = RunState { step, stream: feed.state(), settings: settings.clone() };
+        if due(step, settings.save_every) || step == steps || stopping || improved {
+            let (stream, settings) = (feed.state(), settings.clone());
+            let state = RunState { step, best: best.clone(), stream, settings };
             let folder = checkpoint::save(out, &model, &optimizer, &state)?;
             progress.say(&format!("step {step}: saved {}", folder.display()));
             saved = Some(folder);
@@ -164,6 +176,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
         data_wait_percent,
         seconds: started.elapsed().as_secs_f64(),
         checkpoint: saved,
+        best,
         stopped: step < steps,
     })
 }
@@ -211,7 +224,7 @@ fn seed_of(seed: u64, step: u64) -> u64 {
 fn opening(
     model: &Model,
     feed: &Feed,
-    test: &Stream,
+    test: &EvalSet,
     steps: u64,
     settings: &TrainSettings,
 ) -> String {
