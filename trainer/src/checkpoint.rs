@@ -4,15 +4,17 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use safetensors::{Dtype, View};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
-use tuwen::settings::TrainSettings;
+use tuwen::settings::{BestMetric, TrainSettings};
 use tuwen::stream::StreamState;
 
+use crate::best::Best;
 use crate::config::read_json;
 use crate::generate::generation_config;
 use crate::loss_scale::LossScale;
@@ -24,6 +26,7 @@ use crate::text::write_json;
 const STATE_FILE: &str = "trainer_state.json";
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 const PREFIX: &str = "checkpoint-";
+const BEST_LINK: &str = "best";
 
 /// Where a run stands: with the settings, all that is needed to go on. Dropout and schedule are functions of the step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,18 +37,21 @@ pub struct RunState {
     pub optimizer_steps: Steps,
     /// Of precision f16.
     pub loss_scale: Option<LossScale>,
+    /// The best checkpoint so far.
+    #[serde(flatten)]
+    pub best: Option<Best>,
     /// Where the stream of examples stands.
     pub stream: StreamState,
     /// The settings the run was started with.
     pub settings: TrainSettings,
 }
 
-/// Writes `out/checkpoint-STEP` and removes the oldest beyond the limit; gives its folder.
+/// Writes `out/checkpoint-STEP`, links the best, and removes the oldest beyond the limit, the best left out; gives its folder.
 ///
 /// # Errors
 /// What the disk says, with the path.
 pub fn save(out: &Path, model: &Model, optimizer: &AdamW, state: &RunState) -> Result<PathBuf> {
-    let target = out.join(format!("{PREFIX}{}", state.step));
+    let target = out.join(name_of(state.step));
     let aside = out.join(format!(".{PREFIX}{}.partial", state.step));
     remove(&aside)?;
     fs::create_dir_all(&aside).with_context(|| format!("creating {}", aside.display()))?;
@@ -69,12 +75,42 @@ pub fn save(out: &Path, model: &Model, optimizer: &AdamW, state: &RunState) -> R
     remove(&target)?;
     fs::rename(&aside, &target)
         .with_context(|| format!("renaming {} to {}", aside.display(), target.display()))?;
+    link_best(out, state.best.as_ref())?;
     if state.settings.save_total_limit > 0 {
+        let best = state.best.as_ref().map(|best| out.join(&best.best_model_checkpoint));
         let mut all = list(out)?;
         all.truncate(all.len().saturating_sub(state.settings.save_total_limit));
+        all.retain(|(_, folder)| best.as_ref() != Some(folder));
         all.iter().try_for_each(|(_, folder)| remove(folder))?;
     }
     Ok(target)
+}
+
+/// The name of a step's folder.
+pub(crate) fn name_of(step: u64) -> String {
+    format!("{PREFIX}{step}")
+}
+
+/// The best checkpoint a resumed run begins with: what its state says, if that is still there and the same is compared, or
+/// nothing at all any more.
+pub(crate) fn best_of(out: &Path, state: &RunState, settings: &TrainSettings) -> Option<Best> {
+    let compared = [state.best.as_ref()?.metric_for_best_model, BestMetric::None];
+    let there = |best: &Best| out.join(&best.best_model_checkpoint).is_dir();
+    state.best.clone().filter(|b| compared.contains(&settings.metric_for_best_model) && there(b))
+}
+
+/// Makes `out/best` lead to the best checkpoint; without one there is no link. The link is relative, so `out` can be moved.
+fn link_best(out: &Path, best: Option<&Best>) -> Result<()> {
+    let (link, aside) = (out.join(BEST_LINK), out.join(format!(".{BEST_LINK}.partial")));
+    let unlink = |path: &Path| match path.is_symlink() {
+        true => fs::remove_file(path).with_context(|| format!("removing {}", path.display())),
+        false => Ok(()),
+    };
+    let Some(best) = best else { return unlink(&link) };
+    unlink(&aside)?;
+    symlink(&best.best_model_checkpoint, &aside)
+        .and_then(|()| fs::rename(&aside, &link))
+        .with_context(|| format!("linking {} to {}", link.display(), best.best_model_checkpoint))
 }
 
 /// Writes the Hugging Face folder of a model: weights, config, preprocessor, tokenizer, generation config.

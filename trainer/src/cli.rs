@@ -14,7 +14,7 @@ use crate::bench::{BenchOptions, bench};
 use crate::caption::{Format, caption};
 use crate::caption_corpus::caption_corpus;
 use crate::checkpoint;
-use crate::evaluate::{self, evaluate};
+use crate::evaluate::{EvalSet, evaluate};
 use crate::generate::{check, generation_config};
 use crate::hub;
 use crate::libtorch;
@@ -96,16 +96,17 @@ struct TrainArgs {
     common: Common,
 }
 
-/// Loss, perplexity and exact captions on a split
+/// Loss and perplexity on a split; BLEU, ROUGE-L, CIDEr-D and exact matches of generated captions
 #[derive(Args)]
 #[command(after_help = "Examples:
   tuwen evaluate --corpus corpus --model model
+  tuwen evaluate --corpus corpus --model model/best --num-beams 1
   tuwen evaluate --examples 500 --captions 500 --predictions predictions.jsonl --json")]
 struct EvaluateArgs {
     /// Folder or URL of the corpus
     #[arg(long)]
     corpus: Option<String>,
-    /// A checkpoint, or a folder of checkpoints (the newest counts) [default: train.out]
+    /// A checkpoint, or a folder of checkpoints (the newest counts; its `best` is a checkpoint too) [default: train.out]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// The split
@@ -114,12 +115,12 @@ struct EvaluateArgs {
     /// Examples; 0: all
     #[arg(long)]
     examples: Option<u64>,
-    /// Captions to generate and compare
+    /// Images to caption, once each, and to compare with all captions the split has of them
     #[arg(long)]
     captions: Option<u64>,
     #[command(flatten)]
     writing: Writing,
-    /// Where to write every generated caption beside the true one, a JSON object a line
+    /// Where to write every generated caption: image_id, references, caption, score, a JSON object a line
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
     #[command(flatten)]
@@ -145,7 +146,7 @@ struct CaptionArgs {
     /// Folder or URL of the corpus, with --from-sql
     #[arg(long)]
     corpus: Option<String>,
-    /// A checkpoint, or a folder of checkpoints (the newest counts) [default: train.out]
+    /// A checkpoint, or a folder of checkpoints (the newest counts; its `best` is a checkpoint too) [default: train.out]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     #[command(flatten)]
@@ -346,7 +347,7 @@ impl EvaluateArgs {
         ]);
         let Opened { model, settings, .. } =
             open(self.model.as_deref(), self.common.resolve(&named)?)?;
-        let stream = evaluate::open(
+        let set = EvalSet::open(
             &settings.corpus,
             &self.split,
             &settings.train,
@@ -359,8 +360,8 @@ impl EvaluateArgs {
             )),
             None => None,
         };
-        let figures = evaluate(&model, &stream, &settings.train, |prediction| match &mut file {
-            Some(file) => writeln!(file, "{}", serde_json::to_string(&prediction)?)
+        let figures = evaluate(&model, &set, &settings.train, |prediction, _| match &mut file {
+            Some(file) => writeln!(file, "{}", serde_json::to_string(prediction)?)
                 .context("writing predictions"),
             None => Ok(()),
         })

@@ -1,5 +1,5 @@
-//! How good a model is on a split. In: a model, a stream. Out: loss, perplexity, and how many generated captions are exactly
-//! the true ones. Never changes the model.
+//! How good a model is on a split. In: a model, a split. Out: loss and perplexity over its examples; over its images how near
+//! a generated caption comes to the ones people gave. Never changes the model.
 
 use std::time::Instant;
 
@@ -7,15 +7,20 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use tch::{Kind, Tensor, no_grad};
 use tuwen::settings::TrainSettings;
-use tuwen::stream::{Batch, Shuffle, Stream, StreamOptions};
+use tuwen::stream::{Batch, ImageReferences, Shuffle, Stream, StreamOptions};
 
 use crate::captioner::IGNORED;
 use crate::generate::{GenerateOptions, generate_keyed};
+use crate::metrics::{self, Captioned, Scores};
 use crate::model::Model;
+use crate::params::Views;
 use crate::pixels::Crop;
 
 /// Seed of the order in which a split is sampled when only some of it is evaluated.
 const SAMPLE_SEED: u64 = 0;
+
+/// The epoch that is evaluated, always the same.
+const EPOCH: u64 = 0;
 
 /// The figures of one evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,111 +31,159 @@ pub struct Evaluation {
     pub loss: f64,
     /// exp(loss).
     pub perplexity: f64,
-    /// Captions generated.
+    /// Captions generated, one an image.
     pub captions: usize,
-    /// Share of them that equal the true caption, 0 to 1; none if none was generated.
-    pub exact_match: Option<f64>,
+    /// How near they come to the split's captions of the same image; none if none was generated.
+    #[serde(flatten)]
+    pub scores: Option<Scores>,
     /// Seconds it took.
     pub seconds: f64,
 }
 
-/// A generated caption beside the true one.
+/// A generated caption beside the true ones.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Prediction {
-    /// The example.
-    pub example_id: String,
-    /// Its caption in the corpus.
-    pub truth: String,
+    /// The image.
+    pub image_id: String,
+    /// The split's captions of it.
+    pub references: Vec<String>,
     /// The model's.
     pub caption: String,
     /// Its log-probability by length, nats.
     pub score: f32,
 }
 
-/// Opens a split for evaluation: in an order that makes its beginning a fair sample.
-///
-/// # Errors
-/// As the stream.
-pub fn open(corpus: &str, split: &str, settings: &TrainSettings, pad_id: i64) -> Result<Stream> {
-    let options = StreamOptions {
-        split: split.to_owned(),
-        shuffle: Shuffle::Global,
-        seed: SAMPLE_SEED,
-        batch_size: settings.eval_batch_size,
-        readers: 1,
-        pad_id,
-        ..StreamOptions::default()
-    };
-    Stream::open(corpus, options).with_context(|| format!("corpus {corpus}"))
+/// What a model is evaluated on: a sample of a split's examples, and what the split says of their first images.
+pub struct EvalSet {
+    stream: Stream,
+    n_examples: usize,
+    /// By position in the order of the stream.
+    images: Vec<ImageReferences>,
 }
 
-/// Evaluates `model` on the first `eval_examples` of a stream; `each` is given every generated caption.
+impl EvalSet {
+    /// Opens a split, in an order that makes its beginning a fair sample: the first `eval_examples`, up to a whole batch, and
+    /// the first `eval_captions` of their images. Memory: the stream's, and the references of those images.
+    ///
+    /// # Errors
+    /// As the stream.
+    pub fn open(corpus: &str, split: &str, settings: &TrainSettings, pad_id: i64) -> Result<Self> {
+        let options = StreamOptions {
+            split: split.to_owned(),
+            shuffle: Shuffle::Global,
+            seed: SAMPLE_SEED,
+            batch_size: settings.eval_batch_size,
+            readers: 1,
+            pad_id,
+            ..StreamOptions::default()
+        };
+        let stream = Stream::open(corpus, options).with_context(|| format!("corpus {corpus}"))?;
+        let n_examples = match settings.eval_examples {
+            0 => stream.len(),
+            n => n.next_multiple_of(settings.eval_batch_size).min(stream.len()),
+        };
+        let images = stream.references(EPOCH, n_examples, settings.eval_captions)?;
+        Ok(Self { stream, n_examples, images })
+    }
+
+    /// Examples the whole split has.
+    pub fn len(&self) -> usize {
+        self.stream.len()
+    }
+
+    /// Whether the split has none.
+    pub fn is_empty(&self) -> bool {
+        self.stream.is_empty()
+    }
+
+    /// Side of its pictures in pixels.
+    pub fn size_px(&self) -> usize {
+        self.stream.size_px()
+    }
+}
+
+/// Evaluates `model`; `each` is given every generated caption and its picture, RGB, `[size_px, size_px, 3]`.
 ///
 /// # Errors
-/// As the stream; token ids the model does not have.
+/// As the stream; token ids the model does not have; what `each` says.
 pub fn evaluate(
     model: &Model,
-    stream: &Stream,
+    set: &EvalSet,
     settings: &TrainSettings,
-    mut each: impl FnMut(Prediction) -> Result<()>,
+    mut each: impl FnMut(&Prediction, &[u8]) -> Result<()>,
 ) -> Result<Evaluation> {
     let started = Instant::now();
+    if set.n_examples == 0 {
+        bail!("expected examples to evaluate on, found none");
+    }
     let options = GenerateOptions::from(settings);
-    let wanted = if settings.eval_examples == 0 { usize::MAX } else { settings.eval_examples };
+    let side = set.size_px();
     let (mut examples, mut tokens, mut loss_sum) = (0, 0, 0.0);
-    let (mut captions, mut exact) = (0, 0);
-    let batches = stream.epoch(0, 0)?;
+    let (mut images, mut captioned) = (set.images.as_slice(), Vec::new());
     no_grad(|| -> Result<()> {
         let views = model.views();
-        for batch in batches {
+        for batch in set.stream.epoch(EPOCH, 0)? {
             let batch = batch?;
-            let (pixels, labels) =
-                upload(model, &batch, stream.size_px(), Crop::whole(stream.size_px()), settings)?;
+            let (pixels, labels) = upload(model, &batch, side, Crop::whole(side), settings)?;
             let counted = labels.not_equal(IGNORED).sum(Kind::Int64).int64_value(&[]);
             let loss = model.captioner.loss(&views, &pixels, &labels, 0.0, false);
             loss_sum += loss.double_value(&[]) * counted as f64;
             tokens += counted;
-            examples += batch.len();
 
-            let n = settings.eval_captions.saturating_sub(captions).min(batch.len());
-            if n > 0 {
-                // An example's place in the order of evaluation, whatever the batch size.
-                let keys: Vec<u64> = (captions as u64..).take(n).collect();
-                let pixels = pixels.narrow(0, 0, n as i64);
-                let generated = generate_keyed(&model.captioner, &views, &pixels, &options, &keys);
-                for (i, generated) in generated.into_iter().enumerate() {
-                    let prediction = Prediction {
-                        example_id: batch.example_ids[i].to_string(),
-                        truth: model.text.decode(
-                            &batch.input_ids[i * batch.width_tokens..][..batch.lengths[i] as usize],
-                        )?,
-                        caption: model.text.decode(&generated.ids)?,
-                        score: generated.score,
-                    };
-                    captions += 1;
-                    exact += usize::from(prediction.truth == prediction.caption);
-                    each(prediction)?;
-                }
+            let end = (examples + batch.len()) as u64;
+            let n = images.iter().take_while(|image| image.position < end).count();
+            let (here, rest) = images.split_at(n);
+            let rows: Vec<_> = here.iter().map(|i| i.position as usize - examples).collect();
+            for (prediction, row) in predict(model, &views, &pixels, &rows, here, &options)? {
+                captioned.push(Captioned::new(&prediction.caption, &prediction.references));
+                each(&prediction, &batch.pixels[row * side * side * 3..][..side * side * 3])?;
             }
-            if examples >= wanted {
+            (images, examples) = (rest, end as usize);
+            if examples >= set.n_examples {
                 break;
             }
         }
         Ok(())
     })?;
-    if examples == 0 {
-        bail!("expected examples to evaluate on, found none");
-    }
     let loss = loss_sum / tokens.max(1) as f64;
-    let exact_match = (captions > 0).then(|| exact as f64 / captions as f64);
     Ok(Evaluation {
         examples,
         loss,
         perplexity: loss.exp(),
-        captions,
-        exact_match,
+        captions: captioned.len(),
+        scores: metrics::score(&captioned),
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// Captions for the pictures in some `rows` of `pixels` `[b, 3, size, size]`, whose references are `images`.
+fn predict(
+    model: &Model,
+    views: &Views,
+    pixels: &Tensor,
+    rows: &[usize],
+    images: &[ImageReferences],
+    options: &GenerateOptions,
+) -> Result<Vec<(Prediction, usize)>> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let index: Vec<_> = rows.iter().map(|&row| row as i64).collect();
+    let pixels = pixels.index_select(0, &Tensor::from_slice(&index).to_device(model.device));
+    // An image's place in the order of evaluation, whatever the batch size.
+    let keys: Vec<u64> = images.iter().map(|image| image.position).collect();
+    let generated = generate_keyed(&model.captioner, views, &pixels, options, &keys);
+    let predictions =
+        generated.into_iter().zip(images).zip(rows).map(|((generated, image), &row)| {
+            let prediction = Prediction {
+                image_id: image.image_id.clone(),
+                references: image.references.clone(),
+                caption: model.text.decode(&generated.ids)?,
+                score: generated.score,
+            };
+            Ok((prediction, row))
+        });
+    predictions.collect()
 }
 
 /// A batch on the device: pixels `[b, 3, size, size]`, cut out by `crop`, and labels `[b, t]`. Padding is ignored in the loss, or, if it is to

@@ -4,10 +4,11 @@
 //!
 //! Modules in the order in which a run meets them: [`cli`] - [`libtorch`], [`text`], [`config`], [`params`], the model
 //! (`layers`, `vit`, `gpt2`, [`captioner`]), [`names`], [`weights`] - [`feed`], [`pixels`], [`schedule`], [`optimizer`],
-//! [`train`] - [`generate`], [`evaluate`], [`checkpoint`], [`caption`], [`fingerprint`],
-//! [`caption_corpus`].
+//! [`train`] - [`generate`], [`metrics`], [`evaluate`], [`best`], [`checkpoint`], [`tensorboard`], [`caption`],
+//! [`fingerprint`], [`caption_corpus`].
 
 pub mod bench;
+pub mod best;
 pub mod caption;
 pub mod caption_corpus;
 pub mod captioner;
@@ -24,6 +25,7 @@ mod layers;
 pub mod libtorch;
 pub mod loss_scale;
 mod losses;
+pub mod metrics;
 pub mod model;
 pub mod names;
 pub mod optimizer;
@@ -34,6 +36,7 @@ mod progress;
 pub mod recompute;
 pub mod schedule;
 mod step;
+pub mod tensorboard;
 pub mod text;
 pub mod train;
 mod vit;

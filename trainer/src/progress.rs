@@ -1,5 +1,6 @@
-//! What a person sees of a run. In: figures. Out: a progress line on a terminal, plain lines on stderr otherwise, and the
-//! same figures as JSON lines in `log.jsonl`. Never writes to stdout.
+//! What a person sees of a run. In: figures, some generated captions. Out: a progress line on a terminal, plain lines on
+//! stderr otherwise; the same figures as JSON lines in `log.jsonl` and, the captions too, as TensorBoard's events in `runs/`.
+//! Never writes to stdout.
 
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
@@ -8,9 +9,19 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::evaluate::Evaluation;
+use crate::evaluate::{Evaluation, Prediction};
+use crate::tensorboard::{self, EventWriter};
+
+/// Where in the run's folder the event files are.
+const EVENTS_FOLDER: &str = "runs";
+
+/// Pictures of an evaluation that are shown with their captions: a screenful.
+const SHOWN_PICTURES: usize = 8;
+
+/// What figures of an evaluation begin with in `log.jsonl`.
+const EVALUATION_PREFIX: &str = "eval_";
 
 /// Figures of the steps since the last line.
 pub(crate) struct Window {
@@ -27,13 +38,17 @@ pub(crate) struct Window {
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     log: File,
+    events: EventWriter,
+    /// Captions of the evaluation under way, a row of a table each.
+    shown: Vec<String>,
+    pictures_written: bool,
     started: Instant,
     first: u64,
     steps: u64,
 }
 
 impl Progress {
-    /// Progress from step `first` to `steps`; the log goes to `out/log.jsonl`, after what is there.
+    /// Progress from step `first` to `steps`; the log goes to `out/log.jsonl`, after what is there, and to a new event file.
     pub(crate) fn new(out: &Path, first: u64, steps: u64) -> Result<Self> {
         let path = out.join("log.jsonl");
         let log = OpenOptions::new().create(true).append(true).open(&path);
@@ -44,7 +59,12 @@ impl Progress {
             bar.set_style(style.expect("the template is well formed"));
             bar
         });
-        Ok(Self { bar, log, started: Instant::now(), first, steps })
+        // Step `first` is done; what a run that was killed said of later ones is said again.
+        let resumed_at = if first > 0 { first + 1 } else { 0 };
+        let events = EventWriter::create(&out.join(EVENTS_FOLDER), resumed_at)?;
+        let (shown, pictures_written) = (Vec::new(), false);
+        let started = Instant::now();
+        Ok(Self { bar, log, events, shown, pictures_written, started, first, steps })
     }
 
     /// A line that stays.
@@ -83,14 +103,60 @@ impl Progress {
     /// The figures of an evaluation.
     pub(crate) fn evaluation(&mut self, step: u64, e: &Evaluation) -> Result<()> {
         self.say(&format!("step {step}: {}", describe(e)));
-        self.write(json!({
-            "step": step, "eval_loss": e.loss, "eval_perplexity": e.perplexity, "eval_examples": e.examples,
-            "exact_match": e.exact_match, "captions": e.captions, "seconds": e.seconds,
-        }))
+        let mut line = Map::from_iter([("step".to_owned(), json!(step))]);
+        if let Value::Object(figures) = serde_json::to_value(e)? {
+            line.extend(figures.into_iter().map(|(k, v)| (format!("{EVALUATION_PREFIX}{k}"), v)));
+        }
+        if !self.shown.is_empty() {
+            let table =
+                format!("picture | caption | references\n---|---|---\n{}", self.shown.join("\n"));
+            let text = ("eval/captions".to_owned(), tensorboard::Value::Text(&table));
+            self.events.write(step, &[text])?;
+            self.shown.clear();
+            self.pictures_written = true;
+        }
+        self.write(Value::Object(line))
     }
 
-    fn write(&mut self, value: Value) -> Result<()> {
-        writeln!(self.log, "{value}").context("writing log.jsonl")
+    /// A caption of the evaluation under way; the first few are kept for [`Progress::evaluation`], their pictures written
+    /// once a run.
+    pub(crate) fn prediction(
+        &mut self,
+        step: u64,
+        prediction: &Prediction,
+        rgb: &[u8],
+        side: usize,
+    ) -> Result<()> {
+        let number = self.shown.len() + 1;
+        if number > SHOWN_PICTURES {
+            return Ok(());
+        }
+        let references: Vec<_> = prediction.references.iter().map(|r| escaped(r)).collect();
+        let (caption, references) = (escaped(&prediction.caption), references.join("; "));
+        self.shown.push(format!("{number} | {caption} | {references}"));
+        if !self.pictures_written {
+            let picture = tensorboard::Value::Picture { rgb, side };
+            self.events.write(step, &[(format!("eval/picture_{number}"), picture)])?;
+        }
+        Ok(())
+    }
+
+    /// A line of the log, and its figures as scalars: `loss` is `train/loss`, `eval_loss` is `eval/loss`.
+    fn write(&mut self, line: Value) -> Result<()> {
+        writeln!(self.log, "{line}").context("writing log.jsonl")?;
+        let (Some(step), Some(figures)) = (line["step"].as_u64(), line.as_object()) else {
+            return Ok(());
+        };
+        let scalar = |(key, value): (&String, &Value)| {
+            let tag = match key.strip_prefix(EVALUATION_PREFIX) {
+                Some(name) => format!("eval/{name}"),
+                None => format!("train/{key}"),
+            };
+            Some((tag, tensorboard::Value::Scalar(value.as_f64()?)))
+        };
+        let scalars: Vec<_> =
+            figures.iter().filter(|(key, _)| *key != "step").filter_map(scalar).collect();
+        self.events.write(step, &scalars)
     }
 }
 
@@ -102,13 +168,34 @@ impl Drop for Progress {
     }
 }
 
+/// A caption as a cell of a Markdown table: its marks are characters as any other.
+fn escaped(caption: &str) -> String {
+    let mut escaped = String::with_capacity(caption.len());
+    for c in caption.chars() {
+        match c {
+            '<' => escaped.push_str("&lt;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' => escaped.extend(['\\', c]),
+            c if c.is_control() => escaped.push(' '),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
 /// An evaluation in words.
 pub(crate) fn describe(e: &Evaluation) -> String {
-    let exact = e.exact_match.map_or(String::new(), |share| {
-        format!(", {:.1} % of {} captions exact", 100.0 * share, e.captions)
+    let scores = e.scores.as_ref().map_or(String::new(), |s| {
+        format!(
+            "; on {} images BLEU-4 {:.3}, ROUGE-L {:.3}, CIDEr-D {:.3}, {:.1} % exact",
+            e.captions,
+            s.bleu_4,
+            s.rouge_l,
+            s.cider,
+            100.0 * s.exact_match
+        )
     });
     format!(
-        "test loss {:.4}, perplexity {:.3} on {} examples{exact} ({:.1} s)",
+        "test loss {:.4}, perplexity {:.3} on {} examples{scores} ({:.1} s)",
         e.loss, e.perplexity, e.examples, e.seconds
     )
 }

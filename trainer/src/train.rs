@@ -12,10 +12,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 use tch::{Device, Tensor};
 use tuwen::settings::TrainSettings;
-use tuwen::stream::{Batch, Stream};
+use tuwen::stream::Batch;
 
+use crate::best::Best;
 use crate::checkpoint::{self, RunState};
-use crate::evaluate::{self, Evaluation, evaluate};
+use crate::evaluate::{EvalSet, Evaluation, evaluate};
 use crate::feed::Feed;
 use crate::libtorch;
 use crate::losses::Losses;
@@ -51,6 +52,8 @@ pub struct Summary {
     pub checkpoint: PathBuf,
     /// Steps skipped because a gradient was not finite; only in precision f16.
     pub skipped_steps: u64,
+    /// The best one; none if none is asked for.
+    pub best: Option<Best>,
     /// Whether the run was asked to stop early.
     pub stopped: bool,
 }
@@ -69,7 +72,9 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     let pad = model.captioner.config.ids.pad;
     let first = resumed.as_ref().map_or(0, |state| state.step);
     let mut feed = Feed::open(corpus, settings, pad, resumed.as_ref().map(|state| &state.stream))?;
-    let test = evaluate::open(corpus, "test", settings, pad)?;
+    let test = EvalSet::open(corpus, "test", settings, pad)?;
+    Best::check(settings, &test)?;
+    let mut best = resumed.as_ref().and_then(|state| checkpoint::best_of(out, state, settings));
     let side = feed.stream().size_px();
     let per_epoch = feed.stream().batches_per_epoch() as u64;
     let accumulation = settings.grad_accumulation.max(1) as u64;
@@ -131,17 +136,25 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
                 data_wait_percent,
             })?;
         }
+        let mut improved = false;
         if evaluating {
-            let figures = evaluate(&learner.model, &test, settings, |_| Ok(()))?;
+            let figures = evaluate(&learner.model, &test, settings, |prediction, picture| {
+                progress.prediction(step, prediction, picture, test.size_px())
+            })?;
             progress.evaluation(step, &figures)?;
+            let candidate = Best::of(settings.metric_for_best_model, step, &figures);
+            if let Some(candidate) = candidate.filter(|new| new.beats(best.as_ref())) {
+                (best, improved) = (Some(candidate), true);
+            }
             evaluation = Some(figures);
         }
         let stopping = stop.load(Ordering::Relaxed);
-        if saving || stopping {
+        if saving || stopping || improved {
             let state = RunState {
                 step,
                 optimizer_steps: learner.optimizer.steps,
                 loss_scale: learner.loss_scale,
+                best: best.clone(),
                 stream: feed.state(),
                 settings: settings.clone(),
             };
@@ -166,6 +179,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
         seconds: started.elapsed().as_secs_f64(),
         checkpoint: saved,
         skipped_steps: learner.loss_scale.map_or(0, |loss_scale| loss_scale.skipped),
+        best,
         stopped: step < steps,
     })
 }
@@ -240,7 +254,7 @@ fn due(step: u64, every: u64) -> bool {
 fn opening(
     model: &Model,
     feed: &Feed,
-    test: &Stream,
+    test: &EvalSet,
     steps: u64,
     settings: &TrainSettings,
 ) -> String {

@@ -84,6 +84,18 @@ impl From<EarlyStopping> for BoolOrWord {
     }
 }
 
+/// What says which checkpoint is the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BestMetric {
+    /// Nothing: no checkpoint is kept for being good.
+    None,
+    /// The lowest loss on the test split.
+    Loss,
+    /// The highest CIDEr-D of generated captions.
+    Cider,
+}
+
 /// Settings of the trainer. An empty string or a zero means "not given" where the field says so.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -174,14 +186,17 @@ pub struct TrainSettings {
     pub eval_every: u64,
     /// Examples of one evaluation; 0: the whole test split.
     pub eval_examples: usize,
-    /// Of these, captions generated and compared; 0: none.
+    /// Images of these whose caption is generated, once each, and compared with all that the split says of it; 0: none.
     pub eval_captions: usize,
     /// Examples of one forward pass of an evaluation.
     pub eval_batch_size: usize,
     /// Steps between two checkpoints; 0: only at the end.
     pub save_every: u64,
-    /// Checkpoints kept; 0: all.
+    /// Newest checkpoints kept; 0: all.
     pub save_total_limit: usize,
+    /// What makes an evaluation the best so far: none, loss (the lowest) or cider (the highest). Its step is saved at once and
+    /// kept beyond `save_total_limit`; the link `best` in `out` leads to it.
+    pub metric_for_best_model: BestMetric,
     /// Steps between two log lines.
     pub log_every: u64,
 
@@ -307,6 +322,7 @@ impl TrainSettings {
             eval_batch_size: 32,
             save_every: 400,
             save_total_limit: 4,
+            metric_for_best_model: BestMetric::None,
             log_every: 10,
             image_size: 224,
             patch_size: 16,

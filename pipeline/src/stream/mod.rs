@@ -5,6 +5,7 @@
 //! for the examples, [`images`] finds their images' rows, [`order`] says who stands where ([`grouped`]: by length), [`readers`] are the threads,
 //! [`builder`] makes a batch, and [`files`] copies its pixels: by [`addresses`] from the mapped file, by range requests ([`source`]), or decoded ([`decode`]).
 //! [`image_pixels`] reads images without their examples.
+//! [`references`] says what the corpus says of the images.
 
 mod addresses;
 mod batch;
@@ -20,6 +21,7 @@ mod options;
 mod order;
 mod readers;
 mod record;
+mod references;
 mod selection;
 mod source;
 mod tables;
@@ -34,6 +36,7 @@ pub use self::id::ExampleId;
 pub use self::image_pixels::ImagePixels;
 pub use self::options::{ReadPath, Shuffle, StreamOptions, Versions};
 pub use self::readers::{Batches, WaitStats};
+pub use self::references::ImageReferences;
 
 use self::builder::Builder;
 use self::files::ImageFiles;
@@ -49,6 +52,7 @@ use self::tables::PinnedTable;
 pub struct Stream(Arc<Inner>);
 
 struct Inner {
+    corpus: String,
     options: StreamOptions,
     versions: Versions,
     selection: Selection,
@@ -169,14 +173,13 @@ impl Stream {
     /// Starts the readers at a position of the global order.
     fn start(&self, epoch: u64, position: u64) -> Result<Batches> {
         let inner = &self.0;
-        let (shuffle, seed) = (inner.options.shuffle, inner.options.seed);
-        let order =
-            Arc::new(Order::new(shuffle, seed, epoch, inner.selection.len() as u64, &inner.groups));
+        let order = Arc::new(inner.order(epoch));
         let n_batches = inner.n_batches(position);
         readers::start(inner.lanes(), n_batches, &inner.pool, || {
             let options = &inner.options;
-            let grouping =
-                options.group_by_length.then(|| Grouping::new(seed, epoch, options.global_batch()));
+            let grouping = options
+                .group_by_length
+                .then(|| Grouping::new(options.seed, epoch, options.global_batch()));
             let rows = Rows::new(Arc::clone(&order), grouping);
             let mut builder = Builder::new(Arc::clone(inner), rows, position);
             move |number, used| builder.build(number, used)
@@ -223,7 +226,24 @@ impl Inner {
         };
         let pool = Pool::new(Lanes { readers: options.readers, prefetch: options.prefetch });
         let groups = groups.into();
-        Ok(Self { options, versions, selection, files, groups, pixel_bytes, pool, runtime: None })
+        let corpus = corpus.to_owned();
+        Ok(Self {
+            corpus,
+            options,
+            versions,
+            selection,
+            files,
+            groups,
+            pixel_bytes,
+            pool,
+            runtime: None,
+        })
+    }
+
+    /// Who stands where in `epoch`.
+    fn order(&self, epoch: u64) -> Order {
+        let (shuffle, seed) = (self.options.shuffle, self.options.seed);
+        Order::new(shuffle, seed, epoch, self.selection.len() as u64, &self.groups)
     }
 
     fn lanes(&self) -> Lanes {

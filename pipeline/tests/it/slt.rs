@@ -17,7 +17,7 @@ use tuwen::settings::DecodeSettings;
 use tuwen_schemas::{TABLES, schema};
 
 /// The views, in the order in which they read each other; a file that fills a table of its own name ends in `_sql`.
-const VIEWS: [(&str, &str); 15] = [
+const VIEWS: [(&str, &str); 16] = [
     ("pairs_sql", include_str!("../../../sql/pairs.sql")),
     ("fetch_urls", include_str!("../../../sql/fetch_urls.sql")),
     ("fetch_files", include_str!("../../../sql/fetch_files.sql")),
@@ -30,6 +30,7 @@ const VIEWS: [(&str, &str); 15] = [
     ("rejects", include_str!("../../../sql/rejects.sql")),
     ("stream_split", include_str!("../../../sql/stream_split.sql")),
     ("stream_selection", include_str!("../../../sql/stream_selection.sql")),
+    ("references_sql", include_str!("../../../sql/references.sql")),
     ("last_curation", include_str!("../../../sql/last_curation.sql")),
     ("captions_asked", include_str!("../../../sql/captions_asked.sql")),
     ("beside_human_captions", include_str!("../../../sql/queries/beside_human_captions.sql")),
@@ -51,6 +52,7 @@ fn params() -> Vec<(&'static str, ScalarValue)> {
         ("split", "train".into()),
         ("model_id", "m1".into()),
         ("settings", "{}".into()),
+        ("n_images", 2i64.into()),
     ]
 }
 
@@ -66,6 +68,8 @@ impl Session {
         ctx.register_table("incoming", Arc::new(empty("pairs")?))?;
         ctx.sql("create table decode_chunk (seq bigint)").await?.collect().await?;
         ctx.sql("create table asked_images (image_id varchar)").await?.collect().await?;
+        let sampled = "create table sampled (example_id varchar, position bigint)";
+        ctx.sql(sampled).await?.collect().await?;
         let folder = tempfile::TempDir::new()?;
         let tokenizer = CaptionTokenizer::open(&crate::corpus::tokenizer(folder.path()), 4)?;
         ctx.register_udf(tokenize_udf(tokenizer));

@@ -10,8 +10,12 @@ use std::sync::LazyLock;
 
 use arrow::array::{Array, AsArray};
 use datafusion::prelude::SessionContext;
-use fixture::{Expected, Fixture, Layout, PIXEL_BYTES, SIZE_PX, expected, properties, runtime};
-use tuwen::stream::{Batch, Batches, ReadPath, Shuffle, Stream, StreamOptions, Versions};
+use fixture::{
+    Expected, Fixture, Layout, PIXEL_BYTES, SIZE_PX, captions, expected, properties, runtime,
+};
+use tuwen::stream::{
+    Batch, Batches, ImageReferences, ReadPath, Shuffle, Stream, StreamOptions, Versions,
+};
 
 /// Read by many tests, changed by none.
 static DIRECT: LazyLock<Fixture> = LazyLock::new(|| Fixture::new(Layout::Direct));
@@ -232,6 +236,37 @@ fn pixels_under_an_id_are_those_that_sql_gives() {
 }
 
 #[test]
+fn references_are_all_captions_that_the_split_has_of_the_first_images() {
+    let captions = captions("train", 0);
+    let short = StreamOptions { predicate: Some("n_tokens < 10".to_owned()), ..options() };
+    for options in [options(), short] {
+        let stream = open(options);
+        for (epoch, n_examples, n_images) in [
+            (0, 1, 9),
+            (0, 50, 30),
+            (1, 50, 30),
+            (0, 300, 1),
+            (1, usize::MAX, usize::MAX),
+            (0, 9, 0),
+        ] {
+            let mut expected: Vec<ImageReferences> = Vec::new();
+            let rows = drain(stream.epoch(epoch, 0).unwrap()).into_iter().take(n_examples);
+            for ((id, _), position) in rows.zip(0_u64..) {
+                let (image_id, _) = captions[&id].clone();
+                let known = expected.iter().any(|image| image.image_id == image_id);
+                if !known && expected.len() < n_images {
+                    let references = captions.values().filter(|(image, _)| *image == image_id);
+                    let references = references.map(|(_, text)| text.clone()).collect();
+                    expected.push(ImageReferences { position, image_id, references });
+                }
+            }
+            let found = stream.references(epoch, n_examples, n_images).unwrap();
+            assert_eq!(found, expected, "epoch {epoch}, {n_examples} examples, {n_images} images");
+        }
+    }
+}
+
+#[test]
 fn a_predicate_selects_by_examples_and_images() {
     let wide = expected("train", 0, |width, n_tokens| width >= 120 && n_tokens < 10);
     let predicate = Some("width >= 120 and N_TOKENS < 10 and format = 'png'".to_owned());
@@ -281,7 +316,9 @@ fn pinned_versions_do_not_see_later_commits() {
     let fixture = Fixture::new(Layout::Direct);
     let before = Stream::open(fixture.location(), options()).unwrap();
     let state = before.state(0, 7);
+    let references = before.references(0, 20, 20).unwrap();
     fixture.write_examples(1);
+    assert_eq!(before.references(0, 20, 20).unwrap(), references);
     let newest = Stream::open(fixture.location(), options()).unwrap();
     let pinned = StreamOptions { versions: Some(before.versions()), ..options() };
     let pinned = Stream::open(fixture.location(), pinned).unwrap();

@@ -5,4 +5,6 @@
 mod caption_corpus;
 mod equality;
 mod generation;
+mod metrics;
+mod python;
 mod run;

@@ -1,5 +1,6 @@
 //! Whole runs on a small corpus that the pipeline makes here: train, stop, go on, evaluate, caption.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -11,11 +12,15 @@ use tuwen::corpus::Corpus;
 use tuwen::fetch::{Source, fetch};
 use tuwen::settings::{CurateSettings, DecodeSettings, FetchSettings};
 
+use crate::python;
+
 const N_PICTURES: usize = 60;
 
 /// Colours a model of this size tells apart in a few steps.
 const COLOURS: [(&str, [u8; 3]); 3] =
     [("红色", [220, 30, 30]), ("绿色", [30, 180, 60]), ("蓝色", [30, 60, 220])];
+
+const OTHER_CAPTIONS: [&str; 2] = ["一个红色的正方形", "中间 红色 AB"];
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -41,6 +46,10 @@ fn make_sample() -> anyhow::Result<tempfile::TempDir> {
                 striped_bmp(rgb, i * 2 + usize::from(split == "test")),
             )?;
             csv += &format!("中间有一个{name}的方形,,{split}-{i}.bmp\n");
+        }
+        if split == "test" {
+            // What other people say of the first picture; the model is never taught it.
+            csv += OTHER_CAPTIONS.map(|text| format!("{text},,test-0.bmp\n")).concat().as_str();
         }
         fs::write(folder.path().join(format!("{split}.csv")), csv)?;
     }
@@ -132,17 +141,21 @@ fn a_model_learns_evaluates_and_captions() {
     let mut left: Vec<_> =
         fs::read_dir(out.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!(left, ["checkpoint-40", "checkpoint-60", "log.jsonl"]);
+    assert_eq!(left, ["checkpoint-40", "checkpoint-60", "log.jsonl", "runs"]);
 
     let mut evaluate = tuwen(&["evaluate", "--corpus", "corpus", "--json", "--predictions"]);
     let predictions = out.path().join("predictions.jsonl");
     let figures =
         json(&evaluate.arg(&predictions).arg("--model").arg(out.path()).output().unwrap());
-    assert_eq!(
-        (&figures["examples"], &figures["exact_match"]),
-        (&Value::from(9), &Value::from(1.0))
+    for (key, expected) in [("examples", 11.0), ("captions", 9.0), ("exact_match", 1.0)] {
+        assert_eq!(figures[key].as_f64(), Some(expected), "{key}");
+    }
+    check_predictions(&predictions, &figures);
+    let corpus = sample().join("corpus");
+    python::check(
+        "read_events.py",
+        &[out.path().as_os_str(), corpus.as_os_str(), predictions.as_os_str()],
     );
-    assert_eq!(fs::read_to_string(predictions).unwrap().lines().count(), 9);
 
     let caption = |arguments: &[&str]| {
         let output = tuwen(&["caption", "--set", "decode.size=48"])
@@ -198,6 +211,113 @@ fn a_resumed_run_ends_as_one_that_was_not_stopped() {
     );
 }
 
+/// Each test picture once, with all its captions; the figures are pycocoevalcap's.
+fn check_predictions(predictions: &Path, figures: &Value) {
+    let text = fs::read_to_string(predictions).unwrap();
+    let images: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ids: BTreeSet<_> = images.iter().map(|image| image["image_id"].as_str()).collect();
+    assert_eq!((images.len(), ids.len()), (9, 9), "{text}");
+    let mut references: Vec<Vec<&str>> = images
+        .iter()
+        .map(|image| {
+            let references = image["references"].as_array().unwrap().iter();
+            let mut references: Vec<_> = references.map(|r| r.as_str().unwrap()).collect();
+            references.sort_unstable();
+            references
+        })
+        .collect();
+    references.sort_unstable();
+    let captions = COLOURS.map(|(name, _)| format!("中间有一个{name}的方形"));
+    let mut expected: Vec<Vec<&str>> = (0..9).map(|i| vec![captions[i % 3].as_str()]).collect();
+    expected[0].extend(OTHER_CAPTIONS);
+    expected[0].sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(references, expected);
+
+    let case = predictions.with_extension("json");
+    fs::write(&case, serde_json::json!({"scores": figures, "images": images}).to_string()).unwrap();
+    python::check("against_pycocoevalcap.py", &[case.as_os_str()]);
+}
+
+/// The steps of a log's evaluations and their losses.
+fn losses(out: &Path) -> Vec<(u64, f64)> {
+    let log = fs::read_to_string(out.join("log.jsonl")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter_map(|l| Some((l["step"].as_u64()?, l["eval_loss"].as_f64()?))).collect()
+}
+
+#[test]
+fn the_best_checkpoint_stays_and_is_remembered() {
+    let out = tempfile::tempdir().unwrap();
+    let out = out.path();
+    let options = ["eval_every=5", "save_total_limit=1", "eval_captions=9"];
+    let options = options.map(|set| format!("train.{set}"));
+    let run = |more: &[&str]| {
+        let sets = options.iter().flat_map(|set| ["--set", set]);
+        json(&train(out, &[&sets.collect::<Vec<_>>()[..], more].concat()).output().unwrap())
+    };
+    let by_loss = ["--set", "train.metric_for_best_model=loss"];
+    run(&[&by_loss[..], &["--steps", "20"]].concat());
+    // Far too large a rate: what follows is worse, and must not push out the best.
+    let spoilt = ["--steps", "40", "--resume", "auto", "--set", "train.lr=0.5"];
+    let summary = run(&[&by_loss[..], &spoilt].concat());
+
+    let losses = losses(out);
+    assert_eq!(
+        losses.iter().map(|(step, _)| *step).collect::<Vec<_>>(),
+        [5, 10, 15, 20, 25, 30, 35, 40]
+    );
+    let (step, loss) = *losses.iter().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+    assert!(step < 40, "{losses:?}");
+    let best = format!("checkpoint-{step}");
+    assert_eq!(fs::read_link(out.join("best")).unwrap(), Path::new(&best));
+    let state = fs::read_to_string(out.join("checkpoint-40/trainer_state.json")).unwrap();
+    let state: Value = serde_json::from_str(&state).unwrap();
+    for found in [&state, &summary["best"]] {
+        assert_eq!(found["best_model_checkpoint"], best);
+        assert_eq!(found["best_metric"].as_f64(), Some(loss));
+        assert_eq!(found["metric_for_best_model"], "loss");
+    }
+    let left = |prefix: &str| {
+        let names =
+            fs::read_dir(out).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| name.starts_with(prefix)).collect();
+        names.sort_unstable();
+        names
+    };
+    assert_eq!(left("checkpoint-"), [&best, "checkpoint-40"]);
+    let mut evaluate = tuwen(&["evaluate", "--corpus", "corpus", "--json", "--captions", "0"]);
+    let figures = json(&evaluate.arg("--model").arg(out.join("best")).output().unwrap());
+    assert!((figures["loss"].as_f64().unwrap() - loss).abs() < 1e-6, "{figures} against {loss}");
+
+    // Another figure begins anew: its first evaluation is its best.
+    let by_cider = ["--set", "train.metric_for_best_model=cider", "--resume", "auto"];
+    let summary = run(&[&by_cider[..], &["--steps", "41"]].concat());
+    assert_eq!(summary["best"]["best_model_checkpoint"], "checkpoint-41");
+    assert_eq!(summary["best"]["best_metric"], summary["evaluation"]["cider"]);
+    assert_eq!(left("checkpoint-"), ["checkpoint-41"]);
+}
+
+#[test]
+fn a_resumed_run_takes_back_what_was_said_of_the_steps_it_does_again() {
+    let out = tempfile::tempdir().unwrap();
+    let out = out.path();
+    let options = ["--steps", "6", "--set", "train.save_every=3", "--set", "train.eval_every=2"];
+    json(&train(out, &options).output().unwrap());
+    fs::remove_dir_all(out.join("checkpoint-6")).unwrap();
+    json(&train(out, &[&options[..], &["--resume", "auto"]].concat()).output().unwrap());
+    assert_eq!(losses(out).iter().map(|(step, _)| *step).collect::<Vec<_>>(), [2, 4, 6, 4, 6]);
+    assert_eq!(fs::read_dir(out.join("runs")).unwrap().count(), 2);
+    let predictions = out.join("predictions.jsonl");
+    let mut evaluate = tuwen(&["evaluate", "--corpus", "corpus", "--json", "--predictions"]);
+    json(&evaluate.arg(&predictions).arg("--model").arg(out).output().unwrap());
+    let corpus = sample().join("corpus");
+    python::check(
+        "read_events.py",
+        &[out.as_os_str(), corpus.as_os_str(), predictions.as_os_str()],
+    );
+}
+
 #[test]
 fn sigterm_finishes_the_step_saves_and_ends_well() {
     let out = tempfile::tempdir().unwrap();
@@ -228,6 +348,7 @@ fn what_cannot_work_is_said_in_a_line() {
         (["--set", "train.device=tpu"], "expected cpu, cuda, cuda:N or auto, found `tpu`"),
         (["--set", "train.predicate=no_column = 1"], "no_column"),
         (["--set", "train.decoder_positions=4"], "the decoder holds 4"),
+        (["--set", "train.metric_for_best_model=bleu"], "expected one of `none`, `loss`, `cider`"),
     ] {
         let output = train(out.path(), &more).output().unwrap();
         let message = String::from_utf8(output.stderr).unwrap();

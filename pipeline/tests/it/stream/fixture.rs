@@ -211,6 +211,16 @@ fn rows(generation: u64) -> Vec<Row> {
         .collect()
 }
 
+fn text_of(example_id: &str, generation: u64) -> String {
+    format!("{example_id} 一只猫 {generation}")
+}
+
+/// The examples of `split` by id: their images and texts.
+pub(super) fn captions(split: &str, generation: u64) -> BTreeMap<String, (String, String)> {
+    let rows = rows(generation).into_iter().filter(|row| row.split == Some(split));
+    rows.map(|row| (row.id.clone(), (id(0, row.image), text_of(&row.id, generation)))).collect()
+}
+
 fn examples(generation: u64) -> RecordBatch {
     let rows = rows(generation);
     let schema: SchemaRef = tuwen_schemas::schema("examples");
@@ -233,7 +243,10 @@ fn examples(generation: u64) -> RecordBatch {
                 Arc::new(rows.iter().map(|row| Some(id(0, row.image))).collect::<StringArray>())
             }
             "split" => Arc::new(rows.iter().map(|row| row.split).collect::<StringArray>()),
-            "text" => Arc::new(rows.iter().map(|_| Some("一只猫")).collect::<StringArray>()),
+            "text" => {
+                let texts = rows.iter().map(|row| Some(text_of(&row.id, generation)));
+                Arc::new(texts.collect::<StringArray>())
+            }
             "input_ids" => Arc::new(tokens.clone()),
             "n_tokens" => Arc::new(
                 rows.iter()
