@@ -59,9 +59,11 @@ pub fn open(corpus: &str, split: &str, settings: &TrainSettings, pad_id: i64) ->
         batch_size: settings.eval_batch_size,
         readers: 1,
         pad_id,
+        verify: settings.verify,
+        on_bad_image: settings.on_bad_image,
         ..StreamOptions::default()
     };
-    Stream::open(corpus, options).with_context(|| format!("corpus {corpus}"))
+    Stream::open_by(corpus, options, settings.read_path).with_context(|| format!("corpus {corpus}"))
 }
 
 /// Evaluates `model` on the first `eval_examples` of a stream; `each` is given every generated caption.
@@ -84,6 +86,12 @@ pub fn evaluate(
         let views = model.views();
         for batch in batches {
             let batch = batch?;
+            for skipped in &batch.skipped {
+                eprintln!("evaluation without example {}: {}", skipped.example_id, skipped.why);
+            }
+            if batch.is_empty() {
+                continue;
+            }
             let (pixels, labels) =
                 upload(model, &batch, stream.size_px(), Crop::whole(stream.size_px()), settings)?;
             let counted = labels.not_equal(IGNORED).sum(Kind::Int64).int64_value(&[]);
