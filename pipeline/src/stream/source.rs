@@ -240,3 +240,28 @@ fn expect_length(expected: u64, found: u64) -> Result<()> {
     ensure!(found == expected, "expected {expected} bytes (Delta log), found {found}");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Between the check and the read, where a mapping would end the process.
+    #[test]
+    fn a_file_that_is_cut_short_under_a_read_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("part.parquet");
+        std::fs::write(&path, vec![7; 9000]).unwrap();
+        let pread = Pread { path: path.clone(), size_bytes: 9000 };
+        let mut open = pread.open_checked().unwrap();
+        let mut bytes = [0; 100];
+        read_at(&mut open, 8000, &mut bytes).unwrap();
+        assert_eq!(bytes, [7; 100]);
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(8050).unwrap();
+        let error = read_at(&mut open, 8000, &mut bytes).unwrap_err();
+        assert_eq!(error.to_string(), "reading 100 bytes at 8000");
+        let error = pread.open_checked().unwrap_err().to_string();
+        assert_eq!(error, "expected 9000 bytes (Delta log), found 8050");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(pread.open_checked().unwrap_err().to_string(), "it is gone");
+    }
+}
