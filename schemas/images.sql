@@ -11,6 +11,7 @@ create table images (
     thumb binary comment '8x8x3 u8 box means of the stored pixels, RGB, row-major; null if rejected',
     size_px int not null comment 'side of the stored square in pixels',
     pixels binary comment 'size_px*size_px*3 u8, RGB, row-major; null if rejected',
+    pixels_crc32 bigint comment 'CRC-32 of the value of pixels (IEEE 802.3, as zlib''s crc32), 0 to 2^32-1; null if rejected',
     reject_reason varchar comment 'null if decoded, otherwise one of the DecodeReject reasons',
     detail varchar comment 'what the decoder said; null if decoded'
 );

@@ -29,6 +29,7 @@ select
     image['thumb'] as thumb,
     cast($size_px as int) as size_px,
     image['pixels'] as pixels,
+    image['pixels_crc32'] as pixels_crc32,
     image['reject_reason'] as reject_reason,
     image['detail'] as detail
 from decoded

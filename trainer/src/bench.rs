@@ -136,7 +136,7 @@ pub fn bench(
             }
             Ok((begun.elapsed(), images))
         })?);
-        let (waited, mut spent) = (feed.waited(), Duration::ZERO);
+        let (waited, mut spent) = (feed.wait().consumer_waited, Duration::ZERO);
         together = Some(median(|| {
             let mut source = Streamed { feed: &mut *feed, images: 0 };
             let begun = Instant::now();
@@ -144,7 +144,7 @@ pub fn bench(
             spent += begun.elapsed();
             Ok((begun.elapsed(), source.images))
         })?);
-        let waited = (feed.waited() - waited).as_secs_f64();
+        let waited = (feed.wait().consumer_waited - waited).as_secs_f64();
         data_wait_percent = Some(100.0 * waited / spent.as_secs_f64());
     }
     let images_per_step = (settings.batch_size * settings.grad_accumulation.max(1)) as f64;

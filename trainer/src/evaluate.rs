@@ -75,9 +75,12 @@ impl EvalSet {
             batch_size: settings.eval_batch_size,
             readers: 1,
             pad_id,
+            verify: settings.verify,
+            on_bad_image: settings.on_bad_image,
             ..StreamOptions::default()
         };
-        let stream = Stream::open(corpus, options).with_context(|| format!("corpus {corpus}"))?;
+        let stream = Stream::open_by(corpus, options, settings.read_path)
+            .with_context(|| format!("corpus {corpus}"))?;
         let n_examples = match settings.eval_examples {
             0 => stream.len(),
             n => n.next_multiple_of(settings.eval_batch_size).min(stream.len()),
@@ -118,28 +121,36 @@ pub fn evaluate(
     }
     let options = GenerateOptions::from(settings);
     let side = set.size_px();
-    let (mut examples, mut tokens, mut loss_sum) = (0, 0, 0.0);
+    let (mut position, mut examples, mut tokens, mut loss_sum) = (0, 0, 0, 0.0);
     let (mut images, mut captioned) = (set.images.as_slice(), Vec::new());
     no_grad(|| -> Result<()> {
         let views = model.views();
         for batch in set.stream.epoch(EPOCH, 0)? {
             let batch = batch?;
-            let (pixels, labels) = upload(model, &batch, side, Crop::whole(side), settings)?;
-            let counted = labels.not_equal(IGNORED).sum(Kind::Int64).int64_value(&[]);
-            let loss = model.captioner.loss(&views, &pixels, &labels, 0.0, false);
-            loss_sum += loss.double_value(&[]) * counted as f64;
-            tokens += counted;
-
-            let end = (examples + batch.len()) as u64;
-            let n = images.iter().take_while(|image| image.position < end).count();
+            let begin = std::mem::replace(&mut position, batch.next_position);
+            let n = images.iter().take_while(|image| image.position < position).count();
             let (here, rest) = images.split_at(n);
-            let rows: Vec<_> = here.iter().map(|i| i.position as usize - examples).collect();
-            for (prediction, row) in predict(model, &views, &pixels, &rows, here, &options)? {
-                captioned.push(Captioned::new(&prediction.caption, &prediction.references));
-                each(&prediction, &batch.pixels[row * side * side * 3..][..side * side * 3])?;
+            images = rest;
+            for skipped in &batch.skipped {
+                eprintln!("evaluation without example {}: {}", skipped.example_id, skipped.why);
             }
-            (images, examples) = (rest, end as usize);
-            if examples >= set.n_examples {
+            if !batch.is_empty() {
+                let (pixels, labels) = upload(model, &batch, side, Crop::whole(side), settings)?;
+                let counted = labels.not_equal(IGNORED).sum(Kind::Int64).int64_value(&[]);
+                let loss = model.captioner.loss(&views, &pixels, &labels, 0.0, false);
+                loss_sum += loss.double_value(&[]) * counted as f64;
+                tokens += counted;
+                examples += batch.len();
+                let there = here.iter().filter_map(|image| {
+                    Some((image, batch.row_at((image.position - begin) as u32)?))
+                });
+                let there: Vec<_> = there.collect();
+                for (prediction, row) in predict(model, &views, &pixels, &there, &options)? {
+                    captioned.push(Captioned::new(&prediction.caption, &prediction.references));
+                    each(&prediction, &batch.pixels[row * side * side * 3..][..side * side * 3])?;
+                }
+            }
+            if position >= set.n_examples as u64 {
                 break;
             }
         }
@@ -156,33 +167,31 @@ pub fn evaluate(
     })
 }
 
-/// Captions for the pictures in some `rows` of `pixels` `[b, 3, size, size]`, whose references are `images`.
+/// Captions for some rows of `pixels` `[b, 3, size, size]`: the images and which rows they are.
 fn predict(
     model: &Model,
     views: &Views,
     pixels: &Tensor,
-    rows: &[usize],
-    images: &[ImageReferences],
+    images: &[(&ImageReferences, usize)],
     options: &GenerateOptions,
 ) -> Result<Vec<(Prediction, usize)>> {
-    if rows.is_empty() {
+    if images.is_empty() {
         return Ok(Vec::new());
     }
-    let index: Vec<_> = rows.iter().map(|&row| row as i64).collect();
+    let index: Vec<_> = images.iter().map(|&(_, row)| row as i64).collect();
     let pixels = pixels.index_select(0, &Tensor::from_slice(&index).to_device(model.device));
     // An image's place in the order of evaluation, whatever the batch size.
-    let keys: Vec<u64> = images.iter().map(|image| image.position).collect();
+    let keys: Vec<u64> = images.iter().map(|(image, _)| image.position).collect();
     let generated = generate_keyed(&model.captioner, views, &pixels, options, &keys);
-    let predictions =
-        generated.into_iter().zip(images).zip(rows).map(|((generated, image), &row)| {
-            let prediction = Prediction {
-                image_id: image.image_id.clone(),
-                references: image.references.clone(),
-                caption: model.text.decode(&generated.ids)?,
-                score: generated.score,
-            };
-            Ok((prediction, row))
-        });
+    let predictions = generated.into_iter().zip(images).map(|(generated, &(image, row))| {
+        let prediction = Prediction {
+            image_id: image.image_id.clone(),
+            references: image.references.clone(),
+            caption: model.text.decode(&generated.ids)?,
+            score: generated.score,
+        };
+        Ok((prediction, row))
+    });
     predictions.collect()
 }
 

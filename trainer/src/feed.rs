@@ -1,11 +1,11 @@
 //! Training batches without end. In: a corpus and settings. Out: batch after batch, epoch after epoch, from any position.
 //! Never touches a tensor.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, bail};
 use tuwen::settings::{TrainOrder, TrainSettings};
-use tuwen::stream::{Batch, Batches, Shuffle, Stream, StreamOptions, StreamState};
+use tuwen::stream::{
+    Batch, Batches, Shuffle, Skipped, Stream, StreamOptions, StreamState, WaitStats,
+};
 
 /// The batches of one run.
 pub struct Feed {
@@ -14,7 +14,11 @@ pub struct Feed {
     epoch: u64,
     /// Examples of the epoch given so far.
     position: u64,
-    waited_before: Duration,
+    /// Examples given in this epoch; those before a resume count.
+    good: u64,
+    /// Examples left out by the stream since they were last asked for.
+    skipped: Vec<Skipped>,
+    wait_before: WaitStats,
 }
 
 impl Feed {
@@ -42,9 +46,12 @@ impl Feed {
             prefetch: settings.prefetch,
             versions: from.map(|state| state.versions),
             pad_id,
+            verify: settings.verify,
+            on_bad_image: settings.on_bad_image,
             ..StreamOptions::default()
         };
-        let stream = Stream::open(corpus, options).with_context(|| format!("corpus {corpus}"))?;
+        let stream = Stream::open_by(corpus, options, settings.read_path)
+            .with_context(|| format!("corpus {corpus}"))?;
         if stream.is_empty() {
             bail!("corpus {corpus}: expected examples in split train, found none");
         }
@@ -52,7 +59,8 @@ impl Feed {
             Some(state) => (stream.resume(state)?, state.epoch, state.position),
             None => (stream.epoch(0, 0)?, 0, 0),
         };
-        Ok(Self { stream, batches, epoch, position, waited_before: Duration::ZERO })
+        let (skipped, wait_before) = (Vec::new(), WaitStats::default());
+        Ok(Self { stream, batches, epoch, position, good: position, skipped, wait_before })
     }
 
     /// The stream behind it.
@@ -70,21 +78,34 @@ impl Feed {
         self.epoch as f64 + self.position as f64 / self.stream.len() as f64
     }
 
-    /// The next batch; after an epoch's last the next epoch's first.
+    /// The next batch that is not empty; after an epoch's last the next epoch's first.
     ///
     /// # Errors
-    /// As the stream.
+    /// As the stream; a whole epoch whose examples were all skipped.
     pub fn next_batch(&mut self) -> Result<Batch> {
         loop {
             if let Some(batch) = self.batches.next() {
-                let batch = batch.with_context(|| {
+                let mut batch = batch.with_context(|| {
                     format!("epoch {}, after example {}", self.epoch, self.position)
                 })?;
                 self.position = batch.next_position;
+                self.skipped.append(&mut batch.skipped);
+                if batch.is_empty() {
+                    self.recycle(batch);
+                    continue;
+                }
+                self.good += batch.len() as u64;
                 return Ok(batch);
             }
-            self.waited_before += self.batches.wait().consumer_waited;
-            (self.epoch, self.position) = (self.epoch + 1, 0);
+            if let (0, Some(last)) = (self.good, self.skipped.last()) {
+                bail!(
+                    "epoch {}: none of its images can be read; the last: {}",
+                    self.epoch,
+                    last.why
+                );
+            }
+            self.wait_before += self.batches.wait();
+            (self.epoch, self.position, self.good) = (self.epoch + 1, 0, 0);
             self.batches = self.stream.epoch(self.epoch, 0)?;
         }
     }
@@ -94,8 +115,15 @@ impl Feed {
         self.batches.recycle(batch);
     }
 
-    /// Time the trainer has waited for batches.
-    pub fn waited(&self) -> Duration {
-        self.waited_before + self.batches.wait().consumer_waited
+    /// Examples that the stream has left out since the last call, because their images cannot be read.
+    pub fn take_skipped(&mut self) -> Vec<Skipped> {
+        std::mem::take(&mut self.skipped)
+    }
+
+    /// Who has waited for whom, in all epochs so far.
+    pub fn wait(&self) -> WaitStats {
+        let mut wait = self.wait_before;
+        wait += self.batches.wait();
+        wait
     }
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
+use tuwen::stream::Skipped;
 
 use crate::evaluate::{Evaluation, Prediction};
 use crate::tensorboard::{self, EventWriter};
@@ -32,6 +33,8 @@ pub(crate) struct Window {
     pub(crate) grad_norm: f64,
     pub(crate) images_per_s: f64,
     pub(crate) data_wait_percent: f64,
+    /// Examples skipped since the run began.
+    pub(crate) skipped: u64,
 }
 
 /// The progress of one run.
@@ -81,6 +84,10 @@ impl Progress {
             "epoch {:.2}  loss {:.4}  lr {:.1e}  grad {:.2}  {:.0} images/s  data_wait {:.1} %",
             w.epoch, w.loss, w.lr, w.grad_norm, w.images_per_s, w.data_wait_percent
         );
+        let figures = match w.skipped {
+            0 => figures,
+            skipped => format!("{figures}  skipped {skipped}"),
+        };
         match &self.bar {
             Some(bar) => {
                 bar.set_position(w.step);
@@ -96,8 +103,24 @@ impl Progress {
         }
         self.write(json!({
             "step": w.step, "epoch": w.epoch, "loss": w.loss, "lr": w.lr, "grad_norm": w.grad_norm,
-            "images_per_s": w.images_per_s, "data_wait_percent": w.data_wait_percent,
+            "images_per_s": w.images_per_s, "data_wait_percent": w.data_wait_percent, "skipped": w.skipped,
         }))
+    }
+
+    /// Examples that were left out of the batches before `step`: the first in words, each in the log.
+    pub(crate) fn skipped(&mut self, step: u64, skipped: &[Skipped]) -> Result<()> {
+        let Some((first, rest)) = skipped.split_first() else { return Ok(()) };
+        let more =
+            if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
+        self.say(&format!(
+            "step {step}: skipped example {}: {}{more}",
+            first.example_id, first.why
+        ));
+        skipped.iter().try_for_each(|example| {
+            self.write(json!({
+                "step": step, "skipped_example": example.example_id.to_string(), "why": example.why,
+            }))
+        })
     }
 
     /// The figures of an evaluation.

@@ -46,6 +46,10 @@ pub struct Summary {
     pub train_images_per_s: f64,
     /// Share of that time the trainer waited for batches.
     pub data_wait_percent: f64,
+    /// What would make it wait less.
+    pub data_wait_advice: String,
+    /// Examples left out because their images cannot be read, those of each epoch counted.
+    pub skipped_examples: u64,
     /// Seconds of the whole run.
     pub seconds: f64,
     /// The last checkpoint.
@@ -87,12 +91,14 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     std::fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
     let mut progress = Progress::new(out, first, steps)?;
     progress.say(&opening(&model, &feed, &test, steps, settings));
+    feed.stream().unreadable().iter().for_each(|why| progress.say(&format!("skipping {why}")));
 
     let loss_scale = resumed.and_then(|state| state.loss_scale);
     let mut learner = Learner::new(model, optimizer, loss_scale, settings);
     let mut clock = Clock { logged_step: first, ..Clock::default() };
     let mut losses = Losses::default();
     let (mut window_loss, mut evaluation, mut saved, mut step) = (f64::NAN, None, None, first);
+    let mut n_skipped = 0;
     while step < steps {
         let begun = Instant::now();
         let lr = schedule.lr_at(step);
@@ -121,7 +127,10 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
                 .look(learner.loss_scale.is_some())
                 .map_err(|error| anyhow!("{error}\n  {}", last_good(out)))?;
         }
-        clock.add(begun.elapsed(), feed.waited());
+        clock.add(begun.elapsed(), feed.wait().consumer_waited);
+        let skipped = feed.take_skipped();
+        n_skipped += skipped.len() as u64;
+        progress.skipped(step, &skipped)?;
         if log {
             window_loss = losses.mean();
             let (images_per_s, data_wait_percent) = clock.window(step);
@@ -134,6 +143,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
                 grad_norm,
                 images_per_s,
                 data_wait_percent,
+                skipped: n_skipped,
             })?;
         }
         let mut improved = false;
@@ -167,6 +177,10 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
         }
     }
     let (train_images_per_s, data_wait_percent) = clock.total();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let data_wait_advice =
+        feed.wait().advice(clock.training, settings.readers, settings.prefetch, cores);
+    progress.say(&data_wait_advice);
     let saved = saved.map_or_else(|| checkpoint::find(out), Ok).context("nothing left to train")?;
     Ok(Summary {
         steps: step,
@@ -176,6 +190,8 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
         evaluation,
         train_images_per_s,
         data_wait_percent,
+        data_wait_advice,
+        skipped_examples: n_skipped,
         seconds: started.elapsed().as_secs_f64(),
         checkpoint: saved,
         skipped_steps: learner.loss_scale.map_or(0, |loss_scale| loss_scale.skipped),

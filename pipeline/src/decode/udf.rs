@@ -18,7 +18,7 @@ use crate::report::Progress;
 use crate::settings::DecodeSettings;
 
 /// The columns of `images` that come out of a decode.
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 12] = [
     "width",
     "height",
     "format",
@@ -28,6 +28,7 @@ const COLUMNS: [&str; 11] = [
     "dhash",
     "thumb",
     "pixels",
+    "pixels_crc32",
     "reject_reason",
     "detail",
 ];
@@ -107,6 +108,7 @@ struct Columns {
     dhash: Int64Builder,
     thumb: BinaryBuilder,
     pixels: BinaryBuilder,
+    pixels_crc32: Int64Builder,
     reject_reason: StringBuilder,
     detail: StringBuilder,
 }
@@ -131,6 +133,8 @@ impl Columns {
         self.dhash.append_option(image.as_ref().map(|image| image.dhash));
         self.thumb.append_option(image.as_ref().map(|image| image.thumb));
         self.pixels.append_option(image.as_ref().map(|image| &image.pixels));
+        let crc32 = image.as_ref().map(|image| i64::from(crc32fast::hash(&image.pixels)));
+        self.pixels_crc32.append_option(crc32);
         self.reject_reason.append_option(rejected.as_ref().map(|r| r.reason.to_string()));
         self.detail.append_option(rejected.as_ref().map(|r| &r.detail));
     }
@@ -147,6 +151,7 @@ impl Columns {
             Arc::new(self.dhash.finish()),
             Arc::new(self.thumb.finish()),
             Arc::new(self.pixels.finish()),
+            Arc::new(self.pixels_crc32.finish()),
             Arc::new(self.reject_reason.finish()),
             Arc::new(self.detail.finish()),
         ]

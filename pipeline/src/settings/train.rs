@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::stream::{OnBadImage, ReadPath};
+
 /// Names [`TrainSettings::preset`] knows.
 pub const PRESETS: [&str; 2] = ["seed", "tiny"];
 
@@ -151,6 +153,13 @@ pub struct TrainSettings {
     pub readers: usize,
     /// Batches waiting per reader thread.
     pub prefetch: usize,
+    /// How the readers read: fastest (maps local files), pread (calls; for disks on which files may be cut short under the run),
+    /// ranges (the object store's requests, also on local files), general (decodes Parquet).
+    pub read_path: ReadPath,
+    /// Whether pixels are checked against their CRC-32 whenever they are read.
+    pub verify: bool,
+    /// What becomes of an example whose image cannot be read: fail (the run ends), or skip (it is left out, told and counted).
+    pub on_bad_image: OnBadImage,
 
     /// Highest learning rate.
     pub lr: f64,
@@ -302,6 +311,9 @@ impl TrainSettings {
             crop: 0.0,
             readers: 2,
             prefetch: 4,
+            read_path: ReadPath::Fastest,
+            verify: false,
+            on_bad_image: OnBadImage::Fail,
             lr: 5e-4,
             schedule: LrSchedule::Cosine,
             warmup_steps: 0,

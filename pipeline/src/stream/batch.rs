@@ -4,7 +4,26 @@ use serde::{Deserialize, Serialize};
 
 use super::{ExampleId, Versions};
 
+/// An example that was left out, because its image cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Where in its batch it would have stood, from 0.
+    pub place: u32,
+    /// The example.
+    #[serde(serialize_with = "in_hex")]
+    pub example_id: ExampleId,
+    /// Table, version, file, row group and row, and what was expected and found there.
+    pub why: String,
+}
+
+fn in_hex<S: serde::Serializer>(id: &ExampleId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
 /// Some examples, ready for a device. Give it back with [`Batches::recycle`](super::Batches::recycle) when it is copied.
+///
+/// `b` is the batch size, but in the last batch of an epoch and where examples were skipped. A batch all of whose examples were
+/// skipped comes empty and in its turn, so that every rank still has its number of batches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// Whose examples: `[b]`.
@@ -20,15 +39,25 @@ pub struct Batch {
     /// Where the epoch stands once every rank has had its batch of this number: examples handed out by all ranks. Goes into
     /// [`Stream::state`](super::Stream::state).
     pub next_position: u64,
+    /// Examples left out of this batch, in the order in which they would have stood; always empty under
+    /// [`OnBadImage::Fail`](super::OnBadImage::Fail).
+    pub skipped: Vec<Skipped>,
 }
 
 impl Batch {
+    /// The row of the example that would stand at `place`, from 0, had none been skipped; none if it was.
+    pub fn row_at(&self, place: u32) -> Option<usize> {
+        let before = self.skipped.iter().filter(|skipped| skipped.place < place).count();
+        let is_there = self.skipped.iter().all(|skipped| skipped.place != place);
+        is_there.then(|| place as usize - before)
+    }
+
     /// The number of examples.
     pub fn len(&self) -> usize {
         self.example_ids.len()
     }
 
-    /// Whether it holds no example; no batch of a stream does.
+    /// Whether it holds no example: all of them were skipped.
     pub fn is_empty(&self) -> bool {
         self.example_ids.is_empty()
     }

@@ -1,14 +1,15 @@
 //! One batch. In: its number and used buffers. Out: ids, padded tokens and pixels of the examples that the order puts there.
-//! Never waits for anyone but the disk.
+//! Under `skip` without those that cannot be read. Never waits for anyone but the disk.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
+use super::faults::{Bad, leave_out};
 use super::files::Pick;
 use super::grouped::Rows;
-use super::{Batch, Inner};
+use super::{Batch, Inner, OnBadImage};
 
 /// A batch copied more slowly than this did not come from memory: the disk is read, or a network.
 const COLD_BYTES_PER_SEC: f64 = 1e9;
@@ -36,15 +37,18 @@ impl Builder {
 
     /// Builds batch `number` in the buffers of `batch`.
     pub(super) fn build(&mut self, number: usize, mut batch: Batch) -> Result<Batch> {
-        let options = &self.inner.options;
+        let inner = Arc::clone(&self.inner);
+        let options = &inner.options;
         let n = self.inner.selection.len() as u64;
         let world = options.world as u64;
         let begin = self.from + number as u64 * options.global_batch();
         batch.next_position = (begin + options.global_batch()).min(n);
         batch.example_ids.clear();
         batch.lengths.clear();
+        batch.skipped.clear();
         self.picks.clear();
         self.tokens.clear();
+        let mut bad = Vec::new();
         let first = options.first_position(begin);
         let positions = (0..options.batch_size as u64).map(|place| first + place * world);
         for (position, slot) in positions.take_while(|position| *position < n).zip(0_u32..) {
@@ -52,26 +56,37 @@ impl Builder {
             let tokens_before = self.tokens.len();
             batch.example_ids.push(self.inner.selection.read(index, &mut self.tokens));
             batch.lengths.push((self.tokens.len() - tokens_before) as u32);
-            self.picks.push(self.inner.files.pick(self.inner.selection.row(index), slot));
+            match self.inner.selection.row(index) {
+                Some(row) => self.picks.push(self.inner.files.pick(row, slot)),
+                None => bad.push(Bad { slot, why: self.inner.why_missing() }),
+            }
         }
-        pad(&self.tokens, options.pad_id, &mut batch);
         // A used buffer keeps its length, so nothing is cleared that is written over anyway.
-        batch.pixels.resize(self.picks.len() * self.inner.pixel_bytes, 0);
-        self.fill(&mut batch.pixels)?;
+        batch.pixels.resize(batch.len() * self.inner.pixel_bytes, 0);
+        bad.extend(self.fill(&mut batch.pixels)?);
+        if !bad.is_empty() {
+            if let (OnBadImage::Fail, Some(first)) =
+                (options.on_bad_image, bad.iter().min_by_key(|bad| bad.slot))
+            {
+                bail!("example {}: {}", batch.example_ids[first.slot as usize], first.why);
+            }
+            leave_out(bad, &mut batch, &mut self.tokens, self.inner.pixel_bytes);
+        }
+        pad(&self.tokens, self.inner.options.pad_id, &mut batch);
         Ok(batch)
     }
 
-    /// Reads the pixels, and finds out whether they came from memory.
-    fn fill(&mut self, pixels: &mut [u8]) -> Result<()> {
+    /// Reads the pixels, and finds out whether they came from memory; gives back what cannot be read.
+    fn fill(&mut self, pixels: &mut [u8]) -> Result<Vec<Bad>> {
         let begun = Instant::now();
-        self.inner.files.fill(&mut self.picks, pixels, self.cold > 0)?;
+        let bad = self.inner.files.fill(&mut self.picks, pixels, self.cold > 0)?;
         let took = begun.elapsed().max(Duration::from_nanos(1));
         if self.cold > 0 {
             self.cold -= 1;
         } else if (pixels.len() as f64) < COLD_BYTES_PER_SEC * took.as_secs_f64() {
             self.cold = COLD_BATCHES;
         }
-        Ok(())
+        Ok(bad)
     }
 }
 

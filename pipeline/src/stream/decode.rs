@@ -37,7 +37,8 @@ pub(super) fn metadata(footer: ParquetMetaData) -> Result<ArrowReaderMetadata> {
     ArrowReaderMetadata::try_new(footer, options).context("column `pixels` is not binary")
 }
 
-/// Copies the pixels of `picks`, which all lie in this file and are sorted by row, to their slots of `out`.
+/// Copies the pixels of `picks`, which all lie in this file and are sorted by row, to their slots of `out`; `verify` is asked
+/// about each row's pixels.
 pub(super) fn decode_rows(
     source: &Source,
     metadata: &ArrowReaderMetadata,
@@ -45,6 +46,7 @@ pub(super) fn decode_rows(
     picks: &[Pick],
     pixel_bytes: usize,
     out: &mut [u8],
+    verify: impl Fn(u32, &[u8]) -> Result<()>,
 ) -> Result<()> {
     let (groups, selection) = select(group_starts, picks);
     let mut decoder = ParquetPushDecoderBuilder::new_with_metadata(metadata.clone())
@@ -66,14 +68,14 @@ pub(super) fn decode_rows(
                 for index in 0..pixels.len() {
                     let same_row =
                         wanted.next().context("more rows came back than were asked for")?;
-                    let row = same_row[0].row;
-                    ensure!(pixels.is_valid(index), "row {row}: expected pixels, found null");
+                    ensure!(pixels.is_valid(index), "expected pixels, found null");
                     let value = pixels.value(index);
                     ensure!(
                         value.len() == pixel_bytes,
-                        "row {row}: expected {pixel_bytes} bytes of pixels, found {}",
+                        "expected {pixel_bytes} bytes of pixels, found {}",
                         value.len()
                     );
+                    verify(same_row[0].row, value)?;
                     for pick in same_row {
                         copy::stream(value, pick.slot_of(out, pixel_bytes));
                     }

@@ -6,14 +6,15 @@ use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::metadata::PageIndexPolicy;
 
 use super::ReadPath;
 use super::addresses::{LENGTH_BYTES, NO_PIXELS, addresses};
+use super::faults::{self, Bad};
 use super::images::{PIXELS, ScannedFile, footer};
-use super::source::{Mapped, Remote, Source};
+use super::source::{self, Mapped, Pread, Remote, Source};
 use super::tables::LiveFile;
 use super::{copy, decode};
 
@@ -49,10 +50,13 @@ pub(super) struct ImageFiles {
     starts: Vec<u32>,
 }
 
-struct ImageFile {
+/// One file of the images table.
+pub(super) struct ImageFile {
     path: String,
-    source: Source,
+    pub(super) source: Source,
     group_starts: Vec<u32>,
+    /// CRC-32 of each row's pixels; empty if they are not checked.
+    crcs: Vec<u32>,
     /// Rows that hold pixels, ascending; what the address table is checked against, and empty once that is done.
     decoded: Mutex<Vec<u32>>,
     /// Made when the first row is read: a corpus has more files than a batch touches.
@@ -79,11 +83,12 @@ impl ImageFiles {
         let mut starts = vec![0_u32];
         let mut files = Vec::with_capacity(live.len());
         for (live, scanned) in live.into_iter().zip(scanned) {
-            let n_rows = scanned.group_starts.last().copied().unwrap_or(0);
-            let start = starts.last().copied().and_then(|start| start.checked_add(n_rows));
+            let start =
+                starts.last().copied().and_then(|start| start.checked_add(scanned.n_rows()));
             starts.push(start.with_context(|| format!("{label}: it has more than 2^32 rows"))?);
             files.push(ImageFile {
                 path: live.path,
+                crcs: scanned.crcs(),
                 source: scanned.source,
                 group_starts: scanned.group_starts,
                 decoded: Mutex::new(scanned.rows.iter().map(|row| row.row).collect()),
@@ -109,70 +114,83 @@ impl ImageFiles {
     }
 
     /// Reads `picks` into their slots of `out`, which has room for as many rows; sorts them by where they lie. With `cold` the
-    /// kernel is told of all rows before the first is read.
+    /// kernel is told of all rows before the first is read. Gives back the picks that cannot be read: their file is gone, is
+    /// shorter or longer than the Delta log says, or does not hold the row; their slots hold anything.
     ///
     /// # Errors
-    /// A file is gone, is shorter or longer than the Delta log says, or does not hold the rows; the message names the table,
-    /// its version, the file, and the row where it is known.
-    pub(super) fn fill(&self, picks: &mut [Pick], out: &mut [u8], cold: bool) -> Result<()> {
+    /// A store does not answer.
+    pub(super) fn fill(&self, picks: &mut [Pick], out: &mut [u8], cold: bool) -> Result<Vec<Bad>> {
         picks.sort_unstable_by_key(|pick| (pick.file, pick.row));
         if cold {
-            self.advise(picks)?;
+            self.advise(picks);
         }
-        let mut remote = Vec::new();
+        let (mut bad, mut remote) = (Vec::new(), Vec::new());
         for of_file in picks.chunk_by(|a, b| a.file == b.file) {
             let file = self.file(of_file);
-            let mut read = || -> Result<()> {
-                match (file.pixels(self.read_path, self.pixel_bytes)?, &file.source) {
-                    (Pixels::Direct(table), Source::Mapped(mapped)) => {
-                        file.source.check()?;
-                        copy_rows(mapped, table, of_file, self.pixel_bytes, out)
-                    }
-                    (Pixels::Direct(table), Source::Remote(source)) => {
-                        remote.push(RemoteRows::new(
-                            file,
-                            source,
-                            table,
-                            of_file,
-                            self.pixel_bytes,
-                        )?);
-                        Ok(())
-                    }
-                    (Pixels::Decoded(metadata), source) => {
-                        let groups = &file.group_starts;
-                        decode::decode_rows(
-                            source,
-                            metadata,
-                            groups,
-                            of_file,
-                            self.pixel_bytes,
-                            out,
-                        )
-                    }
+            let read = match (self.pixels(file), &file.source) {
+                (Ok(Pixels::Direct(table)), Source::Remote(source)) => {
+                    RemoteRows::new(file, source, table, of_file, self.pixel_bytes)
+                        .map(|rows| remote.push(rows))
                 }
+                _ => self.read_rows(file, of_file, out),
             };
-            read().with_context(|| self.place_of(file))?;
+            if read.is_err() {
+                self.read_singly(file, of_file, out, &mut bad)?;
+            }
         }
-        self.fetch(&remote, out)?;
+        self.fetch(&remote, out, &mut bad)?;
         copy::finish();
-        Ok(())
+        Ok(bad)
+    }
+
+    /// Reads rows that lie in one file; all or an error.
+    pub(super) fn read_rows(&self, file: &ImageFile, picks: &[Pick], out: &mut [u8]) -> Result<()> {
+        match (self.pixels(file)?, &file.source) {
+            (Pixels::Direct(table), Source::Mapped(mapped)) => {
+                mapped.check()?;
+                self.copy_rows(file, mapped, table, picks, out)
+            }
+            (Pixels::Direct(table), Source::Pread(source)) => {
+                self.pread_rows(file, source, table, picks, out)
+            }
+            (Pixels::Direct(table), Source::Remote(source)) => {
+                let rows = RemoteRows::new(file, source, table, picks, self.pixel_bytes)?;
+                rows.copy(&file.source.read(&rows.ranges)?, self.pixel_bytes, out)
+            }
+            (Pixels::Decoded(metadata), source) => decode::decode_rows(
+                source,
+                metadata,
+                &file.group_starts,
+                picks,
+                self.pixel_bytes,
+                out,
+                |row, pixels| file.verify(row, pixels),
+            ),
+        }
     }
 
     fn file(&self, of_file: &[Pick]) -> &ImageFile {
         &self.files[of_file[0].file as usize]
     }
 
-    fn place_of(&self, file: &ImageFile) -> String {
-        format!("{}, file {}", self.label, file.path)
+    /// Where a row lies, in words.
+    pub(super) fn place_of_row(&self, file: &ImageFile, row: u32) -> String {
+        let group = file.group_starts.partition_point(|&start| start <= row).saturating_sub(1);
+        format!("{}, file {}, row group {group}, row {row}", self.label, file.path)
     }
 
-    /// Tells the kernel of all rows that lie in mapped files under known addresses.
-    fn advise(&self, picks: &[Pick]) -> Result<()> {
+    fn pixels<'a>(&self, file: &'a ImageFile) -> Result<&'a Pixels> {
+        file.pixels(self.read_path, self.pixel_bytes)
+    }
+
+    /// Tells the kernel of all rows that lie in mapped files under known addresses. A file of which nothing can be known is left
+    /// to the read that follows.
+    fn advise(&self, picks: &[Pick]) {
         for of_file in picks.chunk_by(|a, b| a.file == b.file) {
             let file = self.file(of_file);
-            let pixels = file.pixels(self.read_path, self.pixel_bytes);
-            let pixels = pixels.with_context(|| self.place_of(file))?;
-            if let (Pixels::Direct(table), Source::Mapped(mapped)) = (pixels, &file.source) {
+            if let (Ok(Pixels::Direct(table)), Source::Mapped(mapped)) =
+                (self.pixels(file), &file.source)
+            {
                 for pick in of_file {
                     let address = table[pick.row as usize];
                     if address != NO_PIXELS {
@@ -181,25 +199,74 @@ impl ImageFiles {
                 }
             }
         }
-        Ok(())
     }
 
     /// Reads the rows of remote files, several files at once.
-    fn fetch(&self, remote: &[RemoteRows<'_>], out: &mut [u8]) -> Result<()> {
+    fn fetch(&self, remote: &[RemoteRows<'_>], out: &mut [u8], bad: &mut Vec<Bad>) -> Result<()> {
         let Some(first) = remote.first() else { return Ok(()) };
-        let requests = remote.iter().map(|rows| async move {
-            let parts = rows.source.read(&rows.ranges).await;
-            Ok::<_, anyhow::Error>((rows, parts.with_context(|| self.place_of(rows.file))?))
-        });
-        let answers = stream::iter(requests).buffer_unordered(REMOTE_FILES).try_collect::<Vec<_>>();
-        for (rows, parts) in first.source.handle().block_on(answers)? {
-            rows.copy(&parts, self.pixel_bytes, out).with_context(|| self.place_of(rows.file))?;
+        let requests =
+            remote.iter().map(|rows| async move { (rows, rows.source.read(&rows.ranges).await) });
+        let answers = stream::iter(requests).buffer_unordered(REMOTE_FILES).collect::<Vec<_>>();
+        for (rows, parts) in first.source.handle().block_on(answers) {
+            if parts.and_then(|parts| rows.copy(&parts, self.pixel_bytes, out)).is_err() {
+                self.read_singly(rows.file, rows.picks, out, bad)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies rows of a mapped file.
+    fn copy_rows(
+        &self,
+        file: &ImageFile,
+        mapped: &Mapped,
+        table: &[u64],
+        picks: &[Pick],
+        out: &mut [u8],
+    ) -> Result<()> {
+        let bytes = mapped.bytes();
+        for pick in picks {
+            let range = value_range(table, pick.row, self.pixel_bytes)?;
+            let value = &bytes[range.start as usize..range.end as usize];
+            let pixels = pixels_of(value, self.pixel_bytes)?;
+            file.verify(pick.row, pixels)?;
+            copy::stream(pixels, pick.slot_of(out, self.pixel_bytes));
+        }
+        Ok(())
+    }
+
+    /// Reads rows by calls, each into its slot.
+    fn pread_rows(
+        &self,
+        file: &ImageFile,
+        source: &Pread,
+        table: &[u64],
+        picks: &[Pick],
+        out: &mut [u8],
+    ) -> Result<()> {
+        let mut open = source.open_checked()?;
+        for pick in picks {
+            let range = value_range(table, pick.row, self.pixel_bytes)?;
+            let mut length = [0; LENGTH_BYTES as usize];
+            let slot = pick.slot_of(out, self.pixel_bytes);
+            source::read_at(&mut open, range.start, &mut length)?;
+            check_length(&length, self.pixel_bytes)?;
+            source::read_at(&mut open, range.start + LENGTH_BYTES, slot)?;
+            file.verify(pick.row, slot)?;
         }
         Ok(())
     }
 }
 
 impl ImageFile {
+    /// Checks the pixels of `row`, if that is asked for.
+    fn verify(&self, row: u32, pixels: &[u8]) -> Result<()> {
+        match self.crcs.get(row as usize) {
+            Some(&crc) => faults::check_crc(pixels, crc),
+            None => Ok(()),
+        }
+    }
+
     /// How its pixels are reached; the first call reads the footer and the offset index.
     fn pixels(&self, read_path: ReadPath, pixel_bytes: usize) -> Result<&Pixels> {
         if let Some(pixels) = self.pixels.get() {
@@ -216,7 +283,7 @@ impl ImageFile {
         let column = column.context("it has no column `pixels` (schemas/images.sql)")?;
         let direct = match read_path {
             ReadPath::General => None,
-            ReadPath::Fastest | ReadPath::Ranges => {
+            ReadPath::Fastest | ReadPath::Pread | ReadPath::Ranges => {
                 let file_bytes = self.source.size_bytes();
                 addresses(&footer, file_bytes, column, pixel_bytes as u64, &decoded)
             }
@@ -228,23 +295,6 @@ impl ImageFile {
         *decoded = Vec::new();
         Ok(self.pixels.get_or_init(|| pixels))
     }
-}
-
-/// Copies rows of a mapped file.
-fn copy_rows(
-    mapped: &Mapped,
-    table: &[u64],
-    picks: &[Pick],
-    pixel_bytes: usize,
-    out: &mut [u8],
-) -> Result<()> {
-    let bytes = mapped.bytes();
-    for pick in picks {
-        let range = value_range(table, pick.row, pixel_bytes)?;
-        let value = &bytes[range.start as usize..range.end as usize];
-        copy::stream(pixels_of(value, pick.row, pixel_bytes)?, pick.slot_of(out, pixel_bytes));
-    }
-    Ok(())
 }
 
 /// The rows of one remote file that a batch needs.
@@ -269,7 +319,9 @@ impl<'a> RemoteRows<'a> {
 
     fn copy(&self, parts: &[Bytes], pixel_bytes: usize, out: &mut [u8]) -> Result<()> {
         for (pick, value) in self.picks.iter().zip(parts) {
-            copy::stream(pixels_of(value, pick.row, pixel_bytes)?, pick.slot_of(out, pixel_bytes));
+            let pixels = pixels_of(value, pixel_bytes)?;
+            self.file.verify(pick.row, pixels)?;
+            copy::stream(pixels, pick.slot_of(out, pixel_bytes));
         }
         Ok(())
     }
@@ -278,16 +330,21 @@ impl<'a> RemoteRows<'a> {
 /// Where a row's value lies in the file: its length, then its pixels.
 fn value_range(table: &[u64], row: u32, pixel_bytes: usize) -> Result<Range<u64>> {
     let address = table[row as usize];
-    ensure!(address != NO_PIXELS, "row {row}: expected pixels, found a page without");
+    ensure!(address != NO_PIXELS, "expected pixels, found a page without");
     Ok(address - LENGTH_BYTES..address + pixel_bytes as u64)
 }
 
 /// The pixels of a plainly encoded value, whose length stands before them.
-fn pixels_of(value: &[u8], row: u32, pixel_bytes: usize) -> Result<&[u8]> {
+fn pixels_of(value: &[u8], pixel_bytes: usize) -> Result<&[u8]> {
     let (length, pixels) = value.split_at(LENGTH_BYTES as usize);
+    check_length(length, pixel_bytes)?;
+    Ok(pixels)
+}
+
+fn check_length(length: &[u8], pixel_bytes: usize) -> Result<()> {
     ensure!(
         length == (pixel_bytes as u32).to_le_bytes(),
-        "row {row}: expected the length {pixel_bytes} before its pixels, found the bytes {length:?}"
+        "expected the length {pixel_bytes} before its pixels, found the bytes {length:?}"
     );
-    Ok(pixels)
+    Ok(())
 }

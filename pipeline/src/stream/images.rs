@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int32Type};
+use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
@@ -26,6 +26,9 @@ use super::tables::LiveFile;
 
 /// The columns the stream takes from the files of `images` itself, pixels apart.
 const LIGHT_COLUMNS: [&str; 3] = ["image_id", "size_px", "reject_reason"];
+
+/// The column of their checksums, taken only by a stream that verifies.
+pub(super) const PIXELS_CRC32: &str = "pixels_crc32";
 
 /// The column of pixels.
 pub(super) const PIXELS: &str = "pixels";
@@ -50,6 +53,8 @@ pub(super) struct ImageRow {
     pub(super) row: u32,
     /// Side of the stored square.
     pub(super) size_px: u32,
+    /// CRC-32 of its pixels; 0 if it is not asked for.
+    crc32: u32,
 }
 
 /// What a scan of one file found.
@@ -60,25 +65,63 @@ pub(super) struct ScannedFile {
     pub(super) rows: Vec<ImageRow>,
     /// Where each row group begins, and at last the number of rows.
     pub(super) group_starts: Vec<u32>,
+    /// Whether checksums were asked for.
+    verify: bool,
 }
 
-/// Scans `files` on several threads; the answer is in the order of `files`.
-pub(super) fn scan(label: &str, place: &Place, files: &[LiveFile]) -> Result<Vec<ScannedFile>> {
+impl ScannedFile {
+    /// The number of its rows, rejected ones included.
+    pub(super) fn n_rows(&self) -> u32 {
+        self.group_starts.last().copied().unwrap_or(0)
+    }
+
+    /// CRC-32 of each row's pixels, 0 for rejected rows; empty if they were not asked for.
+    pub(super) fn crcs(&self) -> Vec<u32> {
+        if !self.verify {
+            return Vec::new();
+        }
+        let mut crcs = vec![0; self.n_rows() as usize];
+        self.rows.iter().for_each(|image| crcs[image.row as usize] = image.crc32);
+        crcs
+    }
+}
+
+/// Scans `files` on several threads, their checksums with `verify`. The answers are in the order of `files`; an error among them is a file's
+/// own fault.
+///
+/// # Errors
+/// The store does not answer.
+pub(super) fn scan(
+    label: &str,
+    place: &Place,
+    files: &[LiveFile],
+    verify: bool,
+) -> Result<Vec<Result<ScannedFile>>> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let n_threads = match place {
-        Place::Folder(_) => cores,
+        Place::Mapped(_) | Place::Pread(_) => cores,
         Place::Store(..) => REMOTE_SCANS,
     };
     let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<(usize, ScannedFile)>> {
+    let work = || -> Result<Vec<(usize, Result<ScannedFile>)>> {
         let mut scanned = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(file) = files.get(index) else { return Ok(scanned) };
-            let found = Source::open(place, file)
-                .and_then(scan_file)
-                .with_context(|| format!("{label}, file {}", file.path))?;
-            scanned.push((index, found));
+            let of_file = || format!("{label}, file {}", file.path);
+            let found = match Source::open(place, file) {
+                Ok(source) => match scan_file(&source, verify) {
+                    Ok((rows, group_starts)) => {
+                        Ok(ScannedFile { source, rows, group_starts, verify })
+                    }
+                    Err(error) => {
+                        source.answers().with_context(of_file)?;
+                        Err(error)
+                    }
+                },
+                Err(error) => Err(error),
+            };
+            scanned.push((index, found.with_context(of_file)));
         }
     };
     let mut scanned = std::thread::scope(|scope| {
@@ -96,12 +139,15 @@ pub(super) fn scan(label: &str, place: &Place, files: &[LiveFile]) -> Result<Vec
     Ok(scanned.into_iter().map(|(_, file)| file).collect())
 }
 
-fn scan_file(source: Source) -> Result<ScannedFile> {
-    let metadata = Arc::new(footer(&source, PageIndexPolicy::Skip)?);
+/// The decoded rows of a file, and where each of its row groups begins.
+fn scan_file(source: &Source, verify: bool) -> Result<(Vec<ImageRow>, Vec<u32>)> {
+    let metadata = Arc::new(footer(source, PageIndexPolicy::Skip)?);
     let group_starts = group_starts(&metadata)?;
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = ArrowReaderMetadata::try_new(metadata, options)?;
-    let mask = ProjectionMask::columns(metadata.parquet_schema(), LIGHT_COLUMNS);
+    let checksums = verify.then_some(PIXELS_CRC32);
+    let columns = LIGHT_COLUMNS.into_iter().chain(checksums);
+    let mask = ProjectionMask::columns(metadata.parquet_schema(), columns);
     let mut decoder = ParquetPushDecoderBuilder::new_with_metadata(metadata)
         .with_projection(mask)
         .with_batch_size(SCAN_BATCH_ROWS)
@@ -116,17 +162,22 @@ fn scan_file(source: Source) -> Result<ScannedFile> {
                 decoder.push_ranges(ranges, bytes)?;
             }
             DecodeResult::Data(batch) => {
-                collect_rows(&batch, first_row, &mut rows)?;
+                collect_rows(&batch, first_row, verify, &mut rows)?;
                 first_row += batch.num_rows() as u32;
             }
             DecodeResult::Finished => break,
         }
     }
     ensure!(first_row == n_rows, "expected {n_rows} rows (footer), found {first_row}");
-    Ok(ScannedFile { source, rows, group_starts })
+    Ok((rows, group_starts))
 }
 
-fn collect_rows(batch: &RecordBatch, first_row: u32, rows: &mut Vec<ImageRow>) -> Result<()> {
+fn collect_rows(
+    batch: &RecordBatch,
+    first_row: u32,
+    verify: bool,
+    rows: &mut Vec<ImageRow>,
+) -> Result<()> {
     let [ids, sizes, reasons] = LIGHT_COLUMNS.map(|name| {
         batch
             .column_by_name(name)
@@ -135,6 +186,7 @@ fn collect_rows(batch: &RecordBatch, first_row: u32, rows: &mut Vec<ImageRow>) -
     let ids = cast(ids?, &DataType::Utf8View)?;
     let sizes = cast(sizes?, &DataType::Int32)?;
     let (ids, sizes, reasons) = (ids.as_string_view(), sizes.as_primitive::<Int32Type>(), reasons?);
+    let crcs = if verify { Some(checksums(batch)?) } else { None };
     for (index, row) in (0..batch.num_rows()).zip(first_row..) {
         if reasons.is_valid(index) {
             continue;
@@ -144,9 +196,26 @@ fn collect_rows(batch: &RecordBatch, first_row: u32, rows: &mut Vec<ImageRow>) -
         let size_px = u32::try_from(sizes.value(index)).ok().filter(|size| *size > 0);
         let size_px =
             size_px.with_context(|| format!("row {row}: size_px is {}", sizes.value(index)))?;
-        rows.push(ImageRow { id, row, size_px });
+        let crc32 = match &crcs {
+            None => 0,
+            Some(crcs) => Some(crcs)
+                .filter(|crcs| crcs.is_valid(index))
+                .and_then(|crcs| u32::try_from(crcs.value(index)).ok())
+                .with_context(|| format!("row {row}: expected a CRC-32 in `{PIXELS_CRC32}`"))?,
+        };
+        rows.push(ImageRow { id, row, size_px, crc32 });
     }
     Ok(())
+}
+
+fn checksums(batch: &RecordBatch) -> Result<PrimitiveArray<Int64Type>> {
+    let crcs = batch.column_by_name(PIXELS_CRC32).with_context(|| {
+        format!(
+            "it has no column `{PIXELS_CRC32}`, which `verify` needs\n\
+             hint: stream without `verify`, or make the corpus anew"
+        )
+    })?;
+    Ok(cast(crcs, &DataType::Int64)?.as_primitive().clone())
 }
 
 /// Ids are parts of SHA-256 sums: their bits are their own hash.
@@ -179,9 +248,9 @@ pub(super) fn rows_by_id(
             // The first of two rows with one id stays: they hold the same picture.
             rows_by_id.entry(image.id).or_insert((first_row + image.row, image.size_px));
         }
-        let n_rows = file.group_starts.last().copied().unwrap_or(0);
-        first_row =
-            first_row.checked_add(n_rows).context("table `images` has more than 2^32 rows")?;
+        first_row = first_row
+            .checked_add(file.n_rows())
+            .context("table `images` has more than 2^32 rows")?;
     }
     Ok(rows_by_id)
 }

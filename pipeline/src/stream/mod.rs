@@ -3,15 +3,16 @@
 //!
 //! The modules, in the order in which an example meets them: [`tables`] pins versions and lists files, [`selection`] asks
 //! for the examples, [`images`] finds their images' rows, [`order`] says who stands where ([`grouped`]: by length), [`readers`] are the threads,
-//! [`builder`] makes a batch, and [`files`] copies its pixels: by [`addresses`] from the mapped file, by range requests ([`source`]), or decoded ([`decode`]).
-//! [`image_pixels`] reads images without their examples.
-//! [`references`] says what the corpus says of the images.
+//! [`builder`] makes a batch, and [`files`] copies its pixels: by [`addresses`] from the mapped file, by calls or range requests ([`source`]), or
+//! decoded ([`decode`]). [`faults`] finds what cannot be read, and [`wait`] counts who waited for whom. [`image_pixels`] reads images without
+//! their examples, and [`references`] says what the corpus says of images.
 
 mod addresses;
 mod batch;
 mod builder;
 mod copy;
 mod decode;
+mod faults;
 mod files;
 mod grouped;
 mod id;
@@ -25,27 +26,30 @@ mod references;
 mod selection;
 mod source;
 mod tables;
+mod wait;
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use tokio::runtime::Runtime;
 
-pub use self::batch::{Batch, StreamState};
+pub use self::batch::{Batch, Skipped, StreamState};
 pub use self::id::ExampleId;
 pub use self::image_pixels::ImagePixels;
-pub use self::options::{ReadPath, Shuffle, StreamOptions, Versions};
-pub use self::readers::{Batches, WaitStats};
+pub use self::options::{OnBadImage, ReadPath, Shuffle, StreamOptions, Versions};
+pub use self::readers::Batches;
 pub use self::references::ImageReferences;
+pub use self::wait::WaitStats;
 
 use self::builder::Builder;
 use self::files::ImageFiles;
 use self::grouped::{Grouping, Rows};
+use self::images::ScannedFile;
 use self::order::Order;
 use self::readers::{Lanes, Pool};
 use self::selection::Selection;
 use self::source::Place;
-use self::tables::PinnedTable;
+use self::tables::{LiveFile, PinnedTable};
 
 /// Selected examples of a corpus at pinned versions, ready to be streamed any number of times. Clones share everything.
 #[derive(Clone)]
@@ -57,6 +61,8 @@ struct Inner {
     versions: Versions,
     selection: Selection,
     files: ImageFiles,
+    /// Files that could not be opened, and why; only under [`OnBadImage::Skip`].
+    unreadable: Vec<String>,
     /// Where the examples of each row group begin, for a window shuffle.
     groups: Arc<[u32]>,
     pixel_bytes: usize,
@@ -128,6 +134,27 @@ impl Stream {
     /// Side of the images in pixels; 0 if no example is selected.
     pub fn size_px(&self) -> usize {
         self.0.selection.size_px as usize
+    }
+
+    /// Files of `images` that could not be opened, and why: examples of their images will be skipped. Always empty under
+    /// [`OnBadImage::Fail`], where opening fails.
+    pub fn unreadable(&self) -> &[String] {
+        &self.0.unreadable
+    }
+
+    /// The number of batches that exist at a time: those of the readers, and two of the consumer.
+    pub fn n_buffers(&self) -> usize {
+        self.0.lanes().n_buffers()
+    }
+
+    /// Lends the readers a batch's buffers, as [`Batches::recycle`] does, but before an epoch begins.
+    ///
+    /// A consumer that wants pixels in memory of its own (page-locked for a device) makes [`Stream::n_buffers`] batches whose
+    /// `pixels` have a capacity of `batch_size * size_px^2 * 3` bytes, registers that memory, and lends them all. As long as it
+    /// holds at most two batches at a time and recycles each one it is done with, every batch of every epoch then comes in one
+    /// of these buffers, filled in place and never reallocated, whose address is that of `pixels`.
+    pub fn lend(&self, batch: Batch) {
+        self.0.pool.give(batch);
     }
 
     /// The versions of the tables that are read.
@@ -203,18 +230,22 @@ impl Inner {
         let label = images.label();
         let place = match (images.folder(), read_path) {
             (Some(folder), ReadPath::Fastest | ReadPath::General) => {
-                Place::Folder(folder.to_owned())
+                Place::Mapped(folder.to_owned())
             }
+            (Some(folder), ReadPath::Pread) => Place::Pread(folder.to_owned()),
             _ => Place::Store(images.store(), runtime.handle().clone()),
         };
         let live = images.files(&images::FILE_COLUMNS)?;
+        let verify = options.verify;
         let scan = {
             let (label, live) = (label.clone(), live.clone());
-            runtime.spawn_blocking(move || images::scan(&label, &place, &live))
+            runtime.spawn_blocking(move || images::scan(&label, &place, &live, verify))
         };
         let found = selection::find(&examples, &images, &options).await?;
         let scanned = scan.await.context("the scan of table `images` panicked")??;
-        let mut selection = found.join(&scanned, &label, options.shuffle)?;
+        let (live, scanned, unreadable) = readable(live, scanned, options.on_bad_image)?;
+        let missing = !unreadable.is_empty();
+        let mut selection = found.join(&scanned, &label, options.shuffle, missing)?;
         if options.group_by_length {
             selection.fingerprint ^= order::mix(options.global_batch());
         }
@@ -227,23 +258,32 @@ impl Inner {
         let pool = Pool::new(Lanes { readers: options.readers, prefetch: options.prefetch });
         let groups = groups.into();
         let corpus = corpus.to_owned();
+        let runtime = None;
         Ok(Self {
             corpus,
             options,
             versions,
             selection,
             files,
+            unreadable,
             groups,
             pixel_bytes,
             pool,
-            runtime: None,
+            runtime,
         })
     }
 
-    /// Who stands where in `epoch`.
+    /// Who stands where in `epoch`, before captions are grouped by length.
     fn order(&self, epoch: u64) -> Order {
         let (shuffle, seed) = (self.options.shuffle, self.options.seed);
         Order::new(shuffle, seed, epoch, self.selection.len() as u64, &self.groups)
+    }
+
+    /// Why an example's image has no row.
+    fn why_missing(&self) -> String {
+        let (first, rest) = self.unreadable.split_first().map_or(("", 0), |(f, r)| (f, r.len()));
+        let more = if rest > 0 { format!("; and {rest} more") } else { String::new() };
+        format!("its image is in none of the files that could be opened: {first}{more}")
     }
 
     fn lanes(&self) -> Lanes {
@@ -263,4 +303,27 @@ impl Inner {
         };
         n_batches as usize
     }
+}
+
+/// The files that could be opened, and under [`OnBadImage::Skip`] why the others could not.
+fn readable(
+    live: Vec<LiveFile>,
+    scanned: Vec<Result<ScannedFile>>,
+    on_bad_image: OnBadImage,
+) -> Result<(Vec<LiveFile>, Vec<ScannedFile>, Vec<String>)> {
+    let mut files = (Vec::new(), Vec::new(), Vec::new());
+    for (live, scanned) in live.into_iter().zip(scanned) {
+        match (scanned, on_bad_image) {
+            (Ok(scanned), _) => {
+                files.0.push(live);
+                files.1.push(scanned);
+            }
+            (Err(error), OnBadImage::Fail) => return Err(error),
+            (Err(error), OnBadImage::Skip) => files.2.push(format!("{error:#}")),
+        }
+    }
+    if let (true, Some(why)) = (files.1.is_empty(), files.2.first()) {
+        bail!("none of its {} files can be opened (is a disk missing?): {why}", files.2.len());
+    }
+    Ok(files)
 }

@@ -29,11 +29,15 @@ pub enum Shuffle {
 }
 
 /// How pixels are read. Every path gives the same bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ReadPath {
-    /// Copies from the mapped file where it is on this machine and its layout allows it, otherwise the next that can.
+    /// Copies from the mapped file where it is on this machine and its layout allows it, otherwise the next that can. A file
+    /// that someone cuts short within the copy of a row ends the process (SIGBUS).
     #[default]
     Fastest,
+    /// Read calls where the file is on this machine; nothing is mapped, so a file that is cut short is an error at any moment.
+    Pread,
     /// Range requests through the object store, also for files of this machine (network file systems, for which mapping is slow
     /// or unsafe).
     Ranges,
@@ -41,7 +45,26 @@ pub enum ReadPath {
     General,
 }
 
+/// What becomes of an example whose image cannot be read: its file is gone, cut short, or damaged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBadImage {
+    /// An error that names the example, the table's version, the file, row group and row; the epoch ends there.
+    #[default]
+    Fail,
+    /// The example is left out of its batch, which says so ([`Batch::skipped`](super::Batch::skipped)). The others stay where
+    /// they are: positions count left-out examples too, so order, ranks and resuming are as without the damage. A store that
+    /// does not answer is an error all the same: that is no fault of an image.
+    Skip,
+}
+
 /// Which examples, in which order, in what batches.
+///
+/// Memory, whatever the size of the corpus: `readers * (prefetch + 1)` batches and those the consumer holds, each of
+/// `batch_size * size_px^2 * 3` bytes and its tokens. Per selected example: 12 bytes, 16 of its id, and about two a token (one
+/// for its length). Per row of a file of `images` that has been read from: 8 bytes of its address, and with `verify` 4 of its
+/// checksum. Opening needs about 120 bytes a selected example and 60 a row of `images` more, for as long as it lasts. Mapped
+/// files count as memory in some tools' figures (`VmRSS`), but are the page cache's, which the kernel takes back when it likes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamOptions {
@@ -72,6 +95,10 @@ pub struct StreamOptions {
     pub versions: Option<Versions>,
     /// Fills `input_ids` after a caption's end.
     pub pad_id: i64,
+    /// Whether pixels are checked against their CRC-32 (column `pixels_crc32`) whenever they are read: finds every flipped bit.
+    pub verify: bool,
+    /// What becomes of an example whose image cannot be read.
+    pub on_bad_image: OnBadImage,
 }
 
 impl Default for StreamOptions {
@@ -90,6 +117,8 @@ impl Default for StreamOptions {
             prefetch: 4,
             versions: None,
             pad_id: 0,
+            verify: false,
+            on_bad_image: OnBadImage::Fail,
         }
     }
 }

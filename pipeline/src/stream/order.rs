@@ -262,6 +262,12 @@ mod tests {
             let ascents = rows.windows(2).filter(|pair| pair[0] < pair[1]).count() as f64;
             let sigmas = (ascents - mean) / (f64::from(n + 1) / 12.0).sqrt();
             assert!(sigmas.abs() < 5.0, "ascents are {sigmas:.1} sigmas off");
+            // Wald and Wolfowitz 1940: runs above and below the median, mean n/2 + 1, variance about n/4.
+            let is_high = |row: &u64| *row as f64 > mean;
+            let changes = rows.windows(2).filter(|pair| is_high(&pair[0]) != is_high(&pair[1]));
+            let runs = 1.0 + changes.count() as f64;
+            let sigmas = (runs - (f64::from(n) / 2.0 + 1.0)) / (f64::from(n) / 4.0).sqrt();
+            assert!(sigmas.abs() < 5.0, "runs are {sigmas:.1} sigmas off");
         }
     }
 
@@ -278,6 +284,37 @@ mod tests {
             of.sort_unstable();
             of.dedup();
             assert_eq!(of.len(), 4);
+        }
+    }
+
+    /// The reach of a window is its row groups: the rows of one group stand less than that apart, and as evenly as uniform places.
+    #[test]
+    fn a_window_reaches_as_far_as_its_row_groups() {
+        const GROUP_ROWS: usize = 25;
+        let groups: Vec<u32> = (0..=400).map(|group| group * GROUP_ROWS as u32).collect();
+        for row_groups in [1, 4, 16] {
+            let rows = rows(Shuffle::Window { row_groups }, 11, 2, &groups);
+            let mut positions = vec![Vec::new(); 400];
+            for (position, row) in rows.iter().enumerate() {
+                positions[*row as usize / GROUP_ROWS].push(position as f64);
+            }
+            let reach = (row_groups * GROUP_ROWS) as f64;
+            let (mut sum, mut n) = (0.0, 0.0);
+            for of_group in &positions {
+                let spread = of_group[GROUP_ROWS - 1] - of_group[0];
+                assert!(
+                    spread < reach,
+                    "{spread} positions apart, {row_groups} row groups a window"
+                );
+                for pair in of_group.chunks_exact(2) {
+                    sum += pair[1] - pair[0];
+                    n += 1.0;
+                }
+            }
+            // Neighbours among 25 sorted uniform places are reach / 26 apart on average.
+            let mean = sum / n / reach;
+            let expected = 1.0 / (GROUP_ROWS as f64 + 1.0);
+            assert!((mean / expected - 1.0).abs() < 0.1, "{mean} of a window, expected {expected}");
         }
     }
 }

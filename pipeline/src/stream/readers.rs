@@ -5,8 +5,9 @@
 //! channels in turn, so the order is exact without a reorder buffer. Used batches go back through a shared channel, and their
 //! buffers are filled again. At most w * (prefetch + 1) batches and the consumer's own exist at a time.
 //!
-//! Invariant: closing is the only stop signal. A consumer that goes away drops the receivers, and each reader ends at its next
-//! send; a reader that fails sends its error and ends; one that panics closes its channel, and the consumer asks its thread why.
+//! Invariant: closing is the only stop signal. A consumer that goes away closes `running`, and each reader ends before its next
+//! batch, while its last ones are taken back, so that no buffer is lost; a reader that fails sends its error and ends; one that
+//! panics closes its channel, and the consumer asks its thread why.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,22 +15,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
-use super::Batch;
-
-/// Who waited for whom, since the batches were begun.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WaitStats {
-    /// Time the consumer spent waiting for a batch.
-    pub consumer_waited: Duration,
-    /// Time the readers spent building batches, all readers together.
-    pub readers_busy: Duration,
-    /// Time the readers spent waiting for the consumer, all readers together.
-    pub readers_blocked: Duration,
-    /// Batches handed out.
-    pub batches: u64,
-}
+use super::{Batch, WaitStats};
 
 /// Nanoseconds, added up by the readers.
 #[derive(Default)]
@@ -47,6 +35,13 @@ pub(super) struct Lanes {
     pub(super) prefetch: usize,
 }
 
+impl Lanes {
+    /// Batches that exist at a time: one in the hands of each reader, those that wait, and two that the consumer holds.
+    pub(super) fn n_buffers(&self) -> usize {
+        self.readers * (self.prefetch + 1) + 2
+    }
+}
+
 /// Batches whose buffers wait to be filled again.
 #[derive(Clone)]
 pub(super) struct Pool {
@@ -55,9 +50,9 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Room for as many batches as the readers of one epoch hold, and two that the consumer holds.
+    /// Room for all batches of one epoch.
     pub(super) fn new(lanes: Lanes) -> Self {
-        let (give, take) = bounded(lanes.readers * (lanes.prefetch + 1) + 2);
+        let (give, take) = bounded(lanes.n_buffers());
         Self { give, take }
     }
 
@@ -67,7 +62,7 @@ impl Pool {
     }
 
     /// Keeps `batch` if there is room, and drops it otherwise.
-    fn give(&self, batch: Batch) {
+    pub(super) fn give(&self, batch: Batch) {
         drop(self.give.try_send(batch));
     }
 }
@@ -76,6 +71,8 @@ impl Pool {
 pub struct Batches {
     lanes: Vec<Receiver<Result<Batch>>>,
     threads: Vec<Option<JoinHandle<()>>>,
+    /// Carries nothing; the readers go on as long as it is open.
+    running: Option<Sender<()>>,
     pool: Pool,
     clocks: Arc<Clocks>,
     consumer_waited: Duration,
@@ -96,9 +93,11 @@ where
 {
     let n_readers = lanes.readers.min(n_batches);
     let clocks = Arc::new(Clocks::default());
+    let (running, stopped) = bounded(0);
     let mut batches = Batches {
         lanes: Vec::with_capacity(n_readers),
         threads: Vec::with_capacity(n_readers),
+        running: Some(running),
         pool: pool.clone(),
         clocks: Arc::clone(&clocks),
         consumer_waited: Duration::ZERO,
@@ -108,8 +107,12 @@ where
     for reader in 0..n_readers {
         let (send, receive) = bounded(lanes.prefetch);
         let (mut build, pool, clocks) = (builder(), pool.clone(), Arc::clone(&clocks));
+        let stopped = stopped.clone();
         let run = move || {
             for number in (reader..n_batches).step_by(n_readers) {
+                if stopped.try_recv() == Err(TryRecvError::Disconnected) {
+                    return;
+                }
                 let begun = Instant::now();
                 let built = build(number, pool.take());
                 add(&clocks.busy_ns, begun);
@@ -153,7 +156,7 @@ fn add(clock: &AtomicU64, begun: Instant) {
 
 impl Batches {
     /// Takes a used batch back; its buffers are filled again without being cleared or allocated. A consumer that needs
-    /// page-locked memory can register a buffer when it first sees it: the same ones come round.
+    /// page-locked memory lends its own before the epoch begins ([`Stream::lend`](super::Stream::lend)).
     pub fn recycle(&self, batch: Batch) {
         self.pool.give(batch);
     }
@@ -214,10 +217,10 @@ impl Iterator for Batches {
 
 impl Drop for Batches {
     fn drop(&mut self) {
-        for lane in std::mem::take(&mut self.lanes) {
-            for batch in lane.try_iter().flatten() {
-                self.pool.give(batch);
-            }
+        drop(self.running.take());
+        // A lane ends when its reader has ended: every batch under way is taken back.
+        for batch in self.lanes.iter().flat_map(Receiver::iter).flatten() {
+            self.pool.give(batch);
         }
         for thread in self.threads.iter_mut().filter_map(Option::take) {
             // A panic that the consumer has not met by now is in a batch it did not want.
@@ -270,6 +273,87 @@ mod tests {
                 batches.next().unwrap().unwrap();
             }
         }
+    }
+
+    /// Consumers that stop early, are slow, or panic, and readers that are slow, fail, or panic, at random: every thread ends,
+    /// and no buffer is lost but those of failed batches. A deadlock is told from slowness by a minute without an end.
+    #[test]
+    fn no_mix_of_ends_leaves_a_thread_or_hangs() {
+        let (done, ended) = bounded::<()>(0);
+        let stress = std::thread::spawn(move || {
+            let mut random = 7_u64;
+            let mut draw = |below: u64| {
+                random = crate::stream::order::mix(random);
+                random % below
+            };
+            for round in 0..1500 {
+                let lanes = Lanes { readers: 1 + draw(6) as usize, prefetch: 1 + draw(4) as usize };
+                let n_batches = draw(30) as usize;
+                let (fate, victim, take) = (draw(4), draw(30) as usize, draw(35) as usize);
+                let (slow_reader, slow_consumer) = (draw(8) == 0, draw(8) == 0);
+                let consumer_panics = draw(5) == 0;
+                let pool = Pool::new(lanes);
+                let lent = lanes.n_buffers();
+                for _ in 0..lent {
+                    pool.give(Batch { pixels: Vec::with_capacity(64), ..Batch::default() });
+                }
+                let alive = Arc::new(());
+                let build = || {
+                    let alive = Arc::clone(&alive);
+                    move |number: usize, mut batch: Batch| {
+                        let _ends_with_its_thread = &alive;
+                        assert!(batch.pixels.capacity() >= 64, "a buffer that was not lent");
+                        if slow_reader {
+                            std::thread::yield_now();
+                        }
+                        match fate {
+                            1 if number == victim => return Err(anyhow!("failed")),
+                            2 if number == victim => std::panic::resume_unwind(Box::new("torn")),
+                            _ => {}
+                        }
+                        batch.next_position = number as u64;
+                        Ok(batch)
+                    }
+                };
+                let mut batches = start(lanes, n_batches, &pool, build).unwrap();
+                let consume = std::panic::AssertUnwindSafe(|| {
+                    for expected in 0..take {
+                        match batches.next() {
+                            Some(Ok(batch)) => {
+                                assert_eq!(batch.next_position, expected as u64, "round {round}");
+                                batches.recycle(batch);
+                            }
+                            Some(Err(_)) => {
+                                assert!(fate == 1 || fate == 2);
+                                assert_eq!(expected, victim, "round {round}");
+                            }
+                            None => assert!(expected >= n_batches.min(victim)),
+                        }
+                        if slow_consumer {
+                            std::thread::yield_now();
+                        }
+                    }
+                    if consumer_panics {
+                        std::panic::resume_unwind(Box::new("consumer"));
+                    }
+                    drop(batches);
+                });
+                let outcome = std::panic::catch_unwind(consume);
+                match outcome {
+                    Ok(()) => {}
+                    Err(panic) if panic.downcast_ref::<&str>() == Some(&"consumer") => {}
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+                assert_eq!(Arc::strong_count(&alive), 1, "round {round}: a reader lives on");
+                let lost = lent - pool.take.len();
+                let may_lose = usize::from(matches!(fate, 1 | 2) && victim < n_batches);
+                assert!(lost <= may_lose, "round {round}: {lost} buffers are lost");
+            }
+            drop(done);
+        });
+        let timeout = ended.recv_timeout(Duration::from_secs(60));
+        assert_eq!(timeout, Err(crossbeam_channel::RecvTimeoutError::Disconnected), "deadlock");
+        stress.join().unwrap();
     }
 
     #[test]

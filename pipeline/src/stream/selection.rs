@@ -32,6 +32,9 @@ const SELECTION_SQL: &str = include_str!("../../../sql/stream_selection.sql");
 /// Bits of a record's place that say where in its part it begins; the rest say which part.
 const OFFSET_BITS: u32 = 48;
 
+/// In place of a row: the image lies in none of the files that could be opened. No table has so many rows.
+const NO_ROW: u32 = u32::MAX;
+
 /// The selected examples in their base order: by example id, or by place in the images table where the order follows it.
 pub(super) struct Selection {
     /// Records as the parallel query left them.
@@ -195,12 +198,14 @@ impl Tokens {
 }
 
 impl Found {
-    /// Joins the examples with the rows of their images and puts them into the base order of `shuffle`.
+    /// Joins the examples with the rows of their images and puts them into the base order of `shuffle`. With `missing` an example
+    /// may be without a row: files of the table could not be opened. Those come last in an order that follows the table.
     pub(super) fn join(
         mut self,
         scanned: &[ScannedFile],
         images: &str,
         shuffle: Shuffle,
+        missing: bool,
     ) -> Result<Selection> {
         let rows_by_id = rows_by_id(scanned)?;
         let n: usize = self.parts.iter().map(|part| part.entries.len()).sum();
@@ -210,11 +215,13 @@ impl Found {
             ensure!(part.records.len() >> OFFSET_BITS == 0, "a part of the selection has 256 TiB");
             for entry in std::mem::take(&mut part.entries) {
                 let id = ExampleId(entry.id);
-                let Some(&(row, size)) = rows_by_id.get(&entry.image_id) else {
-                    bail!(
+                let (row, size) = match rows_by_id.get(&entry.image_id) {
+                    Some(&found) => found,
+                    None if missing => (NO_ROW, size_px),
+                    None => bail!(
                         "example {id}: {images} has no decoded image {}",
                         ExampleId(entry.image_id)
-                    );
+                    ),
                 };
                 if size_px != 0 && size != size_px {
                     bail!(
@@ -235,7 +242,12 @@ impl Found {
             keyed.sort_by_key(|&(.., row)| row);
         }
         let (places, rows) = keyed.into_iter().map(|(_, place, row)| (place, row)).unzip();
-        let parts = self.parts.into_iter().map(|part| part.records).collect();
+        let exactly = |part: Part| {
+            let mut records = part.records;
+            records.shrink_to_fit();
+            records
+        };
+        let parts = self.parts.into_iter().map(exactly).collect();
         Ok(Selection { parts, places, rows, size_px, fingerprint })
     }
 }
@@ -246,9 +258,9 @@ impl Selection {
         self.rows.len()
     }
 
-    /// The number of the image's row of example `index`, counted over all files.
-    pub(super) fn row(&self, index: usize) -> u32 {
-        self.rows[index]
+    /// The number of the image's row of example `index`, counted over all files; none if its file could not be opened.
+    pub(super) fn row(&self, index: usize) -> Option<u32> {
+        Some(self.rows[index]).filter(|&row| row != NO_ROW)
     }
 
     /// The id of example `index`; appends its tokens to `tokens`.
@@ -269,11 +281,12 @@ impl Selection {
     }
 
     /// Where the examples of each row group begin, and at last their number, when they stand in the order of the images table;
-    /// row groups without a selected example are left out.
+    /// row groups without a selected example are left out, and examples without a row make one at the end.
     pub(super) fn group_starts(&self, groups_of_table: &[u32]) -> Vec<u32> {
         let mut starts: Vec<u32> = groups_of_table
             .iter()
             .map(|&start| self.rows.partition_point(|&row| row < start) as u32)
+            .chain([self.rows.len() as u32])
             .collect();
         starts.dedup();
         starts

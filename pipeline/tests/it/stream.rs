@@ -3,7 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod damage;
 mod fixture;
+mod independent;
+mod resources;
+mod resume;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -26,6 +30,9 @@ const SHUFFLES: [Shuffle; 4] = [
     Shuffle::Window { row_groups: 4 },
     Shuffle::None,
 ];
+
+const READ_PATHS: [ReadPath; 4] =
+    [ReadPath::Fastest, ReadPath::Pread, ReadPath::Ranges, ReadPath::General];
 
 /// Padding that is no token.
 const PAD: i64 = -7;
@@ -196,7 +203,7 @@ fn every_layout_and_every_path_give_the_same_bytes() {
     let expected = expected("train", 0, |_, _| true);
     for layout in [Layout::Direct, Layout::Zstd, Layout::Dictionary] {
         let fixture = Fixture::new(layout);
-        for read_path in [ReadPath::Fastest, ReadPath::Ranges, ReadPath::General] {
+        for read_path in READ_PATHS {
             for shuffle in [Shuffle::Global, Shuffle::Window { row_groups: 2 }] {
                 let options = StreamOptions { shuffle, batch_size: 50, ..options() };
                 let stream = Stream::open_by(fixture.location(), options, read_path).unwrap();
@@ -341,31 +348,6 @@ fn a_consumer_may_leave_at_any_time() {
             batches.by_ref().take(taken as usize).map(Result::unwrap).count(),
             taken as usize
         );
-    }
-}
-
-#[test]
-fn a_damaged_file_is_named() {
-    type Damage = fn(&std::path::Path);
-    let truncate: Damage = |path| {
-        let length = path.metadata().unwrap().len();
-        std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length / 2).unwrap();
-    };
-    let remove: Damage = |path| std::fs::remove_file(path).unwrap();
-    for (damage, expected) in [(truncate, "expected "), (remove, "it is gone")] {
-        for read_path in [ReadPath::Fastest, ReadPath::Ranges, ReadPath::General] {
-            let fixture = Fixture::new(Layout::Direct);
-            let stream = Stream::open_by(fixture.location(), options(), read_path).unwrap();
-            let file = fixture.image_files().pop().unwrap();
-            damage(&file);
-            let error = stream.epoch(0, 0).unwrap().find_map(Result::err).unwrap();
-            let error = format!("{error:#}");
-            let name = file.file_name().unwrap().to_str().unwrap();
-            assert!(error.contains("table `images` version 2") && error.contains(name), "{error}");
-            assert!(read_path == ReadPath::Ranges || error.contains(expected), "{error}");
-            let error = format!("{:#}", Stream::open(fixture.location(), options()).err().unwrap());
-            assert!(error.contains(name), "{error}");
-        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! A small corpus for the stream's tests. In: a layout. Out: the tables `examples` and `images` in a temporary folder, and what
 //! they hold, computed anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryArray, Int32Array, Int32Builder, Int64Array, ListBuilder, RecordBatch,
-    StringArray,
+    StringArray, new_null_array,
 };
 use arrow::datatypes::{Field, SchemaRef};
 use deltalake::DeltaTable;
@@ -52,6 +53,21 @@ pub(super) struct Fixture {
 impl Fixture {
     /// `images` in three commits, `examples` in one.
     pub(super) fn new(layout: Layout) -> Self {
+        Self::with(layout, images)
+    }
+
+    /// As if `images` were of a writer that knows no checksums.
+    pub(super) fn without_checksums() -> Self {
+        Self::with(Layout::Direct, |rows| {
+            let batch = images(rows);
+            let place = batch.schema().index_of("pixels_crc32").unwrap();
+            let mut columns = batch.columns().to_vec();
+            columns[place] = new_null_array(columns[place].data_type(), batch.num_rows());
+            RecordBatch::try_new(batch.schema(), columns).unwrap()
+        })
+    }
+
+    fn with(layout: Layout, images: impl Fn(std::ops::Range<u64>) -> RecordBatch) -> Self {
         let fixture = Self { folder: tempfile::tempdir().unwrap() };
         for part in 0..3 {
             let rows = part * N_IMAGES / 3..(part + 1) * N_IMAGES / 3;
@@ -72,12 +88,25 @@ impl Fixture {
     }
 
     /// Data files of `images`, by path.
-    pub(super) fn image_files(&self) -> Vec<std::path::PathBuf> {
+    pub(super) fn image_files(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.folder.path().join("images")).unwrap();
         let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
         files.retain(|path| path.extension().is_some_and(|extension| extension == "parquet"));
         files.sort();
         files
+    }
+
+    /// Flips one bit of the pixels of `image`, wherever they lie; the layout must not compress them. The file's name.
+    pub(super) fn flip(&self, image: u64) -> String {
+        for path in self.image_files() {
+            let mut bytes = std::fs::read(&path).unwrap();
+            if let Some(start) = position(&bytes, &pixels_of(image)) {
+                bytes[start + 100] ^= 0x10;
+                std::fs::write(&path, bytes).unwrap();
+                return path.file_name().unwrap().to_str().unwrap().to_owned();
+            }
+        }
+        panic!("image {image} is in no file");
     }
 
     pub(super) fn write(
@@ -148,6 +177,32 @@ fn width_of(image: u64) -> i32 {
     100 + (image % 50) as i32
 }
 
+/// CRC-32 bit by bit, as its polynomial says (IEEE 802.3, reflected).
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc: u32, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            crc >> 1 ^ 0xEDB8_8320 & (crc & 1).wrapping_neg()
+        })
+    })
+}
+
+fn position(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+/// The images whose pixels lie in `file`, which is uncompressed.
+pub(super) fn images_in(file: &Path) -> BTreeSet<u64> {
+    let bytes = std::fs::read(file).unwrap();
+    let is_in =
+        |image: &u64| !is_rejected(*image) && position(&bytes, &pixels_of(*image)).is_some();
+    (0..N_IMAGES).filter(is_in).collect()
+}
+
+/// Ids of the examples of `images`, whatever their split.
+pub(super) fn examples_of(images: &BTreeSet<u64>) -> BTreeSet<String> {
+    rows(0).into_iter().filter(|row| images.contains(&row.image)).map(|row| row.id).collect()
+}
+
 fn images(rows: std::ops::Range<u64>) -> RecordBatch {
     let good = |image: &u64| !is_rejected(*image);
     let numbers: Vec<u64> = rows.collect();
@@ -176,6 +231,12 @@ fn images(rows: std::ops::Range<u64>) -> RecordBatch {
             "pixels" => {
                 Arc::new(BinaryArray::from_opt_vec(pixels.iter().map(Option::as_deref).collect()))
             }
+            "pixels_crc32" => Arc::new(
+                pixels
+                    .iter()
+                    .map(|pixels| pixels.as_ref().map(|pixels| i64::from(crc32(pixels))))
+                    .collect::<Int64Array>(),
+            ),
             "reject_reason" => texts(&|image| (!good(image)).then(|| "corrupt".to_owned())),
             "detail" => texts(&|_| None),
             other => panic!("column `{other}` of images is new"),

@@ -1,0 +1,117 @@
+//! What a stream holds on to: memory, threads, mappings, and a consumer's own buffers.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use tuwen::stream::{Batch, Stream, StreamOptions};
+
+use super::fixture::{Fixture, Layout, PIXEL_BYTES};
+use super::{open, options};
+
+/// Set in the process that measures: other tests would count in this one's memory and threads.
+const ALONE: &str = "TUWEN_TEST_ALONE";
+
+/// Memory of this process that is not file cache, in bytes.
+fn anonymous_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// Threads of this process that are readers.
+fn readers() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names =
+        tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+    names.filter(|name| name.starts_with("stream-")).count()
+}
+
+/// Files of `corpus` that this process has mapped or open.
+fn held_files(corpus: &str) -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    let open = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+    maps.lines().filter(|line| line.contains(corpus)).count()
+        + open.filter(|path| path.to_str().is_some_and(|path| path.contains(corpus))).count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_is_flat_over_epochs_and_nothing_stays_behind() {
+    if std::env::var_os(ALONE).is_some() {
+        return measure();
+    }
+    let name = "stream::resources::memory_is_flat_over_epochs_and_nothing_stays_behind";
+    let mut alone = Command::new(std::env::current_exe().unwrap());
+    alone.args([name, "--exact", "--nocapture"]).env(ALONE, "1");
+    let output = alone.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("1 passed"), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success());
+}
+
+fn measure() {
+    let fixture = Fixture::new(Layout::Direct);
+    let options = StreamOptions { readers: 3, verify: true, ..options() };
+    let stream = Stream::open(fixture.location(), options).unwrap();
+    let epochs = |numbers: std::ops::Range<u64>| {
+        let mut handed_out = 0;
+        for number in numbers {
+            let mut batches = stream.epoch(number, 0).unwrap();
+            while let Some(batch) = batches.next() {
+                let batch = batch.unwrap();
+                handed_out += batch.pixels.len() as u64;
+                batches.recycle(batch);
+            }
+        }
+        (handed_out, anonymous_bytes())
+    };
+    let (_, settled) = epochs(0..50);
+    for third in 0..3 {
+        let (handed_out, now) = epochs(50 + third * 100..150 + third * 100);
+        let grown = now.saturating_sub(settled);
+        assert!(handed_out > 20 << 20, "{handed_out} bytes");
+        assert!(grown < 2 << 20, "{grown} bytes more after {handed_out} bytes of pixels");
+    }
+    let mut batches = stream.epoch(0, 0).unwrap();
+    drop(batches.next().unwrap().unwrap());
+    assert_eq!(readers(), 3);
+    drop(batches);
+    assert_eq!(readers(), 0);
+    assert!(held_files(fixture.location()) > 0);
+    drop(stream);
+    assert_eq!(held_files(fixture.location()), 0);
+}
+
+#[test]
+fn batches_come_in_the_buffers_that_a_consumer_lends() {
+    let stream = open(StreamOptions { readers: 3, prefetch: 2, ..options() });
+    let capacity = 7 * PIXEL_BYTES;
+    assert_eq!(stream.n_buffers(), 3 * 3 + 2);
+    let mut lent = BTreeSet::new();
+    for _ in 0..stream.n_buffers() {
+        let batch = Batch { pixels: Vec::with_capacity(capacity), ..Batch::default() };
+        lent.insert(batch.pixels.as_ptr());
+        stream.lend(batch);
+    }
+    let mut seen = BTreeSet::new();
+    for epoch in 0..40 {
+        let mut batches = stream.epoch(epoch, 0).unwrap();
+        let mut before: Option<Batch> = None;
+        // Some epochs are left early, and the consumer always holds two batches.
+        let n_taken = if epoch % 3 == 1 { 5 } else { stream.batches_per_epoch() };
+        for _ in 0..n_taken {
+            let batch = batches.next().unwrap().unwrap();
+            assert_eq!(batch.pixels.capacity(), capacity, "reallocated");
+            assert!(lent.contains(&batch.pixels.as_ptr()), "epoch {epoch}: not a lent buffer");
+            seen.insert(batch.pixels.as_ptr());
+            if let Some(done) = before.replace(batch) {
+                batches.recycle(done);
+            }
+        }
+        if let Some(done) = before {
+            batches.recycle(done);
+        }
+    }
+    assert_eq!(seen, lent, "every buffer goes round");
+}
