@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
+from tensorboard.compat.proto import summary_pb2
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 out, corpus, predictions = map(pathlib.Path, sys.argv[1:])
@@ -42,7 +43,8 @@ for n, prediction in enumerate(shown):
     assert np.asarray(Image.open(io.BytesIO(event.encoded_image_string))).tobytes() == expected_pixels, n
 
 assert events.Tags()["tensors"] == ["eval/captions"], events.Tags()
-assert events.SummaryMetadata("eval/captions").plugin_data.plugin_name == "text"
+metadata = events.SummaryMetadata("eval/captions")
+assert (metadata.plugin_data.plugin_name, metadata.data_class) == ("text", summary_pb2.DATA_CLASS_TENSOR), metadata
 table = events.Tensors("eval/captions")[-1].tensor_proto.string_val[0].decode().splitlines()
 rows = [f"{n + 1} | {p['caption']} | {'; '.join(p['references'])}" for n, p in enumerate(shown)]
 assert table == ["picture | caption | references", "---|---|---", *rows], table
