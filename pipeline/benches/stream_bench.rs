@@ -1,5 +1,6 @@
 //! Measures the stream, for `benches/stream_vs_peers.py`. `make DIR` writes a corpus and its pixels as one raw file for the
-//! peers; `measure DIR` prints images/s; `first-batch DIR` prints how long a new process takes. Each prints one JSON object.
+//! peers; `measure DIR` prints images/s; `first-batch DIR` prints how long a new process takes, and how much it holds; `growth DIR`
+//! prints what ten times the rows cost. Each prints one JSON object.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use arrow::array::{
-    ArrayRef, BinaryArray, Int32Array, Int32Builder, ListBuilder, RecordBatch, StringArray,
-    new_null_array,
+    ArrayRef, BinaryArray, Int32Array, Int32Builder, Int64Array, ListBuilder, RecordBatch,
+    StringArray, new_null_array,
 };
 use arrow::datatypes::{DataType, Field};
 use clap::{Args, Parser, ValueEnum};
@@ -54,7 +55,23 @@ enum Command {
         #[command(flatten)]
         how: How,
     },
+    /// Opens and streams a corpus and one of ten times its rows, in turns; makes them if they are not there.
+    Growth {
+        folder: PathBuf,
+        #[command(flatten)]
+        how: How,
+        /// Images, and examples, of the smaller corpus.
+        #[arg(long, default_value_t = 8192)]
+        rows: usize,
+        #[arg(long, default_value_t = 64)]
+        size_px: usize,
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
 }
+
+/// Most that ten times the rows may cost.
+const LINEAR: f64 = 10.5;
 
 #[derive(Args)]
 struct How {
@@ -67,11 +84,15 @@ struct How {
     /// Row groups of a window shuffle; 0 for the global shuffle.
     #[arg(long, default_value_t = 0)]
     window: usize,
+    /// Check every image against its CRC-32.
+    #[arg(long)]
+    verify: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum By {
     Fastest,
+    Pread,
     Ranges,
     General,
 }
@@ -84,11 +105,13 @@ impl How {
         };
         let path = match self.path {
             By::Fastest => ReadPath::Fastest,
+            By::Pread => ReadPath::Pread,
             By::Ranges => ReadPath::Ranges,
             By::General => ReadPath::General,
         };
-        let (readers, batch_size) = (self.readers, self.batch_size);
-        let options = StreamOptions { readers, batch_size, shuffle, ..StreamOptions::default() };
+        let (readers, batch_size, verify) = (self.readers, self.batch_size, self.verify);
+        let options =
+            StreamOptions { readers, batch_size, shuffle, verify, ..StreamOptions::default() };
         Stream::open_by(folder.to_str().context("the folder's name is not UTF-8")?, options, path)
     }
 }
@@ -101,12 +124,19 @@ fn main() -> Result<()> {
         }
         Command::Measure { folder, how, epochs } => measure(&how.open(&folder)?, epochs)?,
         Command::FirstBatch { folder, how } => {
+            let before = anonymous_bytes();
             let stream = how.open(&folder)?;
             let opened = begun.elapsed();
+            let held =
+                anonymous_bytes().zip(before).map(|(now, before)| now.saturating_sub(before));
             let batch = stream.epoch(0, 0)?.next().context("the corpus is empty")??;
             let seconds = begun.elapsed().as_secs_f64();
             json!({"first_batch_s": seconds, "open_s": opened.as_secs_f64(), "examples": stream.len(),
-                   "batch": batch.len(), "rss_mb": rss_mb()})
+                   "batch": batch.len(), "rss_mb": rss_mb(),
+                   "open_bytes_per_example": held.map(|held| held / stream.len().max(1) as u64)})
+        }
+        Command::Growth { folder, how, rows, size_px, rounds } => {
+            growth(&folder, &how, rows, size_px, rounds)?
         }
     };
     writeln!(std::io::stdout(), "{report}")?;
@@ -114,22 +144,8 @@ fn main() -> Result<()> {
 }
 
 fn measure(stream: &Stream, epochs: u64) -> Result<serde_json::Value> {
-    let epoch = |number| -> Result<f64> {
-        let begun = Instant::now();
-        let mut batches = stream.epoch(number, 0)?;
-        let mut n = 0;
-        while let Some(batch) = batches.next() {
-            let batch = batch?;
-            n += batch.len();
-            batches.recycle(batch);
-        }
-        if n != stream.len() {
-            bail!("expected {} examples, found {n}", stream.len());
-        }
-        Ok(n as f64 / begun.elapsed().as_secs_f64())
-    };
-    let warm_up = epoch(0)?;
-    let speeds = (1..=epochs).map(epoch).collect::<Result<Vec<f64>>>()?;
+    let warm_up = epoch(stream, 0)?;
+    let speeds = (1..=epochs).map(|number| epoch(stream, number)).collect::<Result<Vec<f64>>>()?;
     let best = speeds.iter().copied().fold(0.0, f64::max);
     let mean = speeds.iter().sum::<f64>() / speeds.len().max(1) as f64;
     Ok(
@@ -137,11 +153,68 @@ fn measure(stream: &Stream, epochs: u64) -> Result<serde_json::Value> {
     )
 }
 
+/// Images a second of one whole epoch.
+fn epoch(stream: &Stream, number: u64) -> Result<f64> {
+    let begun = Instant::now();
+    let mut batches = stream.epoch(number, 0)?;
+    let mut n = 0;
+    while let Some(batch) = batches.next() {
+        let batch = batch?;
+        n += batch.len();
+        batches.recycle(batch);
+    }
+    if n != stream.len() {
+        bail!("expected {} examples, found {n}", stream.len());
+    }
+    Ok(n as f64 / begun.elapsed().as_secs_f64())
+}
+
+/// Median seconds of opening and one epoch, for `rows` and for ten times as many.
+fn growth(
+    folder: &Path,
+    how: &How,
+    rows: usize,
+    size_px: usize,
+    rounds: usize,
+) -> Result<serde_json::Value> {
+    let corpora = [("small", rows), ("large", 10 * rows)];
+    for (name, rows) in corpora {
+        if !folder.join(name).exists() {
+            make(&folder.join(name), rows, rows, size_px)?;
+        }
+    }
+    let mut seconds = [Vec::new(), Vec::new()];
+    // The first round warms up.
+    for round in 0..=rounds.max(1) {
+        for ((name, _), seconds) in corpora.iter().zip(&mut seconds) {
+            let begun = Instant::now();
+            let stream = how.open(&folder.join(name))?;
+            epoch(&stream, round as u64)?;
+            if round > 0 {
+                seconds.push(begun.elapsed().as_secs_f64());
+            }
+        }
+    }
+    let [small, large] = seconds.map(|mut seconds| {
+        seconds.sort_by(f64::total_cmp);
+        seconds[seconds.len() / 2]
+    });
+    let ratio = large / small;
+    Ok(
+        json!({"rows": rows, "seconds": small, "seconds_of_ten_times": large, "ratio": ratio, "linear": ratio <= LINEAR}),
+    )
+}
+
 /// Memory of this process that is not file cache, in MB.
 fn rss_mb() -> Option<u64> {
+    anonymous_bytes().map(|bytes| bytes / 1024 / 1024)
+}
+
+/// Memory of this process that is not file cache.
+fn anonymous_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("RssAnon:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kb| kb / 1024)
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kb| kb * 1024)
 }
 
 /// SplitMix64 as a generator.
@@ -199,6 +272,7 @@ fn image_rows(
     raw: &mut impl Write,
 ) -> Result<RecordBatch> {
     let mut pixels = Vec::with_capacity(images.len());
+    let mut crcs = Vec::with_capacity(images.len());
     for image in images.clone() {
         let mut state = image as u64;
         let words = (size_px * size_px * 3).div_ceil(8);
@@ -206,6 +280,7 @@ fn image_rows(
             (0..words).flat_map(|_| random(&mut state).to_le_bytes()).collect();
         bytes.truncate(size_px * size_px * 3);
         raw.write_all(&bytes)?;
+        crcs.push(i64::from(crc32fast::hash(&bytes)));
         pixels.push(bytes);
     }
     let schema = tuwen_schemas::schema("images");
@@ -214,6 +289,7 @@ fn image_rows(
             "image_id" => Arc::new(images.clone().map(|n| Some(id(0, n))).collect::<StringArray>()),
             "size_px" => Arc::new(Int32Array::from(vec![size_px as i32; images.len()])),
             "pixels" => Arc::new(BinaryArray::from_iter_values(&pixels)),
+            "pixels_crc32" => Arc::new(Int64Array::from(crcs.clone())),
             _ => new_null_array(field.data_type(), images.len()),
         }
     });

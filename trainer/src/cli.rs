@@ -396,12 +396,13 @@ impl CaptionArgs {
 
 impl BenchArgs {
     fn run(self) -> Result<ExitCode> {
-        let settings = self.common.settings(&[
+        let settings = self.common.resolve(&[
             ("corpus", self.corpus),
             ("train.preset", self.preset),
             ("train.model", self.model),
             ("train.tokenizer", self.tokenizer),
         ])?;
+        let settings = settings.settings;
         let options = BenchOptions {
             steps: self.steps,
             warmup: self.warmup,

@@ -28,15 +28,16 @@ impl ImagePixels {
         let table = PinnedTable::open(location, "images", None).await?;
         let label = table.label();
         let place = match table.folder() {
-            Some(folder) => Place::Folder(folder.to_owned()),
+            Some(folder) => Place::Mapped(folder.to_owned()),
             None => Place::Store(table.store(), Handle::current()),
         };
         let live = table.files(&images::FILE_COLUMNS)?;
         let scan = {
             let (label, live) = (label.clone(), live.clone());
-            tokio::task::spawn_blocking(move || images::scan(&label, &place, &live))
+            tokio::task::spawn_blocking(move || images::scan(&label, &place, &live, false))
         };
         let scanned = scan.await.context("the scan of table `images` panicked")??;
+        let scanned = scanned.into_iter().collect::<Result<Vec<_>>>()?;
         let rows_by_id = rows_by_id(&scanned)?;
         let (mut rows, mut size_px) = (Vec::with_capacity(image_ids.len()), 0);
         for id in image_ids {
@@ -73,6 +74,9 @@ impl ImagePixels {
         let picks = rows.iter().zip(0_u32..);
         let mut picks: Vec<Pick> = picks.map(|(&row, slot)| self.files.pick(row, slot)).collect();
         out.resize(rows.len() * self.size_px() * self.size_px() * 3, 0);
-        self.files.fill(&mut picks, out, true)
+        match self.files.fill(&mut picks, out, true)?.into_iter().next() {
+            Some(bad) => bail!("{}", bad.why),
+            None => Ok(()),
+        }
     }
 }

@@ -318,6 +318,62 @@ fn a_resumed_run_takes_back_what_was_said_of_the_steps_it_does_again() {
     );
 }
 
+/// A copy of the sample's corpus with flipped bits in the pixels of a few training images.
+fn damaged_corpus() -> tempfile::TempDir {
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+            match path.is_dir() {
+                true => copy(&path, &to),
+                false => assert!(fs::copy(&path, &to).unwrap() > 0),
+            }
+        }
+    }
+    let corpus = tempfile::tempdir().unwrap();
+    copy(&sample().join("corpus"), corpus.path());
+    let mut files =
+        fs::read_dir(corpus.path().join("images")).unwrap().map(|entry| entry.unwrap().path());
+    let file = files.find(|path| path.extension().is_some_and(|e| e == "parquet")).unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    // Nearly all of the file is pixels, 6,912 bytes an image: this hits three or four of them, and training comes first.
+    let middle = bytes.len() / 3;
+    bytes[middle..middle + 20_000].iter_mut().step_by(100).for_each(|byte| *byte ^= 1);
+    fs::write(file, bytes).unwrap();
+    corpus
+}
+
+#[test]
+fn bad_images_end_a_run_or_are_skipped_and_told() {
+    let (corpus, out) = (damaged_corpus(), tempfile::tempdir().unwrap());
+    let corpus = format!("corpus={}", corpus.path().display());
+    let options = ["--steps", "6", "--set", "train.eval_captions=0", "--set", "train.verify=true"];
+    let run = |more: &[&str]| {
+        let mut command = train(out.path(), &options);
+        command.args(["--set", &corpus]).args(more).output().unwrap()
+    };
+    let failed = run(&[]);
+    let message = String::from_utf8(failed.stderr).unwrap();
+    assert_eq!(failed.status.code(), Some(1), "{message}");
+    assert!(message.contains("row group 0, row ") && message.contains("CRC-32"), "{message}");
+    fs::remove_file(out.path().join("log.jsonl")).unwrap();
+
+    let skipped = run(&["--set", "train.on_bad_image=skip"]);
+    let message = String::from_utf8_lossy(&skipped.stderr).into_owned();
+    let summary = json(&skipped);
+    // Six steps of two batches of 8: one and a half epochs.
+    let n = summary["skipped_examples"].as_u64().unwrap();
+    assert!((3..=8).contains(&n), "{summary}");
+    assert!(message.contains("skipped example "), "{message}");
+    assert!(message.contains(summary["data_wait_advice"].as_str().unwrap()), "{message}");
+    let log = fs::read_to_string(out.path().join("log.jsonl")).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = lines.iter().filter(|line| line["skipped_example"].is_string()).count();
+    assert_eq!(told as u64, n);
+    let last = lines.iter().rfind(|line| line["loss"].is_number()).unwrap();
+    assert_eq!(last["skipped"].as_u64().unwrap(), n);
+}
+
 #[test]
 fn sigterm_finishes_the_step_saves_and_ends_well() {
     let out = tempfile::tempdir().unwrap();
