@@ -7,10 +7,11 @@ create table images (
     color varchar comment 'colour type of the original: l, la, p, rgb, rgba, cmyk, l16, la16, rgb16, rgba16, …',
     orientation int comment 'EXIF orientation, 1 to 8; 1 if the file has none',
     frames int comment 'number of frames; 1 unless animated',
-    dhash bigint comment 'difference hash of the stored pixels, 64 bits (Krawetz 2013); null if rejected',
-    thumb binary comment '8x8x3 u8 box means of the stored pixels, RGB, row-major; null if rejected',
+    dhash bigint comment 'difference hash of the square before its codec, 64 bits (Krawetz 2013); null if rejected',
+    thumb binary comment '8x8x3 u8 box means of the square before its codec, RGB, row-major; null if rejected',
     size_px int not null comment 'side of the stored square in pixels',
-    pixels binary comment 'size_px*size_px*3 u8, RGB, row-major; null if rejected',
+    codec varchar comment 'how pixels is written down: raw or jpeg; null if rejected',
+    pixels binary comment 'raw: size_px*size_px*3 u8, RGB, row-major; jpeg: a JPEG of size_px*size_px; null if rejected',
     reject_reason varchar comment 'null if decoded, otherwise one of the DecodeReject reasons',
     detail varchar comment 'what the decoder said; null if decoded'
 );

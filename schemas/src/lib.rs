@@ -12,7 +12,7 @@ use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 
 /// Version of all the contracts together; a corpus records it and is refused when it differs.
-pub const SCHEMA_VERSION: &str = "1";
+pub const SCHEMA_VERSION: &str = "2";
 
 /// Key of a field's metadata under which its comment (unit and meaning) stands.
 pub const COMMENT: &str = "comment";

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tuwen::settings::{TrainOrder, TrainSettings};
-use tuwen::stream::{Batch, Batches, Shuffle, Stream, StreamOptions, StreamState};
+use tuwen::stream::{
+    Batch, Batches, RandomResizedCrop, Shuffle, Stream, StreamOptions, StreamState,
+};
 
 /// The batches of one run.
 pub struct Feed {
@@ -41,6 +43,11 @@ impl Feed {
             prefetch: settings.prefetch,
             versions: from.map(|state| state.versions),
             pad_id,
+            flip: settings.flip,
+            random_resized_crop: settings.random_resized_crop.then_some(RandomResizedCrop {
+                scale: settings.crop_scale,
+                ratio: settings.crop_ratio,
+            }),
             ..StreamOptions::default()
         };
         let stream = Stream::open(corpus, options).with_context(|| format!("corpus {corpus}"))?;

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::augment::Augment;
 use super::files::Pick;
 use super::order::Order;
 use super::{Batch, Inner};
 
-/// A batch copied more slowly than this did not come from memory: the disk is read, or a network.
+/// A batch copied more slowly than this did not come from memory: the disk is read, or a network. (JPEGs are always slower, and
+/// advice costs little beside decoding them.)
 const COLD_BYTES_PER_SEC: f64 = 1e9;
 
 /// For how many batches the kernel is told of rows in advance once a batch was cold; then one batch is measured without.
@@ -22,6 +24,8 @@ pub(super) struct Builder {
     order: Arc<Order>,
     /// Where in the global order the batches begin.
     from: u64,
+    /// What is done to the pictures, if anything.
+    augment: Option<Augment>,
     picks: Vec<Pick>,
     tokens: Vec<i64>,
     /// Batches for which the kernel is still told of rows in advance.
@@ -30,8 +34,13 @@ pub(super) struct Builder {
 
 impl Builder {
     /// A builder of the batches from position `from` of `order` on.
-    pub(super) fn new(inner: Arc<Inner>, order: Arc<Order>, from: u64) -> Self {
-        Self { inner, order, from, picks: Vec::new(), tokens: Vec::new(), cold: 0 }
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        order: Arc<Order>,
+        from: u64,
+        augment: Option<Augment>,
+    ) -> Self {
+        Self { inner, order, from, augment, picks: Vec::new(), tokens: Vec::new(), cold: 0 }
     }
 
     /// Builds batch `number` in the buffers of `batch`.
@@ -58,6 +67,12 @@ impl Builder {
         // A used buffer keeps its length, so nothing is cleared that is written over anyway.
         batch.pixels.resize(self.picks.len() * self.inner.pixel_bytes, 0);
         self.fill(&mut batch.pixels)?;
+        if let Some(augment) = &mut self.augment {
+            let pictures = batch.pixels.chunks_exact_mut(self.inner.pixel_bytes);
+            for (&id, pixels) in batch.example_ids.iter().zip(pictures) {
+                augment.apply(id, pixels)?;
+            }
+        }
         Ok(batch)
     }
 

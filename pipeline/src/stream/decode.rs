@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use arrow::array::{Array, AsArray, BinaryViewArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use parquet::DecodeResult;
@@ -14,9 +14,8 @@ use parquet::arrow::arrow_reader::{
 use parquet::arrow::push_decoder::ParquetPushDecoderBuilder;
 use parquet::file::metadata::ParquetMetaData;
 
-use super::copy;
-use super::files::Pick;
-use super::images::PIXELS;
+use super::files::{Pick, place};
+use super::images::{PIXELS, StoredRow};
 use super::source::Source;
 
 /// Rows decoded at once: 38.5 MB of pixels at 224 px, and no binary array overflows.
@@ -37,11 +36,13 @@ pub(super) fn metadata(footer: ParquetMetaData) -> Result<ArrowReaderMetadata> {
     ArrowReaderMetadata::try_new(footer, options).context("column `pixels` is not binary")
 }
 
-/// Copies the pixels of `picks`, which all lie in this file and are sorted by row, to their slots of `out`.
+/// Puts the pixels of `picks`, which all lie in this file and are sorted by row, into their slots of `out`. `stored` are the rows
+/// of the file that hold pixels, ascending.
 pub(super) fn decode_rows(
     source: &Source,
     metadata: &ArrowReaderMetadata,
     group_starts: &[u32],
+    stored: &[StoredRow],
     picks: &[Pick],
     pixel_bytes: usize,
     out: &mut [u8],
@@ -68,15 +69,10 @@ pub(super) fn decode_rows(
                         wanted.next().context("more rows came back than were asked for")?;
                     let row = same_row[0].row;
                     ensure!(pixels.is_valid(index), "row {row}: expected pixels, found null");
+                    let at = stored.binary_search_by_key(&row, |stored| stored.row);
+                    let at = at.map_err(|_| anyhow!("row {row}: expected pixels, found none"))?;
                     let value = pixels.value(index);
-                    ensure!(
-                        value.len() == pixel_bytes,
-                        "row {row}: expected {pixel_bytes} bytes of pixels, found {}",
-                        value.len()
-                    );
-                    for pick in same_row {
-                        copy::stream(value, pick.slot_of(out, pixel_bytes));
-                    }
+                    place(stored[at].codec, value, same_row, pixel_bytes, out)?;
                 }
             }
             DecodeResult::Finished => break,

@@ -1,5 +1,6 @@
 //! Pixels by row. In: rows of the images table. Out: their pixels in the slots of a batch, by the fastest way the file allows:
-//! copied from the mapped file, read by range requests, or decoded. Never decides which rows, or in which order.
+//! copied from the mapped file, read by range requests, or decoded; JPEGs are decoded into the batch itself. Never decides which
+//! rows, or in which order.
 
 use std::ops::Range;
 use std::sync::{Mutex, OnceLock};
@@ -11,11 +12,13 @@ use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::metadata::PageIndexPolicy;
 
 use super::ReadPath;
-use super::addresses::{LENGTH_BYTES, NO_PIXELS, addresses};
-use super::images::{PIXELS, ScannedFile, footer};
+use super::addresses::{Address, LENGTH_BYTES, addresses, last_value};
+use super::images::{PIXELS, ScannedFile, StoredRow, footer};
 use super::source::{Mapped, Remote, Source};
 use super::tables::LiveFile;
 use super::{copy, decode};
+use crate::decode::decode_stored;
+use crate::settings::PixelCodec;
 
 /// Files of a remote table read at once for one batch.
 const REMOTE_FILES: usize = 16;
@@ -34,8 +37,12 @@ pub(super) struct Pick {
 impl Pick {
     /// Its bytes of the batch.
     pub(super) fn slot_of<'a>(&self, out: &'a mut [u8], pixel_bytes: usize) -> &'a mut [u8] {
+        &mut out[self.range(pixel_bytes)]
+    }
+
+    fn range(&self, pixel_bytes: usize) -> Range<usize> {
         let start = self.slot as usize * pixel_bytes;
-        &mut out[start..start + pixel_bytes]
+        start..start + pixel_bytes
     }
 }
 
@@ -53,22 +60,22 @@ struct ImageFile {
     path: String,
     source: Source,
     group_starts: Vec<u32>,
-    /// Rows that hold pixels, ascending; what the address table is checked against, and empty once that is done.
-    decoded: Mutex<Vec<u32>>,
+    /// Rows that hold pixels, ascending; what the address table is made from, and empty once that is done.
+    decoded: Mutex<Vec<StoredRow>>,
     /// Made when the first row is read: a corpus has more files than a batch touches.
     pixels: OnceLock<Pixels>,
 }
 
 /// How a file's pixels are reached.
 enum Pixels {
-    /// Address of each row's pixels.
-    Direct(Vec<u64>),
-    /// Through the parquet crate.
-    Decoded(ArrowReaderMetadata),
+    /// Address of each row's pixels, none for rows without.
+    Direct(Vec<Option<Address>>),
+    /// Through the parquet crate; the rows that hold pixels, ascending.
+    Decoded(ArrowReaderMetadata, Vec<StoredRow>),
 }
 
 impl ImageFiles {
-    /// The files of the table that messages call `label`, all of whose wanted rows hold `pixel_bytes` bytes.
+    /// The files of the table that messages call `label`, all of whose wanted rows hold squares of `pixel_bytes` bytes once decoded.
     pub(super) fn new(
         label: String,
         read_path: ReadPath,
@@ -86,7 +93,7 @@ impl ImageFiles {
                 path: live.path,
                 source: scanned.source,
                 group_starts: scanned.group_starts,
-                decoded: Mutex::new(scanned.rows.iter().map(|row| row.row).collect()),
+                decoded: Mutex::new(scanned.rows.iter().map(|row| row.stored).collect()),
                 pixels: OnceLock::new(),
             });
         }
@@ -129,21 +136,16 @@ impl ImageFiles {
                         copy_rows(mapped, table, of_file, self.pixel_bytes, out)
                     }
                     (Pixels::Direct(table), Source::Remote(source)) => {
-                        remote.push(RemoteRows::new(
-                            file,
-                            source,
-                            table,
-                            of_file,
-                            self.pixel_bytes,
-                        )?);
+                        remote.push(RemoteRows::new(file, source, table, of_file)?);
                         Ok(())
                     }
-                    (Pixels::Decoded(metadata), source) => {
+                    (Pixels::Decoded(metadata, stored), source) => {
                         let groups = &file.group_starts;
                         decode::decode_rows(
                             source,
                             metadata,
                             groups,
+                            stored,
                             of_file,
                             self.pixel_bytes,
                             out,
@@ -174,9 +176,8 @@ impl ImageFiles {
             let pixels = pixels.with_context(|| self.place_of(file))?;
             if let (Pixels::Direct(table), Source::Mapped(mapped)) = (pixels, &file.source) {
                 for pick in of_file {
-                    let address = table[pick.row as usize];
-                    if address != NO_PIXELS {
-                        mapped.will_need(address as usize, self.pixel_bytes);
+                    if let Some(address) = table[pick.row as usize] {
+                        mapped.will_need(address.start as usize, address.bytes as usize);
                     }
                 }
             }
@@ -223,7 +224,7 @@ impl ImageFile {
         };
         let pixels = match direct {
             Some(table) => Pixels::Direct(table),
-            None => Pixels::Decoded(decode::metadata(footer)?),
+            None => Pixels::Decoded(decode::metadata(footer)?, decoded.clone()),
         };
         *decoded = Vec::new();
         Ok(self.pixels.get_or_init(|| pixels))
@@ -233,16 +234,18 @@ impl ImageFile {
 /// Copies rows of a mapped file.
 fn copy_rows(
     mapped: &Mapped,
-    table: &[u64],
+    table: &[Option<Address>],
     picks: &[Pick],
     pixel_bytes: usize,
     out: &mut [u8],
 ) -> Result<()> {
     let bytes = mapped.bytes();
-    for pick in picks {
-        let range = value_range(table, pick.row, pixel_bytes)?;
-        let value = &bytes[range.start as usize..range.end as usize];
-        copy::stream(pixels_of(value, pick.row, pixel_bytes)?, pick.slot_of(out, pixel_bytes));
+    for same_row in picks.chunk_by(|a, b| a.row == b.row) {
+        let row = same_row[0].row;
+        let address = address_of(table, row)?;
+        let bytes = &bytes[address.start as usize..][..address.bytes as usize];
+        let value = value_of(address.codec, bytes, row, pixel_bytes)?;
+        place(address.codec, value, same_row, pixel_bytes, out)?;
     }
     Ok(())
 }
@@ -252,6 +255,7 @@ struct RemoteRows<'a> {
     file: &'a ImageFile,
     source: &'a Remote,
     picks: &'a [Pick],
+    codecs: Vec<PixelCodec>,
     ranges: Vec<Range<u64>>,
 }
 
@@ -259,35 +263,67 @@ impl<'a> RemoteRows<'a> {
     fn new(
         file: &'a ImageFile,
         source: &'a Remote,
-        table: &[u64],
+        table: &[Option<Address>],
         picks: &'a [Pick],
-        pixel_bytes: usize,
     ) -> Result<Self> {
-        let ranges = picks.iter().map(|pick| value_range(table, pick.row, pixel_bytes));
-        Ok(Self { file, source, picks, ranges: ranges.collect::<Result<_>>()? })
+        let addresses = picks.iter().map(|pick| address_of(table, pick.row));
+        let addresses = addresses.collect::<Result<Vec<_>>>()?;
+        let range = |address: &Address| address.start..address.start + u64::from(address.bytes);
+        let (codecs, ranges) = addresses.iter().map(|a| (a.codec, range(a))).unzip();
+        Ok(Self { file, source, picks, codecs, ranges })
     }
 
     fn copy(&self, parts: &[Bytes], pixel_bytes: usize, out: &mut [u8]) -> Result<()> {
-        for (pick, value) in self.picks.iter().zip(parts) {
-            copy::stream(pixels_of(value, pick.row, pixel_bytes)?, pick.slot_of(out, pixel_bytes));
+        for ((pick, bytes), codec) in self.picks.iter().zip(parts).zip(&self.codecs) {
+            let value = value_of(*codec, bytes, pick.row, pixel_bytes)?;
+            place(*codec, value, std::slice::from_ref(pick), pixel_bytes, out)?;
         }
         Ok(())
     }
 }
 
-/// Where a row's value lies in the file: its length, then its pixels.
-fn value_range(table: &[u64], row: u32, pixel_bytes: usize) -> Result<Range<u64>> {
-    let address = table[row as usize];
-    ensure!(address != NO_PIXELS, "row {row}: expected pixels, found a page without");
-    Ok(address - LENGTH_BYTES..address + pixel_bytes as u64)
+fn address_of(table: &[Option<Address>], row: u32) -> Result<Address> {
+    table[row as usize].with_context(|| format!("row {row}: expected pixels, found a page without"))
 }
 
-/// The pixels of a plainly encoded value, whose length stands before them.
-fn pixels_of(value: &[u8], row: u32, pixel_bytes: usize) -> Result<&[u8]> {
-    let (length, pixels) = value.split_at(LENGTH_BYTES as usize);
+/// The value of a row in the bytes that stand at its [`Address`].
+fn value_of(codec: PixelCodec, bytes: &[u8], row: u32, pixel_bytes: usize) -> Result<&[u8]> {
+    if codec == PixelCodec::Jpeg {
+        return last_value(bytes).with_context(|| format!("row {row}"));
+    }
+    let (length, pixels) = bytes.split_at(LENGTH_BYTES as usize);
     ensure!(
         length == (pixel_bytes as u32).to_le_bytes(),
         "row {row}: expected the length {pixel_bytes} before its pixels, found the bytes {length:?}"
     );
     Ok(pixels)
+}
+
+/// Puts the pixels that `value` holds under `codec` into the slots of `picks`, which are all of one row.
+pub(super) fn place(
+    codec: PixelCodec,
+    value: &[u8],
+    picks: &[Pick],
+    pixel_bytes: usize,
+    out: &mut [u8],
+) -> Result<()> {
+    let Some((first, others)) = picks.split_first() else { return Ok(()) };
+    let row = first.row;
+    if codec == PixelCodec::Jpeg {
+        decode_stored(codec, value, first.slot_of(out, pixel_bytes))
+            .with_context(|| format!("row {row}"))?;
+        for other in others {
+            out.copy_within(first.range(pixel_bytes), other.range(pixel_bytes).start);
+        }
+        return Ok(());
+    }
+    ensure!(
+        value.len() == pixel_bytes,
+        "row {row}: expected {pixel_bytes} bytes of pixels, found {}",
+        value.len()
+    );
+    for pick in picks {
+        copy::stream(value, pick.slot_of(out, pixel_bytes));
+    }
+    Ok(())
 }

@@ -1,5 +1,5 @@
-//! Where each image lies. In: the live files of `images`. Out: per file the id and size of every decoded row, read from the
-//! light columns only. Never touches pixels.
+//! Where each image lies. In: the live files of `images`. Out: per file the id, size and codec of every decoded row, read from
+//! the light columns only. Never touches pixels.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -23,15 +23,17 @@ use super::id::parse_id;
 use super::order::mix;
 use super::source::{Place, Source};
 use super::tables::LiveFile;
+use crate::settings::PixelCodec;
 
 /// The columns the stream takes from the files of `images` itself, pixels apart.
-const LIGHT_COLUMNS: [&str; 3] = ["image_id", "size_px", "reject_reason"];
+const LIGHT_COLUMNS: [&str; 4] = ["image_id", "size_px", "codec", "reject_reason"];
 
 /// The column of pixels.
 pub(super) const PIXELS: &str = "pixels";
 
 /// All columns that must stand in the data files.
-pub(super) const FILE_COLUMNS: [&str; 4] = ["image_id", "size_px", "reject_reason", PIXELS];
+pub(super) const FILE_COLUMNS: [&str; 5] =
+    ["image_id", "size_px", "codec", "reject_reason", PIXELS];
 
 /// Bytes asked for at a file's end in the first request: the footer of some thousands of rows, so mostly one request a file.
 const TAIL_BYTES: u64 = 64 << 10;
@@ -46,10 +48,19 @@ const REMOTE_SCANS: usize = 16;
 pub(super) struct ImageRow {
     /// 128-bit id.
     pub(super) id: u128,
-    /// Row within the file.
-    pub(super) row: u32,
     /// Side of the stored square.
     pub(super) size_px: u32,
+    /// Where and how its pixels stand.
+    pub(super) stored: StoredRow,
+}
+
+/// A row that holds pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StoredRow {
+    /// Row within the file.
+    pub(super) row: u32,
+    /// How its pixels are written down.
+    pub(super) codec: PixelCodec,
 }
 
 /// What a scan of one file found.
@@ -127,14 +138,16 @@ fn scan_file(source: Source) -> Result<ScannedFile> {
 }
 
 fn collect_rows(batch: &RecordBatch, first_row: u32, rows: &mut Vec<ImageRow>) -> Result<()> {
-    let [ids, sizes, reasons] = LIGHT_COLUMNS.map(|name| {
+    let [ids, sizes, codecs, reasons] = LIGHT_COLUMNS.map(|name| {
         batch
             .column_by_name(name)
             .with_context(|| format!("it has no column `{name}` (schemas/images.sql)"))
     });
     let ids = cast(ids?, &DataType::Utf8View)?;
     let sizes = cast(sizes?, &DataType::Int32)?;
+    let codecs = cast(codecs?, &DataType::Utf8View)?;
     let (ids, sizes, reasons) = (ids.as_string_view(), sizes.as_primitive::<Int32Type>(), reasons?);
+    let codecs = codecs.as_string_view();
     for (index, row) in (0..batch.num_rows()).zip(first_row..) {
         if reasons.is_valid(index) {
             continue;
@@ -144,7 +157,10 @@ fn collect_rows(batch: &RecordBatch, first_row: u32, rows: &mut Vec<ImageRow>) -
         let size_px = u32::try_from(sizes.value(index)).ok().filter(|size| *size > 0);
         let size_px =
             size_px.with_context(|| format!("row {row}: size_px is {}", sizes.value(index)))?;
-        rows.push(ImageRow { id, row, size_px });
+        let codec = codecs.is_valid(index).then(|| codecs.value(index)).unwrap_or("null");
+        let codec = PixelCodec::of(codec)
+            .with_context(|| format!("row {row}: expected codec raw or jpeg, found {codec}"))?;
+        rows.push(ImageRow { id, size_px, stored: StoredRow { row, codec } });
     }
     Ok(())
 }
@@ -177,7 +193,7 @@ pub(super) fn rows_by_id(
     for file in scanned {
         for image in &file.rows {
             // The first of two rows with one id stays: they hold the same picture.
-            rows_by_id.entry(image.id).or_insert((first_row + image.row, image.size_px));
+            rows_by_id.entry(image.id).or_insert((first_row + image.stored.row, image.size_px));
         }
         let n_rows = file.group_starts.last().copied().unwrap_or(0);
         first_row =

@@ -4,8 +4,10 @@
 //! The modules, in the order in which an example meets them: [`tables`] pins versions and lists files, [`selection`] asks
 //! for the examples, [`images`] finds their images' rows, [`order`] says who stands where, [`readers`] are the threads,
 //! [`builder`] makes a batch, and [`files`] copies its pixels: by [`addresses`] from the mapped file, by range requests ([`source`]), or decoded ([`decode`]).
+//! [`augment`] then changes them, if that is asked for.
 
 mod addresses;
+mod augment;
 mod batch;
 mod builder;
 mod copy;
@@ -26,11 +28,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, ensure};
 use tokio::runtime::Runtime;
 
+pub use self::augment::RandomResizedCrop;
 pub use self::batch::{Batch, StreamState};
 pub use self::id::ExampleId;
 pub use self::options::{ReadPath, Shuffle, StreamOptions, Versions};
 pub use self::readers::{Batches, WaitStats};
 
+use self::augment::Augment;
 use self::builder::Builder;
 use self::files::ImageFiles;
 use self::order::Order;
@@ -167,8 +171,10 @@ impl Stream {
         let order =
             Arc::new(Order::new(shuffle, seed, epoch, inner.selection.len() as u64, &inner.groups));
         let n_batches = inner.n_batches(position);
+        let augment = Augment::of(&inner.options, epoch);
         readers::start(inner.lanes(), n_batches, &inner.pool, || {
-            let mut builder = Builder::new(Arc::clone(inner), Arc::clone(&order), position);
+            let mut builder =
+                Builder::new(Arc::clone(inner), Arc::clone(&order), position, augment.clone());
             move |number, used| builder.build(number, used)
         })
     }

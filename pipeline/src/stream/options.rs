@@ -3,6 +3,8 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::RandomResizedCrop;
+
 /// Versions of the two tables a stream reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
@@ -42,7 +44,7 @@ pub enum ReadPath {
 }
 
 /// Which examples, in which order, in what batches.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamOptions {
     /// `train` or `test`.
@@ -69,6 +71,11 @@ pub struct StreamOptions {
     pub versions: Option<Versions>,
     /// Fills `input_ids` after a caption's end.
     pub pad_id: i64,
+    /// Probability that a picture is mirrored, 0 to 1. Never by default: captions name left and right.
+    pub flip: f64,
+    /// Cuts each picture to a random window; none: it stays whole. As with `flip`, seed, epoch and example decide, so other
+    /// readers, ranks and resumes give the same pixels.
+    pub random_resized_crop: Option<RandomResizedCrop>,
 }
 
 impl Default for StreamOptions {
@@ -86,6 +93,8 @@ impl Default for StreamOptions {
             prefetch: 4,
             versions: None,
             pad_id: 0,
+            flip: 0.0,
+            random_resized_crop: None,
         }
     }
 }
@@ -111,7 +120,12 @@ impl StreamOptions {
             self.shuffle != Shuffle::Window { row_groups: 0 },
             "stream option `shuffle`: expected a window of at least 1 row group, found 0"
         );
-        Ok(())
+        ensure!(
+            (0.0..=1.0).contains(&self.flip),
+            "stream option `flip`: expected 0 to 1, found {}",
+            self.flip
+        );
+        self.random_resized_crop.map_or(Ok(()), |crop| crop.check())
     }
 
     /// Examples of one batch of every rank.

@@ -19,7 +19,7 @@ pub(super) fn mix(value: u64) -> u64 {
 }
 
 /// A key that differs for every (seed, epoch, part).
-fn key(seed: u64, epoch: u64, part: u64) -> u64 {
+pub(super) fn key(seed: u64, epoch: u64, part: u64) -> u64 {
     mix(mix(mix(seed) ^ epoch) ^ part)
 }
 
@@ -66,7 +66,7 @@ impl Permutation {
 }
 
 /// Maps 64 random bits to `0..limit` (Lemire 2019).
-fn below(bits: u64, limit: u64) -> u64 {
+pub(super) fn below(bits: u64, limit: u64) -> u64 {
     ((u128::from(bits) * u128::from(limit)) >> 64) as u64
 }
 

@@ -139,9 +139,9 @@ fn bad_input_is_one_line_exit_code_1_and_nothing_written() {
 fn a_corpus_of_another_version_or_shape_is_refused() {
     for (from, to, expected) in [
         (
-            "\"tuwen.schema_version\":\"1\"",
+            "\"tuwen.schema_version\":\"2\"",
             "\"tuwen.schema_version\":\"0\"",
-            "schema version is 0, this tuwen reads version 1",
+            "schema version is 0, this tuwen reads version 2",
         ),
         (
             "\\\"name\\\":\\\"n_tokens\\\",\\\"type\\\":\\\"integer\\\"",
