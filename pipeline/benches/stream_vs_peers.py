@@ -27,13 +27,14 @@ def build():
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bench", help="the binary of benches/stream_bench.rs; built if not given")
-    parser.add_argument("--folder", default="/tmp/tuwen-bench-stream", help="where the corpus is made, once (2.5 GB)")
+    parser.add_argument("--folder", default="/tmp/tuwen-bench-stream-v2", help="where the corpus is made, once (2.5 GB)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=8192)
     parser.add_argument("--many", type=int, default=1_400_000, help="examples of the first-batch corpus; 0 leaves it out")
     args = parser.parse_args()
     binary = args.bench or build()
     corpus = pathlib.Path(args.folder) / f"{args.images}"
+    jpeg = pathlib.Path(args.folder) / f"{args.images}-jpeg"
     many = pathlib.Path(args.folder) / f"{args.images}-{args.many}"
 
     def bench(*words):
@@ -48,6 +49,8 @@ def main():
 
     if not (corpus / "examples").is_dir():
         bench("make", corpus, "--images", args.images, "--examples", args.images)
+    if not (jpeg / "examples").is_dir():
+        bench("make", jpeg, "--images", args.images, "--examples", args.images, "--jpeg")
     if args.many and not (many / "examples").is_dir():
         # As many images as examples, so the light columns are of full size; only the pixels are small.
         bench("make", many, "--images", args.many, "--examples", args.many, "--size-px", 8)
@@ -60,6 +63,7 @@ def main():
         "raw_general": lambda: measure("--readers", "2", "--path", "general"),
         "raw_ranges": lambda: measure("--readers", "2", "--path", "ranges"),
         "raw_window": lambda: measure("--readers", "2", "--window", "4"),
+        "jpeg_global": lambda: bench("measure", jpeg, "--readers", "2")["images_per_s"],
     }
     if importlib.util.find_spec("torch"):
         contenders["torch_dataloader"] = lambda: peer("torch_dataloader", "--workers", "2")
@@ -78,7 +82,7 @@ def main():
     for name, values in seen.items():
         print(f"{name:20} median {median[name]:12,.2f}   from {min(values):,.2f} to {max(values):,.2f}", file=sys.stderr)
     peers = {name: round(value) for name, value in median.items() if name.startswith(("numpy", "torch", "hf"))}
-    report = {name: round(median[name]) for name in ("raw_global_1", "raw_global", "raw_general", "raw_ranges", "raw_window")}
+    report = {name: round(median[name]) for name in ("raw_global_1", "raw_global", "raw_general", "raw_ranges", "raw_window", "jpeg_global")}
     report["memmap_ratio"] = round(median["raw_global_1"] / median["numpy_memmap"], 3)
     report["memmap_ratio_2"] = round(median["raw_global"] / median["numpy_memmap_2"], 3)
     report["first_batch_s"] = round(median["first_batch_s"], 3) if args.many else None

@@ -21,4 +21,6 @@ pub mod sql;
 
 pub mod stream;
 
+pub mod bench;
+
 pub mod cli;

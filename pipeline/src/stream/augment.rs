@@ -267,7 +267,15 @@ mod tests {
         pil.stdin.take().unwrap().write_all(&input).unwrap();
         let theirs = pil.wait_with_output().unwrap().stdout;
         assert_eq!(ours.len(), theirs.len());
-        let furthest = ours.iter().zip(&theirs).map(|(a, b)| a.abs_diff(*b)).max();
-        assert!(furthest <= Some(1), "{furthest:?} levels of 255");
+        // Noise is the hardest picture: each of the two passes may round the other way than PIL's, seldom both.
+        let mut pixels_by_levels = [0_usize; 256];
+        for (a, b) in ours.iter().zip(&theirs) {
+            pixels_by_levels[usize::from(a.abs_diff(*b))] += 1;
+        }
+        let [_, one, two, more @ ..] = &pixels_by_levels;
+        let said =
+            format!("{:?} of {} differ by 0, 1, … levels", &pixels_by_levels[..4], ours.len());
+        assert!(more.iter().all(|n| *n == 0), "{said}");
+        assert!(two * 10_000 <= ours.len() && one * 10 <= ours.len(), "{said}");
     }
 }

@@ -34,6 +34,8 @@ pub use self::id::ExampleId;
 pub use self::options::{ReadPath, Shuffle, StreamOptions, Versions};
 pub use self::readers::{Batches, WaitStats};
 
+pub(crate) use self::order::mix;
+
 use self::augment::Augment;
 use self::builder::Builder;
 use self::files::ImageFiles;
