@@ -5,6 +5,10 @@
 //! recommendation of that; `stream` measures the stream itself on a corpus, beside plain copies of memory; `photo` draws
 //! pictures that compress as photos do.
 
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
 mod choice;
 mod photo;
 mod scratch;
@@ -16,6 +20,11 @@ pub use photo::photo;
 pub use storage::{Pattern, Rate, Storage, StorageOptions, storage};
 pub use stream::{StreamFigure, StreamFigures, StreamMeasure, stream};
 
+fn duration(seconds: f64) -> Result<Duration> {
+    let duration = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
+    duration.with_context(|| format!("expected more than 0 seconds, found {seconds}"))
+}
+
 /// 1, 2, 4, … below `most`, and `most`.
 fn doublings(most: usize) -> Vec<usize> {
     let mut counts: Vec<usize> =
@@ -26,7 +35,14 @@ fn doublings(most: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::doublings;
+    use super::{doublings, duration};
+
+    #[test]
+    fn times_that_are_none_are_refused() {
+        for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(duration(seconds).is_err(), "{seconds}");
+        }
+    }
 
     #[test]
     fn counts_end_with_the_most() {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::choice::{Recommendation, recommend};
 use super::scratch::{BLOCK_BYTES, Buffer, Cold, Scratch};
-use super::{doublings, photo};
+use super::{doublings, duration, photo};
 use crate::decode::{decode_stored, encode_stored};
 use crate::report::Progress;
 use crate::settings::{DecodeSettings, PixelCodec};
@@ -91,15 +91,17 @@ impl Pattern {
 /// The folder cannot be written to or read; options out of range.
 pub fn storage(options: &StorageOptions) -> Result<Storage> {
     ensure!(
-        options.size_mb >= 16 && options.threads > 0 && options.seconds > 0.0,
-        "expected at least 16 MB, 1 thread and more than 0 seconds, found {options:?}"
+        options.size_mb >= 16 && options.threads > 0,
+        "expected at least 16 MB and 1 thread, found {} and {}",
+        options.size_mb,
+        options.threads
     );
+    let seconds = duration(options.seconds)?;
     let counts = doublings(options.threads);
     let writing = Progress::start("write", options.size_mb / 4);
     let scratch = Scratch::write(&options.folder, options.size_mb << 20, || writing.add(1))?;
     writing.finish();
     let reading = Progress::start("read", (PATTERNS.len() * counts.len()) as u64 + 1);
-    let seconds = Duration::from_secs_f64(options.seconds);
     let mut patterns = Vec::with_capacity(PATTERNS.len());
     for (name, read_bytes, shuffled) in PATTERNS {
         let mut rates = Vec::with_capacity(counts.len());

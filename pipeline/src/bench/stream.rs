@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::doublings;
 use super::storage::on_threads;
+use super::{doublings, duration};
 use crate::report::Progress;
 use crate::stream::{ReadPath, Shuffle, Stream, StreamOptions, mix};
 
@@ -69,10 +69,7 @@ pub struct StreamFigure {
 /// # Errors
 /// As the stream; a split without examples; options out of range.
 pub fn stream(measure: &StreamMeasure) -> Result<StreamFigures> {
-    if !(measure.seconds > 0.0) {
-        bail!("expected more than 0 seconds, found {}", measure.seconds);
-    }
-    let seconds = Duration::from_secs_f64(measure.seconds);
+    let seconds = duration(measure.seconds)?;
     let open = |readers, shuffle, read_path| {
         let (split, batch_size) = (measure.split.clone(), measure.batch_size);
         let options =

@@ -66,7 +66,7 @@ pub(super) fn addresses(
             }
             let in_page = |stored: &StoredRow| u64::from(stored.row) < first_row + rows_to;
             let Some(StoredRow { row, codec }) = decoded.next_if(in_page) else { continue };
-            if !decoded.peek().is_none_or(|stored| !in_page(stored)) {
+            if decoded.peek().is_some_and(in_page) {
                 return None;
             }
             let page_bytes = page_end - page_start;

@@ -238,8 +238,8 @@ mod tests {
     fn a_crop_is_the_one_that_pil_makes() {
         const SIZE: usize = 56;
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut options = StreamOptions::default();
-        options.random_resized_crop = Some(RandomResizedCrop::default());
+        let random_resized_crop = Some(RandomResizedCrop::default());
+        let options = StreamOptions { random_resized_crop, ..StreamOptions::default() };
         let mut augment = Augment::of(&options, 0).unwrap();
         let (mut input, mut ours) = (Vec::new(), Vec::new());
         for seed in 0..64 {

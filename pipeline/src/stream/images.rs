@@ -157,7 +157,7 @@ fn collect_rows(batch: &RecordBatch, first_row: u32, rows: &mut Vec<ImageRow>) -
         let size_px = u32::try_from(sizes.value(index)).ok().filter(|size| *size > 0);
         let size_px =
             size_px.with_context(|| format!("row {row}: size_px is {}", sizes.value(index)))?;
-        let codec = codecs.is_valid(index).then(|| codecs.value(index)).unwrap_or("null");
+        let codec = if codecs.is_valid(index) { codecs.value(index) } else { "null" };
         let codec = PixelCodec::of(codec)
             .with_context(|| format!("row {row}: expected codec raw or jpeg, found {codec}"))?;
         rows.push(ImageRow { id, size_px, stored: StoredRow { row, codec } });
