@@ -28,6 +28,7 @@ select
     image['dhash'] as dhash,
     image['thumb'] as thumb,
     cast($size_px as int) as size_px,
+    image['codec'] as codec,
     image['pixels'] as pixels,
     image['pixels_crc32'] as pixels_crc32,
     image['reject_reason'] as reject_reason,

@@ -25,7 +25,8 @@ decoded_images as (
         i.orientation,
         i.frames,
         i.dhash,
-        i.size_px
+        i.size_px,
+        i.codec
     from images as i
     where i.reject_reason is null
 )
@@ -44,6 +45,7 @@ select
     cast(d.orientation as int) as orientation,
     cast(d.frames as int) as frames,
     cast(d.dhash as bigint) as dhash,
-    cast(d.size_px as int) as size_px
+    cast(d.size_px as int) as size_px,
+    cast(d.codec as varchar) as codec
 from split_examples as s
 left join decoded_images as d on s.image_id = d.image_id

@@ -1,5 +1,5 @@
 //! Measures the stream, for `benches/stream_vs_peers.py`. `make DIR` writes a corpus and its pixels as one raw file for the
-//! peers; `measure DIR` prints images/s; `first-batch DIR` prints how long a new process takes, and how much it holds; `growth DIR`
+//! peers, or one whose pixels are JPEG (`--jpeg`); `measure DIR` prints images/s; `first-batch DIR` prints how long a new process takes, and how much it holds; `growth DIR`
 //! prints what ten times the rows cost. Each prints one JSON object.
 
 use std::io::Write;
@@ -17,6 +17,9 @@ use clap::{Args, Parser, ValueEnum};
 use deltalake::DeltaTable;
 use deltalake::protocol::SaveMode;
 use serde_json::json;
+use tuwen::bench::photo;
+use tuwen::decode::encode_stored;
+use tuwen::settings::{DecodeSettings, PixelCodec};
 use tuwen::stream::{ReadPath, Shuffle, Stream, StreamOptions};
 
 /// Bytes of pixels written in one commit, and so in one file.
@@ -24,6 +27,9 @@ const COMMIT_BYTES: usize = 300 << 20;
 
 /// Images written in one commit at most.
 const COMMIT_IMAGES: usize = 1 << 16;
+
+/// Different pictures of a corpus of JPEGs: drawing one takes much longer than decoding it.
+const PHOTOS: usize = 256;
 
 /// Examples written in one commit.
 const COMMIT_EXAMPLES: usize = 1 << 18;
@@ -40,6 +46,9 @@ enum Command {
         examples: usize,
         #[arg(long, default_value_t = 224)]
         size_px: usize,
+        /// Pictures that compress as photos do, as JPEG of the default quality; no `pixels.raw`.
+        #[arg(long)]
+        jpeg: bool,
     },
     /// Streams whole epochs: one to warm up, then `epochs` that count.
     Measure {
@@ -119,8 +128,8 @@ impl How {
 fn main() -> Result<()> {
     let begun = Instant::now();
     let report = match Command::parse() {
-        Command::Make { folder, images, examples, size_px } => {
-            make(&folder, images, examples, size_px)?
+        Command::Make { folder, images, examples, size_px, jpeg } => {
+            make(&folder, images, examples, size_px, jpeg)?
         }
         Command::Measure { folder, how, epochs } => measure(&how.open(&folder)?, epochs)?,
         Command::FirstBatch { folder, how } => {
@@ -236,17 +245,25 @@ fn make(
     n_images: usize,
     n_examples: usize,
     size_px: usize,
+    jpeg: bool,
 ) -> Result<serde_json::Value> {
     std::fs::create_dir_all(folder)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut raw = std::io::BufWriter::new(std::fs::File::create(folder.join("pixels.raw"))?);
+    let mut pictures = if jpeg {
+        Pictures::Jpeg(jpegs(size_px, n_images.min(PHOTOS))?)
+    } else {
+        let raw = std::fs::File::create(folder.join("pixels.raw"))?;
+        Pictures::Raw(std::io::BufWriter::new(raw))
+    };
     let step = (COMMIT_BYTES / (size_px * size_px * 3)).clamp(1, COMMIT_IMAGES);
     for first in (0..n_images).step_by(step) {
         let images = first..(first + step).min(n_images);
-        let batch = image_rows(images, size_px, &mut raw)?;
+        let batch = image_rows(images, size_px, &mut pictures)?;
         runtime.block_on(append(folder, "images", batch))?;
     }
-    raw.flush()?;
+    if let Pictures::Raw(raw) = &mut pictures {
+        raw.flush()?;
+    }
     for first in (0..n_examples).step_by(COMMIT_EXAMPLES) {
         let batch = example_rows(first..(first + COMMIT_EXAMPLES).min(n_examples), n_images)?;
         runtime.block_on(append(folder, "examples", batch))?;
@@ -266,30 +283,62 @@ async fn append(folder: &Path, name: &str, batch: RecordBatch) -> Result<()> {
     Ok(())
 }
 
-fn image_rows(
-    images: std::ops::Range<usize>,
-    size_px: usize,
-    raw: &mut impl Write,
-) -> Result<RecordBatch> {
-    let mut pixels = Vec::with_capacity(images.len());
-    let mut crcs = Vec::with_capacity(images.len());
-    for image in images.clone() {
+/// What stands in `pixels`.
+enum Pictures {
+    /// Random bytes, which the peers get in this file too.
+    Raw(std::io::BufWriter<std::fs::File>),
+    /// These, in turn.
+    Jpeg(Vec<Vec<u8>>),
+}
+
+impl Pictures {
+    fn codec(&self) -> PixelCodec {
+        match self {
+            Self::Raw(_) => PixelCodec::Raw,
+            Self::Jpeg(_) => PixelCodec::Jpeg,
+        }
+    }
+
+    fn stored(&mut self, image: usize, size_px: usize) -> Result<Vec<u8>> {
+        let raw = match self {
+            Self::Jpeg(jpegs) => return Ok(jpegs[image % jpegs.len()].clone()),
+            Self::Raw(raw) => raw,
+        };
         let mut state = image as u64;
         let words = (size_px * size_px * 3).div_ceil(8);
         let mut bytes: Vec<u8> =
             (0..words).flat_map(|_| random(&mut state).to_le_bytes()).collect();
         bytes.truncate(size_px * size_px * 3);
         raw.write_all(&bytes)?;
-        crcs.push(i64::from(crc32fast::hash(&bytes)));
-        pixels.push(bytes);
+        Ok(bytes)
     }
+}
+
+fn jpegs(size_px: usize, n: usize) -> Result<Vec<Vec<u8>>> {
+    let codec = PixelCodec::Jpeg;
+    let settings = DecodeSettings { size: size_px as u32, codec, ..DecodeSettings::default() };
+    let jpeg = |seed| Ok(encode_stored(&photo(size_px, seed), &settings)?.into_owned());
+    (0..n as u64).map(jpeg).collect()
+}
+
+fn image_rows(
+    images: std::ops::Range<usize>,
+    size_px: usize,
+    pictures: &mut Pictures,
+) -> Result<RecordBatch> {
+    let codec = pictures.codec().name();
+    let pixels = images.clone().map(|image| pictures.stored(image, size_px));
+    let pixels = pixels.collect::<Result<Vec<_>>>()?;
     let schema = tuwen_schemas::schema("images");
     let columns = schema.fields().iter().map(|field| -> ArrayRef {
         match field.name().as_str() {
             "image_id" => Arc::new(images.clone().map(|n| Some(id(0, n))).collect::<StringArray>()),
             "size_px" => Arc::new(Int32Array::from(vec![size_px as i32; images.len()])),
+            "codec" => Arc::new(StringArray::from(vec![codec; images.len()])),
             "pixels" => Arc::new(BinaryArray::from_iter_values(&pixels)),
-            "pixels_crc32" => Arc::new(Int64Array::from(crcs.clone())),
+            "pixels_crc32" => Arc::new(Int64Array::from_iter_values(
+                pixels.iter().map(|p| i64::from(crc32fast::hash(p))),
+            )),
             _ => new_null_array(field.data_type(), images.len()),
         }
     });

@@ -129,6 +129,7 @@ def main():
     args = parser.parse_args()
     corpus = args.folder / (f"{args.images}-peers" if args.peers_only else f"{args.images}")
     many = args.folder / f"{args.images}-{args.many}"
+    jpeg = args.folder / f"{args.images}-jpeg"
     raw = corpus / "pixels.raw"
     binary = None if args.peers_only else args.bench or build()
     pythons = environments(args.peers)
@@ -143,6 +144,8 @@ def main():
         make_raw(raw, args.images)
     if binary and not (corpus / "examples").is_dir():
         bench("make", corpus, "--images", args.images, "--examples", args.images)
+    if binary and not (jpeg / "examples").is_dir():
+        bench("make", jpeg, "--images", args.images, "--examples", args.images, "--jpeg")
     if binary and args.many and not (many / "examples").is_dir():
         # As many images as examples, so the light columns are of full size; only the pixels are small.
         bench("make", many, "--images", args.many, "--examples", args.many, "--size-px", 8)
@@ -156,6 +159,7 @@ def main():
         "raw_general": lambda: measure("--readers", "2", "--path", "general"),
         "raw_ranges": lambda: measure("--readers", "2", "--path", "ranges"),
         "raw_window": lambda: measure("--readers", "2", "--window", "4"),
+        "jpeg_global": lambda: bench("measure", jpeg, "--readers", "2")["images_per_s"],
     }
     if args.many:
         ways["first_batch_s"] = lambda: bench("first-batch", many)["first_batch_s"]

@@ -25,4 +25,6 @@ pub mod stream;
 
 pub mod captions;
 
+pub mod bench;
+
 pub mod cli;

@@ -4,7 +4,8 @@
 use anyhow::{Context, Result, bail};
 use tuwen::settings::{TrainOrder, TrainSettings};
 use tuwen::stream::{
-    Batch, Batches, Shuffle, Skipped, Stream, StreamOptions, StreamState, WaitStats,
+    Batch, Batches, RandomResizedCrop, Shuffle, Skipped, Stream, StreamOptions, StreamState,
+    WaitStats,
 };
 
 /// The batches of one run.
@@ -48,6 +49,11 @@ impl Feed {
             pad_id,
             verify: settings.verify,
             on_bad_image: settings.on_bad_image,
+            flip: settings.flip,
+            random_resized_crop: settings.random_resized_crop.then_some(RandomResizedCrop {
+                scale: settings.crop_scale,
+                ratio: settings.crop_ratio,
+            }),
             ..StreamOptions::default()
         };
         let stream = Stream::open_by(corpus, options, settings.read_path)

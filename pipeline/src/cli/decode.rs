@@ -13,7 +13,8 @@ use crate::cli::{Common, Output, flag};
 #[command(after_help = "Examples:
   tuwen decode
   tuwen decode --size 256 --filter bicubic --corpus corpus-256
-  tuwen decode --speed fast")]
+  tuwen decode --speed fast
+  tuwen decode --codec jpeg --set decode.jpeg_quality=95")]
 pub(super) struct Decode {
     /// Side of the stored square in pixels
     #[arg(long, value_name = "PX")]
@@ -24,6 +25,9 @@ pub(super) struct Decode {
     /// exact, or fast: large JPEGs are shrunk while they are decoded
     #[arg(long)]
     speed: Option<String>,
+    /// raw, or jpeg: a tenth of the bytes, for slow disks and networks (see `tuwen bench storage`)
+    #[arg(long)]
+    codec: Option<String>,
     /// Turn pictures as their EXIF orientation says
     #[arg(long)]
     apply_orientation: bool,
@@ -39,6 +43,7 @@ impl Decode {
             ("decode.size", self.size.map(|px| px.to_string())),
             ("decode.filter", self.filter.clone()),
             ("decode.speed", self.speed.clone()),
+            ("decode.codec", self.codec.clone()),
             ("decode.apply_orientation", flag(self.apply_orientation)),
         ])?;
         let corpus = Corpus::open(&settings.corpus).await?;

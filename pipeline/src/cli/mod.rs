@@ -9,6 +9,7 @@ use crate::settings::{Resolved, Settings, resolve};
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 
+mod bench;
 mod config;
 mod curate;
 mod decode;
@@ -41,6 +42,7 @@ enum Command {
     Curate(curate::Curate),
     Sql(sql::Sql),
     Config(config::Config),
+    Bench(bench::Bench),
     #[command(flatten)]
     Trainer(trainer::Trainer),
 }
@@ -62,6 +64,7 @@ impl Cli {
         match self.command {
             Command::Trainer(command) => command.run(),
             Command::Config(command) => command.run(),
+            Command::Bench(command) => command.run(),
             Command::Run(command) => block_on(command.run()),
             Command::Fetch(command) => block_on(command.run()),
             Command::Decode(command) => block_on(command.run()),

@@ -14,9 +14,10 @@ macro_rules! audits {
 }
 
 /// Name and text of every audit, causes before what follows from them; each must return no row.
-pub const AUDITS: [(&str, &str); 8] = audits![
+pub const AUDITS: [(&str, &str); 9] = audits![
     "one_row_an_image",
     "images_from_originals",
+    "decoded_have_codec",
     "one_example_a_pair",
     "one_pair_an_example",
     "split_or_reason",

@@ -1,7 +1,8 @@
 //! Bytes to pixels. In: a picture file of any format. Out: a square of RGB pixels and what the file was, or the reason why
 //! not. `image.rs` reads the header and dispatches, `jpeg.rs` and `other.rs` decode, `resize.rs` scales, `hash.rs` hashes,
-//! `udf.rs` makes a SQL function of it, `stage.rs` runs it over a corpus. Never trusts a file name.
+//! `codec.rs` writes the square down, `udf.rs` makes a SQL function of it, `stage.rs` runs it over a corpus. Never trusts a file name.
 
+mod codec;
 mod hash;
 mod image;
 mod jpeg;
@@ -10,8 +11,10 @@ mod resize;
 mod stage;
 mod udf;
 
+pub use codec::{decode_stored, encode_stored};
 pub use hash::{DHASH_BITS, THUMB_BYTES, dhash, thumb};
 pub use image::{DecodedImage, Header, RejectReason, Rejected, decode_image};
+pub(crate) use resize::resize_into;
 pub use resize::resize_rgb;
 pub use stage::decode;
 pub use udf::decode_udf;

@@ -10,9 +10,16 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use crate::decode::image::Rgb;
 use crate::settings::ResizeFilter;
 
+/// What a thread keeps from one picture to the next, to save allocations.
+#[derive(Default)]
+struct Kept {
+    resizer: Resizer,
+    /// The picture after the horizontal pass.
+    narrow: Vec<u8>,
+}
+
 thread_local! {
-    // A resizer keeps its intermediate buffer; one a thread saves an allocation a picture.
-    static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
+    static KEPT: RefCell<Kept> = RefCell::default();
 }
 
 /// Resizes to `[size, size, 3]` u8, aspect ratio not kept (as the seed's processor).
@@ -20,19 +27,33 @@ thread_local! {
 /// # Errors
 /// The picture has no pixels.
 pub fn resize_rgb(rgb: &Rgb, size: u32, filter: ResizeFilter) -> Result<Vec<u8>> {
-    let source = ImageRef::new(rgb.width, rgb.height, &rgb.pixels, PixelType::U8x3)?;
-    let mut target = Image::new(size, size, PixelType::U8x3);
+    let mut pixels = vec![0; size as usize * size as usize * 3];
+    resize_into(&rgb.pixels, rgb.width, rgb.height, size, filter, &mut pixels)?;
+    Ok(pixels)
+}
+
+/// As [`resize_rgb`], from `[height, width, 3]` to `out`, `[size, size, 3]`.
+pub(crate) fn resize_into(
+    pixels: &[u8],
+    width: u32,
+    height: u32,
+    size: u32,
+    filter: ResizeFilter,
+    out: &mut [u8],
+) -> Result<()> {
     let filter = match filter {
         ResizeFilter::Bilinear => FilterType::Bilinear,
         ResizeFilter::Bicubic => FilterType::CatmullRom,
         ResizeFilter::Lanczos => FilterType::Lanczos3,
     };
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
-    // Two calls, because the resizer takes the vertical pass first and PIL the horizontal one.
-    let mut narrow = Image::new(size, rgb.height, PixelType::U8x3);
-    RESIZER.with_borrow_mut(|resizer| {
+    let source = ImageRef::new(width, height, pixels, PixelType::U8x3)?;
+    let mut target = Image::from_slice_u8(size, size, out, PixelType::U8x3)?;
+    KEPT.with_borrow_mut(|Kept { resizer, narrow }| {
+        narrow.resize(size as usize * height as usize * 3, 0);
+        // Two calls, because the resizer takes the vertical pass first and PIL the horizontal one.
+        let mut narrow = Image::from_slice_u8(size, height, narrow, PixelType::U8x3)?;
         resizer.resize(&source, &mut narrow, &options)?;
-        resizer.resize(&narrow, &mut target, &options)
-    })?;
-    Ok(target.into_vec())
+        Ok(resizer.resize(&narrow, &mut target, &options)?)
+    })
 }

@@ -21,12 +21,12 @@ use crate::settings::DecodeSettings;
 /// Decodes every distinct original that has no row in `images`.
 ///
 /// # Errors
-/// The corpus cannot be read or written, or holds images of another size.
+/// The corpus cannot be read or written, or holds images of another size or codec.
 pub async fn decode(corpus: &Corpus, settings: &DecodeSettings) -> Result<StageReport> {
     let run = Run::start(corpus).await?;
     let mut report = StageReport::new("decode");
     let light = corpus.session(Rows::Light).await?;
-    check_size(&light, settings.size).await?;
+    check_stored(&light, settings).await?;
     let todo =
         frame(&light, "decode_todo", include_str!("../../../sql/decode_todo.sql"), []).await?;
     let todo = concat_batches(&Arc::new(todo.schema().as_arrow().clone()), &todo.collect().await?)?;
@@ -74,14 +74,22 @@ async fn decode_chunk(
     Ok(())
 }
 
-/// A corpus holds images of one size, or a batch of them could not be built.
-async fn check_size(ctx: &SessionContext, size_px: u32) -> Result<()> {
-    let sizes = tally(ctx, "images", "size_px").await?;
-    if let Some(found) = sizes.keys().find(|found| **found != size_px.to_string()) {
-        bail!(
-            "table `images` holds images of {found} px, decode.size is {size_px}\n\
-             hint: set decode.size = {found}, or decode into a new corpus"
-        );
+/// A corpus holds images of one size, or a batch of them could not be built, and of one codec, so that one disk is chosen for.
+async fn check_stored(ctx: &SessionContext, settings: &DecodeSettings) -> Result<()> {
+    let size_px = settings.size.to_string();
+    let asked = [
+        ("size_px", "decode.size", size_px.as_str(), " px"),
+        ("codec", "decode.codec", settings.codec.name(), ""),
+    ];
+    for (column, key, wanted, unit) in asked {
+        let stored = tally(ctx, "images", column).await?;
+        // A rejected image has no codec.
+        if let Some(found) = stored.keys().find(|found| !found.is_empty() && *found != wanted) {
+            bail!(
+                "table `images` holds images of {column} {found}{unit}, {key} is {wanted}\n\
+                 hint: set {key} = {found}, or decode into a new corpus"
+            );
+        }
     }
     Ok(())
 }

@@ -7,18 +7,18 @@ use arrow::array::{
     ArrayRef, AsArray, BinaryBuilder, Int32Builder, Int64Builder, StringBuilder, StructArray,
 };
 use arrow::datatypes::{DataType, Field, Fields};
-use datafusion::common::Result;
+use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use tuwen_schemas::schema;
 
-use crate::decode::{DecodedImage, Rejected, decode_image};
+use crate::decode::{DecodedImage, Rejected, decode_image, encode_stored};
 use crate::report::Progress;
 use crate::settings::DecodeSettings;
 
 /// The columns of `images` that come out of a decode.
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "width",
     "height",
     "format",
@@ -27,6 +27,7 @@ const COLUMNS: [&str; 12] = [
     "frames",
     "dhash",
     "thumb",
+    "codec",
     "pixels",
     "pixels_crc32",
     "reject_reason",
@@ -89,7 +90,10 @@ impl ScalarUDFImpl for DecodeImage {
         let files = files.as_binary::<i32>();
         let mut columns = Columns::default();
         for file in files {
-            columns.push(decode_image(file.unwrap_or_default(), &self.bound.settings));
+            let decoded = decode_image(file.unwrap_or_default(), &self.bound.settings);
+            columns
+                .push(decoded, &self.bound.settings)
+                .map_err(|error| DataFusionError::External(error.into()))?;
             self.bound.progress.add(1);
         }
         let decoded = StructArray::try_new(self.fields.clone(), columns.finish(), None)?;
@@ -107,6 +111,7 @@ struct Columns {
     frames: Int32Builder,
     dhash: Int64Builder,
     thumb: BinaryBuilder,
+    codec: StringBuilder,
     pixels: BinaryBuilder,
     pixels_crc32: Int64Builder,
     reject_reason: StringBuilder,
@@ -114,7 +119,11 @@ struct Columns {
 }
 
 impl Columns {
-    fn push(&mut self, decoded: Result<DecodedImage, Rejected>) {
+    fn push(
+        &mut self,
+        decoded: Result<DecodedImage, Rejected>,
+        settings: &DecodeSettings,
+    ) -> anyhow::Result<()> {
         let (image, rejected) = match decoded {
             Ok(image) => (Some(image), None),
             Err(rejected) => (None, Some(rejected)),
@@ -132,11 +141,15 @@ impl Columns {
         self.frames.append_option(header.map(|header| header.frames as i32));
         self.dhash.append_option(image.as_ref().map(|image| image.dhash));
         self.thumb.append_option(image.as_ref().map(|image| image.thumb));
-        self.pixels.append_option(image.as_ref().map(|image| &image.pixels));
-        let crc32 = image.as_ref().map(|image| i64::from(crc32fast::hash(&image.pixels)));
+        self.codec.append_option(image.as_ref().map(|_| settings.codec.name()));
+        let stored = image.as_ref().map(|image| encode_stored(&image.pixels, settings));
+        let stored = stored.transpose()?;
+        let crc32 = stored.as_ref().map(|stored| i64::from(crc32fast::hash(stored)));
         self.pixels_crc32.append_option(crc32);
+        self.pixels.append_option(stored);
         self.reject_reason.append_option(rejected.as_ref().map(|r| r.reason.to_string()));
         self.detail.append_option(rejected.as_ref().map(|r| &r.detail));
+        Ok(())
     }
 
     /// In the order of [`COLUMNS`].
@@ -150,6 +163,7 @@ impl Columns {
             Arc::new(self.frames.finish()),
             Arc::new(self.dhash.finish()),
             Arc::new(self.thumb.finish()),
+            Arc::new(self.codec.finish()),
             Arc::new(self.pixels.finish()),
             Arc::new(self.pixels_crc32.finish()),
             Arc::new(self.reject_reason.finish()),

@@ -117,6 +117,34 @@ pub enum DecodeSpeed {
     Fast,
 }
 
+/// How the stored square is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PixelCodec {
+    /// As it is: a reader copies it, at the speed of memory or of a fast local disk.
+    Raw,
+    /// As JPEG: about a tenth of the bytes, for disks and networks that cannot keep up; a reader decodes it.
+    Jpeg,
+}
+
+impl PixelCodec {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Raw, Self::Jpeg];
+
+    /// Its name in settings and in `images.codec`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Jpeg => "jpeg",
+        }
+    }
+
+    /// The codec of that name, or none.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.name() == name)
+    }
+}
+
 /// Settings of `tuwen decode`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -133,6 +161,10 @@ pub struct DecodeSettings {
     pub apply_orientation: bool,
     /// Originals decoded between two commits; what a killed run loses at most.
     pub chunk_images: usize,
+    /// How the stored square is written down; `tuwen bench storage` says which suits a disk.
+    pub codec: PixelCodec,
+    /// Quality of codec jpeg, 1 to 100.
+    pub jpeg_quality: u8,
 }
 
 impl Default for DecodeSettings {
@@ -144,6 +176,8 @@ impl Default for DecodeSettings {
             max_pixels: 178_956_970,
             apply_orientation: false,
             chunk_images: 8_192,
+            codec: PixelCodec::Raw,
+            jpeg_quality: 90,
         }
     }
 }
@@ -248,6 +282,9 @@ fn resolve_layers(
     let settings = check(&merged)?;
     if settings.curate.near_bits > 3 {
         bail!("curate.near_bits: expected 0 to 3, found {}", settings.curate.near_bits);
+    }
+    if !(1..=100).contains(&settings.decode.jpeg_quality) {
+        bail!("decode.jpeg_quality: expected 1 to 100, found {}", settings.decode.jpeg_quality);
     }
     Ok(Resolved { settings, origins })
 }
@@ -371,6 +408,11 @@ mod tests {
             (pairs(&[("nothing", "1")]), "unknown field `nothing`"),
             (pairs(&[("train.preset", "huge")]), "expected one of seed, tiny, found `huge`"),
             (pairs(&[("curate.near_bits", "9")]), "expected 0 to 3, found 9"),
+            (pairs(&[("decode.jpeg_quality", "0")]), "expected 1 to 100, found 0"),
+            (
+                pairs(&[("decode.codec", "webp")]),
+                "unknown variant `webp`, expected `raw` or `jpeg`",
+            ),
         ] {
             let error = format!("{:#}", resolve_layers(None, &[], &flags).err().unwrap());
             assert!(error.contains(expected), "{error}");

@@ -149,6 +149,15 @@ pub struct TrainSettings {
     /// Share of the side, 0 to 1, by which training pictures may be cut to a random window, one a batch; 0: never. Small
     /// ones teach that a thing stays the same when it moves a little.
     pub crop: f64,
+    /// Probability, 0 to 1, that a training picture is mirrored; 0: never, for captions that name left and right.
+    pub flip: f64,
+    /// Whether each training picture is cut to a random window of its own (torchvision's `RandomResizedCrop`); the same
+    /// epoch and example always give the same one.
+    pub random_resized_crop: bool,
+    /// Least and largest share of the picture's area in such a window.
+    pub crop_scale: [f64; 2],
+    /// Least and largest width by height of such a window.
+    pub crop_ratio: [f64; 2],
     /// Threads that read batches.
     pub readers: usize,
     /// Batches waiting per reader thread.
@@ -309,6 +318,10 @@ impl TrainSettings {
             group_by_length: false,
             window_row_groups: 16,
             crop: 0.0,
+            flip: 0.0,
+            random_resized_crop: false,
+            crop_scale: [0.08, 1.0],
+            crop_ratio: [3.0 / 4.0, 4.0 / 3.0],
             readers: 2,
             prefetch: 4,
             read_path: ReadPath::Fastest,

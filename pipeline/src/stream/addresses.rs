@@ -2,30 +2,47 @@
 //! begin, or that the layout does not allow it. Never reads a page.
 //!
 //! The pixels of a row are the last bytes of its page when the page is uncompressed, plainly encoded, and holds one value.
-//! Rejected rows hold no value, so a page may hold several rows of which one is decoded.
+//! Rejected rows hold no value, so a page may hold several rows of which one is decoded. Raw pixels are of known length, so
+//! their address is exact. Of a JPEG only the page is known here; [`last_value`] finds it in the page's bytes.
 
+use anyhow::{Context, Result};
 use parquet::basic::{Compression, Encoding, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::page_index::offset_index::PageLocation;
 
+use super::images::StoredRow;
+use crate::settings::PixelCodec;
+
 /// Bytes of the length that stands before each value in plain encoding.
 pub(super) const LENGTH_BYTES: u64 = 4;
 
-/// In place of an address: the row holds no pixels. No file has so many bytes.
-pub(super) const NO_PIXELS: u64 = u64::MAX;
+/// Bytes before a page's only value: its header (some 25 bytes, more with statistics), and levels of a bit a row.
+const BEFORE_VALUE_BYTES: usize = 512;
 
-/// Where each row's `pixel_bytes` bytes begin in a file of `file_bytes`; `decoded` are the rows that hold pixels, ascending. None if any page could be
-/// otherwise than the stream's own layout has it: the general path reads such a file.
+/// What to read for a row's pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    /// First byte in the file.
+    pub(super) start: u64,
+    /// Number of bytes.
+    pub(super) bytes: u32,
+    /// Raw: the bytes are the value with its length before it. Jpeg: they are the whole page.
+    pub(super) codec: PixelCodec,
+}
+
+/// Where each row's pixels lie in a file of `file_bytes`, none for rows without; raw ones have `pixel_bytes`. `decoded` are the
+/// rows that hold pixels, ascending. None at all if any page could be otherwise than the stream's own layout has it: the
+/// general path reads such a file.
 pub(super) fn addresses(
     metadata: &ParquetMetaData,
     file_bytes: u64,
     column: usize,
     pixel_bytes: u64,
-    decoded: &[u32],
-) -> Option<Vec<u64>> {
+    decoded: &[StoredRow],
+) -> Option<Vec<Option<Address>>> {
     let index = metadata.offset_index()?;
     let n_rows = usize::try_from(metadata.file_metadata().num_rows()).ok()?;
-    let mut addresses = vec![NO_PIXELS; n_rows];
+    let mut addresses = vec![None; n_rows];
     let mut decoded = decoded.iter().copied().peekable();
     let mut first_row = 0_u64;
     for (group, columns) in metadata.row_groups().iter().zip(index) {
@@ -47,15 +64,21 @@ pub(super) fn addresses(
             if page_start < start || page_end > (start + length).min(file_bytes) {
                 return None;
             }
-            let in_page = |row: &u32| u64::from(*row) < first_row + rows_to;
-            let Some(row) = decoded.next_if(in_page) else { continue };
-            let holds_one_value = decoded.peek().is_none_or(|row| !in_page(row))
-                && page_end - page_start > pixel_bytes + LENGTH_BYTES
-                && page_end - page_start < 2 * (pixel_bytes + LENGTH_BYTES);
-            if !holds_one_value {
+            let in_page = |stored: &StoredRow| u64::from(stored.row) < first_row + rows_to;
+            let Some(StoredRow { row, codec }) = decoded.next_if(in_page) else { continue };
+            if decoded.peek().is_some_and(in_page) {
                 return None;
             }
-            *addresses.get_mut(row as usize)? = page_end - pixel_bytes;
+            let page_bytes = page_end - page_start;
+            let value_bytes = pixel_bytes + LENGTH_BYTES;
+            let bytes = match codec {
+                PixelCodec::Raw => (value_bytes + 1..2 * value_bytes)
+                    .contains(&page_bytes)
+                    .then_some(value_bytes)?,
+                PixelCodec::Jpeg => page_bytes,
+            };
+            *addresses.get_mut(row as usize)? =
+                Some(Address { start: page_end - bytes, bytes: bytes.try_into().ok()?, codec });
         }
         first_row += rows_of_group;
     }
@@ -74,6 +97,25 @@ fn is_plain(chunk: &ColumnChunkMetaData) -> bool {
         && column.max_def_level() <= 1
 }
 
+/// The JPEG that an uncompressed, plainly encoded page with one value ends with. It stands where four bytes say just as many
+/// bytes as are left of the page, and those begin as a JPEG does: seven bytes that no header has by chance, and whose only
+/// other reading would be a JPEG that is not one. So the header's optional fields, statistics and checksum, need not be known.
+///
+/// # Errors
+/// There is none: the page is damaged, or holds something else.
+pub(super) fn last_value(page: &[u8]) -> Result<&[u8]> {
+    const START_OF_IMAGE: [u8; 3] = [0xff, 0xd8, 0xff];
+    let mut starts = 0..page.len().min(BEFORE_VALUE_BYTES);
+    let value = starts.find_map(|start| {
+        let (length, value) = page[start..].split_first_chunk::<4>()?;
+        let is_rest = u32::from_le_bytes(*length) as usize == value.len();
+        (is_rest && value.starts_with(&START_OF_IMAGE)).then_some(value)
+    });
+    value.with_context(|| {
+        format!("expected a page that ends with one JPEG and its length before it, found none in {} bytes", page.len())
+    })
+}
+
 /// Where a page begins and ends, its header included.
 fn extent(page: &PageLocation) -> Option<(u64, u64)> {
     let start = u64::try_from(page.offset).ok()?;
@@ -88,7 +130,9 @@ mod tests {
     use bytes::Bytes;
     use parquet::arrow::ArrowWriter;
     use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
-    use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder, WriterVersion};
+    use parquet::file::properties::{
+        EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion,
+    };
     use parquet::schema::types::ColumnPath;
 
     use super::*;
@@ -118,11 +162,16 @@ mod tests {
         bytes.into()
     }
 
-    fn table(file: &Bytes, pixel_bytes: usize, pixels: &[Option<Vec<u8>>]) -> Option<Vec<u64>> {
+    fn table(
+        file: &Bytes,
+        pixel_bytes: usize,
+        pixels: &[Option<Vec<u8>>],
+        codec: PixelCodec,
+    ) -> Option<Vec<Option<Address>>> {
         let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
         let metadata = reader.parse_and_finish(file).unwrap();
-        let decoded: Vec<u32> =
-            (0..).zip(pixels).filter(|(_, p)| p.is_some()).map(|(row, _)| row).collect();
+        let held = (0..).zip(pixels).filter(|(_, pixels)| pixels.is_some());
+        let decoded: Vec<_> = held.map(|(row, _)| StoredRow { row, codec }).collect();
         addresses(&metadata, file.len() as u64, 1, pixel_bytes as u64, &decoded)
     }
 
@@ -142,17 +191,47 @@ mod tests {
         for properties in [one_value_a_page(), one_row_a_page, version_2] {
             let pixels = pixels();
             let file = file(properties, &pixels);
-            let table = table(&file, PIXEL_BYTES, &pixels).expect("the layout is the stream's own");
-            for (address, pixels) in table.into_iter().zip(&pixels) {
-                match pixels {
-                    None => assert_eq!(address, NO_PIXELS),
-                    Some(pixels) => {
-                        let start = address as usize;
-                        assert_eq!(file[start..start + PIXEL_BYTES], pixels[..]);
-                        assert_eq!(file[start - 4..start], (PIXEL_BYTES as u32).to_le_bytes());
-                    }
-                }
+            let table = table(&file, PIXEL_BYTES, &pixels, PixelCodec::Raw);
+            let table = table.expect("the layout is the stream's own");
+            let values =
+                table.iter().map(|address| address.map(|address| bytes_at(&file, address)));
+            let length = (PIXEL_BYTES as u32).to_le_bytes();
+            let expected =
+                pixels.iter().map(|pixels| pixels.as_ref().map(|p| [&length, &p[..]].concat()));
+            assert!(values.eq(expected));
+        }
+    }
+
+    fn bytes_at(file: &Bytes, address: Address) -> Vec<u8> {
+        file[address.start as usize..][..address.bytes as usize].to_vec()
+    }
+
+    #[test]
+    fn a_jpeg_of_any_length_is_found_at_the_end_of_its_page() {
+        let statistics = one_value_a_page()
+            .set_statistics_enabled(EnabledStatistics::Page)
+            .set_write_page_header_statistics(true);
+        let version_2 = one_value_a_page()
+            .set_writer_version(WriterVersion::PARQUET_2_0)
+            .set_column_encoding(ColumnPath::from("pixels"), Encoding::PLAIN);
+        for properties in [one_value_a_page(), statistics, version_2] {
+            let jpegs: Vec<_> = (0..)
+                .zip(pixels())
+                .map(|(row, pixels)| {
+                    pixels.map(|p| [&[0xff, 0xd8, 0xff], &p[..row * 7 % 290]].concat())
+                })
+                .collect();
+            let file = file(properties, &jpegs);
+            let table = table(&file, PIXEL_BYTES, &jpegs, PixelCodec::Jpeg);
+            for (address, jpeg) in table.expect("the layout is the stream's own").iter().zip(&jpegs)
+            {
+                let page = address.map(|address| bytes_at(&file, address));
+                assert_eq!(page.as_deref().map(|page| last_value(page).unwrap()), jpeg.as_deref());
             }
+        }
+        for damaged in [&[][..], &[0xff; 700], b"\x03\0\0\0abc", b"\x04\0\0\0\xff\xd8\xff"] {
+            let error = last_value(damaged).unwrap_err().to_string();
+            assert!(error.contains("expected a page that ends with one JPEG"), "{error}");
         }
     }
 
@@ -174,7 +253,8 @@ mod tests {
                     .set_column_encoding(pixels_column, Encoding::DELTA_LENGTH_BYTE_ARRAY),
             ),
         ] {
-            assert_eq!(table(&file(properties, &all), PIXEL_BYTES, &all), None, "{what}");
+            let file = file(properties, &all);
+            assert_eq!(table(&file, PIXEL_BYTES, &all, PixelCodec::Raw), None, "{what}");
         }
     }
 
@@ -183,18 +263,18 @@ mod tests {
         let pixels = pixels();
         let file = file(one_value_a_page(), &pixels);
         assert_eq!(
-            table(&file, PIXEL_BYTES + 100, &pixels),
+            table(&file, PIXEL_BYTES + 100, &pixels, PixelCodec::Raw),
             None,
             "values shorter than the images' size"
         );
         assert_eq!(
-            table(&file, PIXEL_BYTES / 3, &pixels),
+            table(&file, PIXEL_BYTES / 3, &pixels, PixelCodec::Raw),
             None,
             "values longer than the images' size"
         );
         let all = vec![Some(Vec::new()); 40];
         assert_eq!(
-            table(&file, PIXEL_BYTES, &all),
+            table(&file, PIXEL_BYTES, &all, PixelCodec::Raw),
             None,
             "rows said to be decoded, whose page holds another's value"
         );

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use super::augment::Augment;
 use super::faults::{Bad, leave_out};
 use super::files::Pick;
 use super::grouped::Rows;
 use super::{Batch, Inner, OnBadImage};
 
-/// A batch copied more slowly than this did not come from memory: the disk is read, or a network.
+/// A batch copied more slowly than this did not come from memory: the disk is read, or a network. (JPEGs are always slower, and
+/// advice costs little beside decoding them.)
 const COLD_BYTES_PER_SEC: f64 = 1e9;
 
 /// For how many batches the kernel is told of rows in advance once a batch was cold; then one batch is measured without.
@@ -23,6 +25,8 @@ pub(super) struct Builder {
     rows: Rows,
     /// Where in the global order the batches begin.
     from: u64,
+    /// What is done to the pictures, if anything.
+    augment: Option<Augment>,
     picks: Vec<Pick>,
     tokens: Vec<i64>,
     /// Batches for which the kernel is still told of rows in advance.
@@ -31,8 +35,8 @@ pub(super) struct Builder {
 
 impl Builder {
     /// A builder of the batches from position `from` of `rows` on.
-    pub(super) fn new(inner: Arc<Inner>, rows: Rows, from: u64) -> Self {
-        Self { inner, rows, from, picks: Vec::new(), tokens: Vec::new(), cold: 0 }
+    pub(super) fn new(inner: Arc<Inner>, rows: Rows, from: u64, augment: Option<Augment>) -> Self {
+        Self { inner, rows, from, augment, picks: Vec::new(), tokens: Vec::new(), cold: 0 }
     }
 
     /// Builds batch `number` in the buffers of `batch`.
@@ -73,6 +77,12 @@ impl Builder {
             leave_out(bad, &mut batch, &mut self.tokens, self.inner.pixel_bytes);
         }
         pad(&self.tokens, self.inner.options.pad_id, &mut batch);
+        if let Some(augment) = &mut self.augment {
+            let pictures = batch.pixels.chunks_exact_mut(self.inner.pixel_bytes);
+            for (&id, pixels) in batch.example_ids.iter().zip(pictures) {
+                augment.apply(id, pixels)?;
+            }
+        }
         Ok(batch)
     }
 

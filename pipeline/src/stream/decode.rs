@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use arrow::array::{Array, AsArray, BinaryViewArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use parquet::DecodeResult;
@@ -14,10 +14,8 @@ use parquet::arrow::arrow_reader::{
 use parquet::arrow::push_decoder::ParquetPushDecoderBuilder;
 use parquet::file::metadata::ParquetMetaData;
 
-use super::copy;
-use super::files::Pick;
-use super::images::PIXELS;
-use super::source::Source;
+use super::files::{ImageFile, Pick, place};
+use super::images::{PIXELS, StoredRow};
 
 /// Rows decoded at once: 38.5 MB of pixels at 224 px, and no binary array overflows.
 const DECODE_BATCH_ROWS: usize = 256;
@@ -37,18 +35,17 @@ pub(super) fn metadata(footer: ParquetMetaData) -> Result<ArrowReaderMetadata> {
     ArrowReaderMetadata::try_new(footer, options).context("column `pixels` is not binary")
 }
 
-/// Copies the pixels of `picks`, which all lie in this file and are sorted by row, to their slots of `out`; `verify` is asked
-/// about each row's pixels.
+/// Puts the pixels of `picks`, which all lie in `file` and are sorted by row, into their slots of `out`. `stored`
+/// are the rows of the file that hold pixels, ascending.
 pub(super) fn decode_rows(
-    source: &Source,
+    file: &ImageFile,
     metadata: &ArrowReaderMetadata,
-    group_starts: &[u32],
+    stored: &[StoredRow],
     picks: &[Pick],
     pixel_bytes: usize,
     out: &mut [u8],
-    verify: impl Fn(u32, &[u8]) -> Result<()>,
 ) -> Result<()> {
-    let (groups, selection) = select(group_starts, picks);
+    let (groups, selection) = select(&file.group_starts, picks);
     let mut decoder = ParquetPushDecoderBuilder::new_with_metadata(metadata.clone())
         .with_projection(ProjectionMask::columns(metadata.parquet_schema(), [PIXELS]))
         .with_row_groups(groups)
@@ -60,7 +57,7 @@ pub(super) fn decode_rows(
     loop {
         match decoder.try_decode()? {
             DecodeResult::NeedsData(ranges) => {
-                let bytes = source.read(&ranges)?;
+                let bytes = file.source.read(&ranges)?;
                 decoder.push_ranges(ranges, bytes)?;
             }
             DecodeResult::Data(batch) => {
@@ -68,17 +65,13 @@ pub(super) fn decode_rows(
                 for index in 0..pixels.len() {
                     let same_row =
                         wanted.next().context("more rows came back than were asked for")?;
+                    let row = same_row[0].row;
                     ensure!(pixels.is_valid(index), "expected pixels, found null");
+                    let at = stored.binary_search_by_key(&row, |stored| stored.row);
+                    let at = at.map_err(|_| anyhow!("expected pixels, found none"))?;
                     let value = pixels.value(index);
-                    ensure!(
-                        value.len() == pixel_bytes,
-                        "expected {pixel_bytes} bytes of pixels, found {}",
-                        value.len()
-                    );
-                    verify(same_row[0].row, value)?;
-                    for pick in same_row {
-                        copy::stream(value, pick.slot_of(out, pixel_bytes));
-                    }
+                    file.verify(row, value)?;
+                    place(stored[at].codec, value, same_row, pixel_bytes, out)?;
                 }
             }
             DecodeResult::Finished => break,

@@ -1,7 +1,9 @@
 //! Pixels by row. In: rows of the images table. Out: their pixels in the slots of a batch, by the fastest way the file allows:
-//! copied from the mapped file, read by range requests, or decoded. Never decides which rows, or in which order.
+//! copied from the mapped file, read by range requests, or decoded; JPEGs are decoded into the batch itself. Never decides which
+//! rows, or in which order.
 
 use std::ops::Range;
+use std::slice;
 use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -11,12 +13,14 @@ use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::metadata::PageIndexPolicy;
 
 use super::ReadPath;
-use super::addresses::{LENGTH_BYTES, NO_PIXELS, addresses};
+use super::addresses::{Address, LENGTH_BYTES, addresses, last_value};
 use super::faults::{self, Bad};
-use super::images::{PIXELS, ScannedFile, footer};
+use super::images::{PIXELS, ScannedFile, StoredRow, footer};
 use super::source::{self, Mapped, Pread, Remote, Source};
 use super::tables::LiveFile;
 use super::{copy, decode};
+use crate::decode::decode_stored;
+use crate::settings::PixelCodec;
 
 /// Files of a remote table read at once for one batch.
 const REMOTE_FILES: usize = 16;
@@ -35,8 +39,12 @@ pub(super) struct Pick {
 impl Pick {
     /// Its bytes of the batch.
     pub(super) fn slot_of<'a>(&self, out: &'a mut [u8], pixel_bytes: usize) -> &'a mut [u8] {
+        &mut out[self.range(pixel_bytes)]
+    }
+
+    fn range(&self, pixel_bytes: usize) -> Range<usize> {
         let start = self.slot as usize * pixel_bytes;
-        &mut out[start..start + pixel_bytes]
+        start..start + pixel_bytes
     }
 }
 
@@ -54,25 +62,25 @@ pub(super) struct ImageFiles {
 pub(super) struct ImageFile {
     path: String,
     pub(super) source: Source,
-    group_starts: Vec<u32>,
+    pub(super) group_starts: Vec<u32>,
     /// CRC-32 of each row's pixels; empty if they are not checked.
     crcs: Vec<u32>,
-    /// Rows that hold pixels, ascending; what the address table is checked against, and empty once that is done.
-    decoded: Mutex<Vec<u32>>,
+    /// Rows that hold pixels, ascending; what the address table is made from, and empty once that is done.
+    decoded: Mutex<Vec<StoredRow>>,
     /// Made when the first row is read: a corpus has more files than a batch touches.
     pixels: OnceLock<Pixels>,
 }
 
 /// How a file's pixels are reached.
 enum Pixels {
-    /// Address of each row's pixels.
-    Direct(Vec<u64>),
-    /// Through the parquet crate.
-    Decoded(ArrowReaderMetadata),
+    /// Address of each row's pixels, none for rows without.
+    Direct(Vec<Option<Address>>),
+    /// Through the parquet crate; the rows that hold pixels, ascending.
+    Decoded(ArrowReaderMetadata, Vec<StoredRow>),
 }
 
 impl ImageFiles {
-    /// The files of the table that messages call `label`, all of whose wanted rows hold `pixel_bytes` bytes.
+    /// The files of the table that messages call `label`, all of whose wanted rows hold squares of `pixel_bytes` bytes once decoded.
     pub(super) fn new(
         label: String,
         read_path: ReadPath,
@@ -91,7 +99,7 @@ impl ImageFiles {
                 crcs: scanned.crcs(),
                 source: scanned.source,
                 group_starts: scanned.group_starts,
-                decoded: Mutex::new(scanned.rows.iter().map(|row| row.row).collect()),
+                decoded: Mutex::new(scanned.rows.iter().map(|row| row.stored).collect()),
                 pixels: OnceLock::new(),
             });
         }
@@ -129,8 +137,7 @@ impl ImageFiles {
             let file = self.file(of_file);
             let read = match (self.pixels(file), &file.source) {
                 (Ok(Pixels::Direct(table)), Source::Remote(source)) => {
-                    RemoteRows::new(file, source, table, of_file, self.pixel_bytes)
-                        .map(|rows| remote.push(rows))
+                    RemoteRows::new(file, source, table, of_file).map(|rows| remote.push(rows))
                 }
                 _ => self.read_rows(file, of_file, out),
             };
@@ -154,18 +161,12 @@ impl ImageFiles {
                 self.pread_rows(file, source, table, picks, out)
             }
             (Pixels::Direct(table), Source::Remote(source)) => {
-                let rows = RemoteRows::new(file, source, table, picks, self.pixel_bytes)?;
+                let rows = RemoteRows::new(file, source, table, picks)?;
                 rows.copy(&file.source.read(&rows.ranges)?, self.pixel_bytes, out)
             }
-            (Pixels::Decoded(metadata), source) => decode::decode_rows(
-                source,
-                metadata,
-                &file.group_starts,
-                picks,
-                self.pixel_bytes,
-                out,
-                |row, pixels| file.verify(row, pixels),
-            ),
+            (Pixels::Decoded(metadata, stored), _) => {
+                decode::decode_rows(file, metadata, stored, picks, self.pixel_bytes, out)
+            }
         }
     }
 
@@ -192,9 +193,8 @@ impl ImageFiles {
                 (self.pixels(file), &file.source)
             {
                 for pick in of_file {
-                    let address = table[pick.row as usize];
-                    if address != NO_PIXELS {
-                        mapped.will_need(address as usize, self.pixel_bytes);
+                    if let Some(address) = table[pick.row as usize] {
+                        mapped.will_need(address.start as usize, address.bytes as usize);
                     }
                 }
             }
@@ -220,38 +220,43 @@ impl ImageFiles {
         &self,
         file: &ImageFile,
         mapped: &Mapped,
-        table: &[u64],
+        table: &[Option<Address>],
         picks: &[Pick],
         out: &mut [u8],
     ) -> Result<()> {
         let bytes = mapped.bytes();
-        for pick in picks {
-            let range = value_range(table, pick.row, self.pixel_bytes)?;
-            let value = &bytes[range.start as usize..range.end as usize];
-            let pixels = pixels_of(value, self.pixel_bytes)?;
-            file.verify(pick.row, pixels)?;
-            copy::stream(pixels, pick.slot_of(out, self.pixel_bytes));
+        for same_row in picks.chunk_by(|a, b| a.row == b.row) {
+            let address = address_of(table, same_row[0].row)?;
+            let bytes = &bytes[address.start as usize..][..address.bytes as usize];
+            file.put(address.codec, bytes, same_row, self.pixel_bytes, out)?;
         }
         Ok(())
     }
 
-    /// Reads rows by calls, each into its slot.
+    /// Reads rows by calls: raw pixels into their slots, JPEGs into a buffer.
     fn pread_rows(
         &self,
         file: &ImageFile,
         source: &Pread,
-        table: &[u64],
+        table: &[Option<Address>],
         picks: &[Pick],
         out: &mut [u8],
     ) -> Result<()> {
         let mut open = source.open_checked()?;
+        let mut page = Vec::new();
         for pick in picks {
-            let range = value_range(table, pick.row, self.pixel_bytes)?;
+            let address = address_of(table, pick.row)?;
+            if address.codec == PixelCodec::Jpeg {
+                page.resize(address.bytes as usize, 0);
+                source::read_at(&mut open, address.start, &mut page)?;
+                file.put(address.codec, &page, slice::from_ref(pick), self.pixel_bytes, out)?;
+                continue;
+            }
             let mut length = [0; LENGTH_BYTES as usize];
             let slot = pick.slot_of(out, self.pixel_bytes);
-            source::read_at(&mut open, range.start, &mut length)?;
+            source::read_at(&mut open, address.start, &mut length)?;
             check_length(&length, self.pixel_bytes)?;
-            source::read_at(&mut open, range.start + LENGTH_BYTES, slot)?;
+            source::read_at(&mut open, address.start + LENGTH_BYTES, slot)?;
             file.verify(pick.row, slot)?;
         }
         Ok(())
@@ -260,11 +265,25 @@ impl ImageFiles {
 
 impl ImageFile {
     /// Checks the pixels of `row`, if that is asked for.
-    fn verify(&self, row: u32, pixels: &[u8]) -> Result<()> {
+    pub(super) fn verify(&self, row: u32, pixels: &[u8]) -> Result<()> {
         match self.crcs.get(row as usize) {
             Some(&crc) => faults::check_crc(pixels, crc),
             None => Ok(()),
         }
+    }
+
+    /// Puts the pixels of a row, whose [`Address`] has `bytes`, into the slots of `same_row`.
+    fn put(
+        &self,
+        codec: PixelCodec,
+        bytes: &[u8],
+        same_row: &[Pick],
+        pixel_bytes: usize,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let value = value_of(codec, bytes, pixel_bytes)?;
+        self.verify(same_row[0].row, value)?;
+        place(codec, value, same_row, pixel_bytes, out)
     }
 
     /// How its pixels are reached; the first call reads the footer and the offset index.
@@ -290,7 +309,7 @@ impl ImageFile {
         };
         let pixels = match direct {
             Some(table) => Pixels::Direct(table),
-            None => Pixels::Decoded(decode::metadata(footer)?),
+            None => Pixels::Decoded(decode::metadata(footer)?, decoded.clone()),
         };
         *decoded = Vec::new();
         Ok(self.pixels.get_or_init(|| pixels))
@@ -302,6 +321,7 @@ struct RemoteRows<'a> {
     file: &'a ImageFile,
     source: &'a Remote,
     picks: &'a [Pick],
+    codecs: Vec<PixelCodec>,
     ranges: Vec<Range<u64>>,
 }
 
@@ -309,34 +329,34 @@ impl<'a> RemoteRows<'a> {
     fn new(
         file: &'a ImageFile,
         source: &'a Remote,
-        table: &[u64],
+        table: &[Option<Address>],
         picks: &'a [Pick],
-        pixel_bytes: usize,
     ) -> Result<Self> {
-        let ranges = picks.iter().map(|pick| value_range(table, pick.row, pixel_bytes));
-        Ok(Self { file, source, picks, ranges: ranges.collect::<Result<_>>()? })
+        let addresses = picks.iter().map(|pick| address_of(table, pick.row));
+        let addresses = addresses.collect::<Result<Vec<_>>>()?;
+        let range = |address: &Address| address.start..address.start + u64::from(address.bytes);
+        let (codecs, ranges) = addresses.iter().map(|a| (a.codec, range(a))).unzip();
+        Ok(Self { file, source, picks, codecs, ranges })
     }
 
     fn copy(&self, parts: &[Bytes], pixel_bytes: usize, out: &mut [u8]) -> Result<()> {
-        for (pick, value) in self.picks.iter().zip(parts) {
-            let pixels = pixels_of(value, pixel_bytes)?;
-            self.file.verify(pick.row, pixels)?;
-            copy::stream(pixels, pick.slot_of(out, pixel_bytes));
+        for ((pick, bytes), codec) in self.picks.iter().zip(parts).zip(&self.codecs) {
+            self.file.put(*codec, bytes, slice::from_ref(pick), pixel_bytes, out)?;
         }
         Ok(())
     }
 }
 
-/// Where a row's value lies in the file: its length, then its pixels.
-fn value_range(table: &[u64], row: u32, pixel_bytes: usize) -> Result<Range<u64>> {
-    let address = table[row as usize];
-    ensure!(address != NO_PIXELS, "expected pixels, found a page without");
-    Ok(address - LENGTH_BYTES..address + pixel_bytes as u64)
+fn address_of(table: &[Option<Address>], row: u32) -> Result<Address> {
+    table[row as usize].context("expected pixels, found a page without")
 }
 
-/// The pixels of a plainly encoded value, whose length stands before them.
-fn pixels_of(value: &[u8], pixel_bytes: usize) -> Result<&[u8]> {
-    let (length, pixels) = value.split_at(LENGTH_BYTES as usize);
+/// The value of a row in the bytes that stand at its [`Address`].
+fn value_of(codec: PixelCodec, bytes: &[u8], pixel_bytes: usize) -> Result<&[u8]> {
+    if codec == PixelCodec::Jpeg {
+        return last_value(bytes);
+    }
+    let (length, pixels) = bytes.split_at(LENGTH_BYTES as usize);
     check_length(length, pixel_bytes)?;
     Ok(pixels)
 }
@@ -346,5 +366,32 @@ fn check_length(length: &[u8], pixel_bytes: usize) -> Result<()> {
         length == (pixel_bytes as u32).to_le_bytes(),
         "expected the length {pixel_bytes} before its pixels, found the bytes {length:?}"
     );
+    Ok(())
+}
+
+/// Puts the pixels that `value` holds under `codec` into the slots of `picks`, which are all of one row.
+pub(super) fn place(
+    codec: PixelCodec,
+    value: &[u8],
+    picks: &[Pick],
+    pixel_bytes: usize,
+    out: &mut [u8],
+) -> Result<()> {
+    let Some((first, others)) = picks.split_first() else { return Ok(()) };
+    if codec == PixelCodec::Jpeg {
+        decode_stored(codec, value, first.slot_of(out, pixel_bytes))?;
+        for other in others {
+            out.copy_within(first.range(pixel_bytes), other.range(pixel_bytes).start);
+        }
+        return Ok(());
+    }
+    ensure!(
+        value.len() == pixel_bytes,
+        "expected {pixel_bytes} bytes of pixels, found {}",
+        value.len()
+    );
+    for pick in picks {
+        copy::stream(value, pick.slot_of(out, pixel_bytes));
+    }
     Ok(())
 }

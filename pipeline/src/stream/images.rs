@@ -1,5 +1,5 @@
-//! Where each image lies. In: the live files of `images`. Out: per file the id and size of every decoded row, read from the
-//! light columns only. Never touches pixels.
+//! Where each image lies. In: the live files of `images`. Out: per file the id, size and codec of every decoded row, read from
+//! the light columns only. Never touches pixels.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -23,9 +23,10 @@ use super::id::parse_id;
 use super::order::mix;
 use super::source::{Place, Source};
 use super::tables::LiveFile;
+use crate::settings::PixelCodec;
 
 /// The columns the stream takes from the files of `images` itself, pixels apart.
-const LIGHT_COLUMNS: [&str; 3] = ["image_id", "size_px", "reject_reason"];
+const LIGHT_COLUMNS: [&str; 4] = ["image_id", "size_px", "codec", "reject_reason"];
 
 /// The column of their checksums, taken only by a stream that verifies.
 pub(super) const PIXELS_CRC32: &str = "pixels_crc32";
@@ -34,7 +35,8 @@ pub(super) const PIXELS_CRC32: &str = "pixels_crc32";
 pub(super) const PIXELS: &str = "pixels";
 
 /// All columns that must stand in the data files.
-pub(super) const FILE_COLUMNS: [&str; 4] = ["image_id", "size_px", "reject_reason", PIXELS];
+pub(super) const FILE_COLUMNS: [&str; 5] =
+    ["image_id", "size_px", "codec", "reject_reason", PIXELS];
 
 /// Bytes asked for at a file's end in the first request: the footer of some thousands of rows, so mostly one request a file.
 const TAIL_BYTES: u64 = 64 << 10;
@@ -49,12 +51,21 @@ const REMOTE_SCANS: usize = 16;
 pub(super) struct ImageRow {
     /// 128-bit id.
     pub(super) id: u128,
-    /// Row within the file.
-    pub(super) row: u32,
     /// Side of the stored square.
     pub(super) size_px: u32,
-    /// CRC-32 of its pixels; 0 if it is not asked for.
+    /// CRC-32 of its stored pixels; 0 if it is not asked for.
     crc32: u32,
+    /// Where and how its pixels stand.
+    pub(super) stored: StoredRow,
+}
+
+/// A row that holds pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StoredRow {
+    /// Row within the file.
+    pub(super) row: u32,
+    /// How its pixels are written down.
+    pub(super) codec: PixelCodec,
 }
 
 /// What a scan of one file found.
@@ -81,7 +92,7 @@ impl ScannedFile {
             return Vec::new();
         }
         let mut crcs = vec![0; self.n_rows() as usize];
-        self.rows.iter().for_each(|image| crcs[image.row as usize] = image.crc32);
+        self.rows.iter().for_each(|image| crcs[image.stored.row as usize] = image.crc32);
         crcs
     }
 }
@@ -178,14 +189,16 @@ fn collect_rows(
     verify: bool,
     rows: &mut Vec<ImageRow>,
 ) -> Result<()> {
-    let [ids, sizes, reasons] = LIGHT_COLUMNS.map(|name| {
+    let [ids, sizes, codecs, reasons] = LIGHT_COLUMNS.map(|name| {
         batch
             .column_by_name(name)
             .with_context(|| format!("it has no column `{name}` (schemas/images.sql)"))
     });
     let ids = cast(ids?, &DataType::Utf8View)?;
     let sizes = cast(sizes?, &DataType::Int32)?;
+    let codecs = cast(codecs?, &DataType::Utf8View)?;
     let (ids, sizes, reasons) = (ids.as_string_view(), sizes.as_primitive::<Int32Type>(), reasons?);
+    let codecs = codecs.as_string_view();
     let crcs = if verify { Some(checksums(batch)?) } else { None };
     for (index, row) in (0..batch.num_rows()).zip(first_row..) {
         if reasons.is_valid(index) {
@@ -203,7 +216,10 @@ fn collect_rows(
                 .and_then(|crcs| u32::try_from(crcs.value(index)).ok())
                 .with_context(|| format!("row {row}: expected a CRC-32 in `{PIXELS_CRC32}`"))?,
         };
-        rows.push(ImageRow { id, row, size_px, crc32 });
+        let codec = if codecs.is_valid(index) { codecs.value(index) } else { "null" };
+        let codec = PixelCodec::of(codec)
+            .with_context(|| format!("row {row}: expected codec raw or jpeg, found {codec}"))?;
+        rows.push(ImageRow { id, size_px, crc32, stored: StoredRow { row, codec } });
     }
     Ok(())
 }
@@ -246,7 +262,7 @@ pub(super) fn rows_by_id(
     for file in scanned {
         for image in &file.rows {
             // The first of two rows with one id stays: they hold the same picture.
-            rows_by_id.entry(image.id).or_insert((first_row + image.row, image.size_px));
+            rows_by_id.entry(image.id).or_insert((first_row + image.stored.row, image.size_px));
         }
         first_row = first_row
             .checked_add(file.n_rows())

@@ -5,9 +5,10 @@
 //! for the examples, [`images`] finds their images' rows, [`order`] says who stands where ([`grouped`]: by length), [`readers`] are the threads,
 //! [`builder`] makes a batch, and [`files`] copies its pixels: by [`addresses`] from the mapped file, by calls or range requests ([`source`]), or
 //! decoded ([`decode`]). [`faults`] finds what cannot be read, and [`wait`] counts who waited for whom. [`image_pixels`] reads images without
-//! their examples, and [`references`] says what the corpus says of images.
+//! their examples, [`augment`] changes pictures at random, and [`references`] says what the corpus says of images.
 
 mod addresses;
+mod augment;
 mod batch;
 mod builder;
 mod copy;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tokio::runtime::Runtime;
 
+pub use self::augment::RandomResizedCrop;
 pub use self::batch::{Batch, Skipped, StreamState};
 pub use self::id::ExampleId;
 pub use self::image_pixels::ImagePixels;
@@ -41,6 +43,9 @@ pub use self::readers::Batches;
 pub use self::references::ImageReferences;
 pub use self::wait::WaitStats;
 
+pub(crate) use self::order::mix;
+
+use self::augment::Augment;
 use self::builder::Builder;
 use self::files::ImageFiles;
 use self::grouped::{Grouping, Rows};
@@ -202,13 +207,14 @@ impl Stream {
         let inner = &self.0;
         let order = Arc::new(inner.order(epoch));
         let n_batches = inner.n_batches(position);
+        let augment = Augment::of(&inner.options, epoch);
         readers::start(inner.lanes(), n_batches, &inner.pool, || {
             let options = &inner.options;
             let grouping = options
                 .group_by_length
                 .then(|| Grouping::new(options.seed, epoch, options.global_batch()));
             let rows = Rows::new(Arc::clone(&order), grouping);
-            let mut builder = Builder::new(Arc::clone(inner), rows, position);
+            let mut builder = Builder::new(Arc::clone(inner), rows, position, augment.clone());
             move |number, used| builder.build(number, used)
         })
     }

@@ -3,6 +3,8 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::RandomResizedCrop;
+
 /// Versions of the two tables a stream reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
@@ -65,7 +67,7 @@ pub enum OnBadImage {
 /// two a token. Per row of `images`: 4 bytes until its file is first read from, then 8 of its address, and with `verify` 4 of
 /// its checksum. Opening needs up to 130 bytes a selected example and 110 a row of `images` more, for as long as it lasts. Mapped
 /// files count as memory in some tools' figures (`VmRSS`), but are the page cache's, which the kernel takes back when it likes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamOptions {
     /// `train` or `test`.
@@ -99,6 +101,11 @@ pub struct StreamOptions {
     pub verify: bool,
     /// What becomes of an example whose image cannot be read.
     pub on_bad_image: OnBadImage,
+    /// Probability that a picture is mirrored, 0 to 1. Never by default: captions name left and right.
+    pub flip: f64,
+    /// Cuts each picture to a random window; none: it stays whole. As with `flip`, seed, epoch and example decide, so other
+    /// readers, ranks and resumes give the same pixels.
+    pub random_resized_crop: Option<RandomResizedCrop>,
 }
 
 impl Default for StreamOptions {
@@ -119,6 +126,8 @@ impl Default for StreamOptions {
             pad_id: 0,
             verify: false,
             on_bad_image: OnBadImage::Fail,
+            flip: 0.0,
+            random_resized_crop: None,
         }
     }
 }
@@ -144,7 +153,12 @@ impl StreamOptions {
             self.shuffle != Shuffle::Window { row_groups: 0 },
             "stream option `shuffle`: expected a window of at least 1 row group, found 0"
         );
-        Ok(())
+        ensure!(
+            (0.0..=1.0).contains(&self.flip),
+            "stream option `flip`: expected 0 to 1, found {}",
+            self.flip
+        );
+        self.random_resized_crop.map_or(Ok(()), |crop| crop.check())
     }
 
     /// Examples of one batch of every rank.

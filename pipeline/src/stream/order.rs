@@ -11,7 +11,7 @@ use super::Shuffle;
 const ROUNDS: usize = 24;
 
 /// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection of 64 bits in which every input bit reaches every output bit.
-pub(super) fn mix(value: u64) -> u64 {
+pub(crate) fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -66,7 +66,7 @@ impl Permutation {
 }
 
 /// Maps 64 random bits to `0..limit` (Lemire 2019).
-fn below(bits: u64, limit: u64) -> u64 {
+pub(super) fn below(bits: u64, limit: u64) -> u64 {
     ((u128::from(bits) * u128::from(limit)) >> 64) as u64
 }
 

@@ -179,3 +179,37 @@ fn sql_is_read_only() {
         assert_eq!(output.status.code(), Some(1), "{query}");
     }
 }
+
+#[test]
+fn bench_prints_tables_or_one_json_object_and_leaves_nothing() {
+    let folder = folder();
+    let at = folder.path();
+    assert_eq!(tuwen(at, &RUN).status.code(), Some(0));
+    std::fs::create_dir(at.join("disk")).unwrap();
+    let storage =
+        ["bench", "storage", "disk", "--size-mb", "16", "--threads", "2", "--seconds", "0.02"];
+    let stream = ["bench", "stream", "--readers", "2", "--seconds", "0.02"];
+    for (args, key, sentence) in [
+        (&storage[..], "recommendation", "choose decode.codec = "),
+        (&stream[..], "first_batch_s", "% of memcpy"),
+    ] {
+        let json = tuwen(at, &[args, &["--json"]].concat());
+        assert_eq!(json.status.code(), Some(0), "{}", String::from_utf8_lossy(&json.stderr));
+        let json: serde_json::Value = serde_json::from_str(&stdout(&json)).unwrap();
+        assert!(!json[key].is_null(), "{json}");
+        let text = stdout(&tuwen(at, args));
+        assert!(text.contains(sentence), "{text}");
+    }
+    assert_eq!(std::fs::read_dir(at.join("disk")).unwrap().count(), 0);
+    for (args, expected) in [
+        (
+            ["bench", "storage", "nowhere"],
+            "expected a folder on the disk to be measured, found none",
+        ),
+        (["bench", "stream", "--split=none"], "split none is empty"),
+    ] {
+        let output = tuwen(at, &args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && stderr.contains(expected), "{stderr}");
+    }
+}

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
-use tuwen::decode::{DecodedImage, Header, Rejected, decode_image};
-use tuwen::settings::DecodeSettings;
+use tuwen::decode::{DecodedImage, Header, Rejected, decode_image, decode_stored, encode_stored};
+use tuwen::settings::{DecodeSettings, PixelCodec};
 
 /// Side of the stored square.
 const SIZE: usize = 224;
@@ -143,4 +143,43 @@ fn every_pixel_is_that_of_the_pil_at_hand() {
         .collect();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}\n{errors}", wrong.join("\n"));
+}
+
+/// Codec jpeg: near the raw pixels, and its bytes decode to what PIL makes of them, where the repository's `.venv` has PIL.
+#[test]
+fn a_stored_jpeg_is_near_raw_and_decodes_as_pil_does() {
+    let settings = DecodeSettings { codec: PixelCodec::Jpeg, ..DecodeSettings::default() };
+    let raw_folder = tempfile::tempdir().unwrap();
+    let mut ours = Vec::new();
+    for golden in goldens().iter().filter(|golden| golden.width > 64) {
+        let Ok(image) = decoded(&golden.file) else { continue };
+        let stored = encode_stored(&image.pixels, &settings).unwrap();
+        let mut pixels = vec![0; image.pixels.len()];
+        decode_stored(settings.codec, &stored, &mut pixels).unwrap();
+        let squares =
+            image.pixels.iter().zip(&pixels).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2));
+        let mean = squares.sum::<f64>() / pixels.len() as f64;
+        let psnr_db = 10.0 * (255.0_f64.powi(2) / mean).log10();
+        assert!(psnr_db > 30.0, "{}: {psnr_db:.1} dB", golden.file);
+        std::fs::write(raw_folder.path().join(format!("{:03}.jpg", ours.len())), &stored).unwrap();
+        ours.push(pixels);
+    }
+    assert!(ours.len() > 20);
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/python");
+    let has_pil = Command::new(&python).args(["-c", "import PIL, numpy"]).output();
+    if !has_pil.is_ok_and(|output| output.status.success()) {
+        eprintln!("no PIL in .venv: not compared; `make test` installs it");
+        return;
+    }
+    let program = "import pathlib, sys; from PIL import Image\n\
+        for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):\n    \
+        sys.stdout.buffer.write(Image.open(path).convert('RGB').tobytes())";
+    let output =
+        Command::new(&python).args(["-c", program]).arg(raw_folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let ours = ours.concat();
+    assert_eq!(ours.len(), output.stdout.len());
+    let furthest = ours.iter().zip(&output.stdout).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+    // Another version of libjpeg-turbo may round otherwise.
+    assert!(furthest <= 2, "{furthest} levels of 255");
 }

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod augment;
+mod codec;
 mod damage;
 mod fixture;
 mod independent;

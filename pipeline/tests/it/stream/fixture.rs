@@ -36,6 +36,50 @@ pub(super) enum Layout {
     Zstd,
     /// Dictionary pages, no offset index.
     Dictionary,
+    /// As `Direct`, the pixels as JPEG.
+    Jpeg,
+    /// As `Zstd`, the pixels as JPEG.
+    JpegZstd,
+    /// As `Direct`, every third image as JPEG.
+    Mixed,
+}
+
+impl Layout {
+    fn is_jpeg(self, image: u64) -> bool {
+        match self {
+            Self::Direct | Self::Zstd | Self::Dictionary => false,
+            Self::Jpeg | Self::JpegZstd => true,
+            Self::Mixed => image.is_multiple_of(3),
+        }
+    }
+
+    /// What stands in `pixels` for `image`.
+    fn stored(self, image: u64) -> Vec<u8> {
+        if !self.is_jpeg(image) {
+            return pixels_of(image);
+        }
+        let (pixels, size) = (pixels_of(image), SIZE_PX);
+        let format = turbojpeg::PixelFormat::RGB;
+        let picture = turbojpeg::Image {
+            pixels: &pixels[..],
+            width: size,
+            pitch: size * 3,
+            height: size,
+            format,
+        };
+        turbojpeg::compress(picture, 90, turbojpeg::Subsamp::Sub2x2).unwrap().to_vec()
+    }
+
+    /// The pixels that the stream must give for `image`: for a JPEG what libjpeg-turbo's own one-call interface gives.
+    fn pixels(self, image: u64) -> Vec<u8> {
+        match self.is_jpeg(image) {
+            false => pixels_of(image),
+            true => {
+                let format = turbojpeg::PixelFormat::RGB;
+                turbojpeg::decompress(&self.stored(image), format).unwrap().pixels
+            }
+        }
+    }
 }
 
 /// What the stream must hand out for an example.
@@ -71,7 +115,7 @@ impl Fixture {
         let fixture = Self { folder: tempfile::tempdir().unwrap() };
         for part in 0..3 {
             let rows = part * N_IMAGES / 3..(part + 1) * N_IMAGES / 3;
-            fixture.write("images", images(rows), properties(layout), SaveMode::Append);
+            fixture.write("images", images(layout, rows), properties(layout), SaveMode::Append);
         }
         fixture.write_examples(0);
         fixture
@@ -137,13 +181,13 @@ pub(super) fn properties(layout: Layout) -> WriterProperties {
     let pixels = ColumnPath::from("pixels");
     let builder = WriterProperties::builder().set_max_row_group_row_count(Some(32));
     match layout {
-        Layout::Direct => builder
+        Layout::Direct | Layout::Jpeg | Layout::Mixed => builder
             .set_write_batch_size(1)
             .set_column_data_page_size_limit(pixels.clone(), 1)
             .set_column_dictionary_enabled(pixels.clone(), false)
             .set_column_statistics_enabled(pixels, EnabledStatistics::None)
             .build(),
-        Layout::Zstd => builder
+        Layout::Zstd | Layout::JpegZstd => builder
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap()))
             .set_column_dictionary_enabled(pixels, false)
             .build(),
@@ -203,11 +247,11 @@ pub(super) fn examples_of(images: &BTreeSet<u64>) -> BTreeSet<String> {
     rows(0).into_iter().filter(|row| images.contains(&row.image)).map(|row| row.id).collect()
 }
 
-fn images(rows: std::ops::Range<u64>) -> RecordBatch {
+fn images(layout: Layout, rows: std::ops::Range<u64>) -> RecordBatch {
     let good = |image: &u64| !is_rejected(*image);
     let numbers: Vec<u64> = rows.collect();
     let pixels: Vec<Option<Vec<u8>>> =
-        numbers.iter().map(|i| good(i).then(|| pixels_of(*i))).collect();
+        numbers.iter().map(|i| good(i).then(|| layout.stored(*i))).collect();
     let ints = |value: fn(u64) -> i32| -> ArrayRef {
         Arc::new(numbers.iter().map(|image| Some(value(*image))).collect::<Int32Array>())
     };
@@ -228,6 +272,10 @@ fn images(rows: std::ops::Range<u64>) -> RecordBatch {
                 numbers.iter().map(|i| good(i).then_some(*i as i64)).collect::<Int64Array>(),
             ),
             "thumb" => Arc::new(BinaryArray::from_opt_vec(vec![None; numbers.len()])),
+            "codec" => texts(&|image| {
+                let codec = if layout.is_jpeg(*image) { "jpeg" } else { "raw" };
+                good(image).then(|| codec.to_owned())
+            }),
             "pixels" => {
                 Arc::new(BinaryArray::from_opt_vec(pixels.iter().map(Option::as_deref).collect()))
             }
@@ -330,12 +378,22 @@ pub(super) fn expected(
     generation: u64,
     keep: impl Fn(i32, usize) -> bool,
 ) -> BTreeMap<String, Expected> {
+    expected_of(Layout::Direct, split, generation, keep)
+}
+
+/// As [`expected`], of a corpus in `layout`.
+pub(super) fn expected_of(
+    layout: Layout,
+    split: &str,
+    generation: u64,
+    keep: impl Fn(i32, usize) -> bool,
+) -> BTreeMap<String, Expected> {
     rows(generation)
         .into_iter()
         .filter(|row| row.split == Some(split) && keep(width_of(row.image), row.tokens.len()))
         .map(|row| {
             let tokens = row.tokens.into_iter().map(i64::from).collect();
-            (row.id, Expected { pixels: pixels_of(row.image), tokens })
+            (row.id, Expected { pixels: layout.pixels(row.image), tokens })
         })
         .collect()
 }
