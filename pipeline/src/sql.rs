@@ -79,7 +79,7 @@ pub async fn run(
         }
         Format::Csv => {
             let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(out);
-            writer.write(&RecordBatch::new_empty(schema))?;
+            writer.write(&flat(&RecordBatch::new_empty(schema))?)?;
             while let Some(batch) = batches.try_next().await? {
                 writer.write(&flat(&batch)?)?;
             }

@@ -118,13 +118,13 @@ struct EvaluateArgs {
     /// Images to caption, once each, and to compare with all captions the split has of them
     #[arg(long)]
     captions: Option<u64>,
-    #[command(flatten)]
-    writing: Writing,
     /// Where to write every generated caption: image_id, references, caption, score, a JSON object a line
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    writing: Writing,
 }
 
 /// Describe pictures, one line each, or images of a corpus, into its table `captions`
@@ -150,9 +150,9 @@ struct CaptionArgs {
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     #[command(flatten)]
-    writing: Writing,
-    #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    writing: Writing,
 }
 
 /// How fast this machine trains: the computation alone, the loader alone, both together
@@ -420,7 +420,9 @@ impl BenchArgs {
 
 /// Prints what a stage did, as the pipeline's commands do; exit code 2 if it rejected more than the settings allow.
 fn summary(report: StageReport, json: bool, max_rejected_percent: f64) -> Result<ExitCode> {
-    let percent = 100.0 * report.n_rejected() as f64 / report.rows_in.max(1) as f64;
+    // Of all that were asked for, so that asking again for a corpus with a few bad images ends as well as the first time.
+    let n_asked = (report.rows_in + report.known).max(1);
+    let percent = 100.0 * report.n_rejected() as f64 / n_asked as f64;
     let reports = [report];
     let text = if json { report::json(&reports)? } else { report::table(&reports) };
     writeln!(std::io::stdout(), "{text}").context("writing to stdout")?;

@@ -41,9 +41,9 @@ fn forbid_ngrams(ids: &Tensor, scores: Tensor, n: i64) -> Tensor {
     let ngrams = ids.unfold(1, n, 1); // [rows, t - n + 1, n]
     let last = ids.narrow(1, t + 1 - n, n - 1).unsqueeze(1); // [rows, 1, n - 1]
     let begun = ngrams.narrow(2, 0, n - 1).eq_tensor(&last).all_dim(2, false); // [rows, t - n + 1]
-    let limit = Tensor::where_scalar(&begun, f64::NEG_INFINITY, f64::INFINITY);
-    let limit = limit.to_kind(scores.kind());
-    scores.scatter_reduce(1, &ngrams.select(2, n - 1), &limit, "amin")
+    let completed = ngrams.select(2, n - 1); // [rows, t - n + 1]
+    let hits = scores.zeros_like().scatter_add(1, &completed, &begun.to_kind(scores.kind())); // [rows, v]
+    scores.masked_fill(&hits.gt(0.0), f64::NEG_INFINITY)
 }
 
 /// `TemperatureLogitsWarper`, `TopKLogitsWarper` and `TopPLogitsWarper` (Holtzman et al. 2020), each keeping at least `keep`
