@@ -213,10 +213,9 @@ fn damaged_corpus() -> tempfile::TempDir {
     }
     let corpus = tempfile::tempdir().unwrap();
     copy(&sample().join("corpus"), corpus.path());
-    let files =
-        fs::read_dir(corpus.path().join("images")).unwrap().map(|entry| entry.unwrap().path());
-    let file =
-        files.filter(|path| path.extension().is_some_and(|e| e == "parquet")).next().unwrap();
+    let entries = fs::read_dir(corpus.path().join("images")).unwrap();
+    let mut files = entries.map(|entry| entry.unwrap().path());
+    let file = files.find(|path| path.extension().is_some_and(|e| e == "parquet")).unwrap();
     let mut bytes = fs::read(&file).unwrap();
     // Nearly all of the file is pixels, 6,912 bytes an image: this hits three or four of them, and training comes first.
     let middle = bytes.len() / 3;
