@@ -324,16 +324,17 @@ fn damaged_corpus() -> tempfile::TempDir {
         fs::create_dir_all(to).unwrap();
         for entry in fs::read_dir(from).unwrap() {
             let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-            match path.is_dir() {
-                true => copy(&path, &to),
-                false => assert!(fs::copy(&path, &to).unwrap() > 0),
+            if path.is_dir() {
+                copy(&path, &to);
+            } else {
+                fs::copy(&path, &to).unwrap();
             }
         }
     }
     let corpus = tempfile::tempdir().unwrap();
     copy(&sample().join("corpus"), corpus.path());
-    let mut files =
-        fs::read_dir(corpus.path().join("images")).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(corpus.path().join("images")).unwrap();
+    let mut files = entries.map(|entry| entry.unwrap().path());
     let file = files.find(|path| path.extension().is_some_and(|e| e == "parquet")).unwrap();
     let mut bytes = fs::read(&file).unwrap();
     // Nearly all of the file is pixels, 6,912 bytes an image: this hits three or four of them, and training comes first.
