@@ -30,12 +30,10 @@ const RGB: u64 = 3;
 // SummaryMetadata and its PluginData.
 const PLUGIN_DATA: u32 = 1;
 const PLUGIN_NAME: u32 = 1;
-// TensorProto, TensorShapeProto and its Dim.
+// TensorProto.
 const DTYPE: u32 = 1;
 const TENSOR_SHAPE: u32 = 2;
 const STRING_VAL: u32 = 8;
-const DIM: u32 = 2;
-const SIZE: u32 = 1;
 const DT_STRING: u64 = 7;
 
 /// A message that is being written, field after field.
@@ -125,7 +123,7 @@ fn picture(value: &mut Message, png: &[u8], side: u64) {
 fn string(value: &mut Message, text: &str) {
     value.message(TENSOR, |tensor| {
         tensor.number(DTYPE, DT_STRING);
-        tensor.message(TENSOR_SHAPE, |shape| shape.message(DIM, |dim| dim.number(SIZE, 1)));
+        tensor.message(TENSOR_SHAPE, |_| ()); // a scalar
         tensor.bytes(STRING_VAL, text.as_bytes());
     });
     value.message(METADATA, |metadata| {
