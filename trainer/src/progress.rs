@@ -133,7 +133,7 @@ impl Progress {
         if !self.shown.is_empty() {
             let table =
                 format!("picture | caption | references\n---|---|---\n{}", self.shown.join("\n"));
-            let text = ("eval/captions".to_owned(), tensorboard::Value::Text(&table));
+            let text = ("eval/samples".to_owned(), tensorboard::Value::Text(&table));
             self.events.write(step, &[text])?;
             self.shown.clear();
             self.pictures_written = true;

@@ -202,7 +202,7 @@ pub struct TrainSettings {
 
     /// Steps between two evaluations on the test split; 0: only at the end.
     pub eval_every: u64,
-    /// Examples of one evaluation; 0: the whole test split.
+    /// Examples of one evaluation, up to a whole batch; 0: the whole test split.
     pub eval_examples: usize,
     /// Images of these whose caption is generated, once each, and compared with all that the split says of it; 0: none.
     pub eval_captions: usize,

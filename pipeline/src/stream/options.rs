@@ -64,7 +64,7 @@ pub enum OnBadImage {
 ///
 /// Memory, whatever the size of the corpus: `readers * (prefetch + 1)` batches and those the consumer holds, each of
 /// `batch_size * size_px^2 * 3` bytes and its tokens. Per selected example: 12 bytes, 16 of its id, one of its length, and about
-/// two a token. Per row of `images`: 4 bytes until its file is first read from, then 24 of its address, and with `verify` 4 of
+/// two a token. Per row of `images`: 4 bytes until its file is first read from, then 16 of its address, and with `verify` 4 of
 /// its checksum. With 21 tokens a caption that is 70 bytes an example; a process that had opened a million of them held 111 in
 /// all (`stream_bench first-batch`). Opening needs up to 130 bytes a selected example and 110 a row of `images` more, for as long
 /// as it lasts. Mapped files count as memory in some tools' figures (`VmRSS`), but are the page cache's, which the kernel takes

@@ -30,8 +30,6 @@ const RGB: u64 = 3;
 // SummaryMetadata and its PluginData.
 const PLUGIN_DATA: u32 = 1;
 const PLUGIN_NAME: u32 = 1;
-const DATA_CLASS: u32 = 4;
-const DATA_CLASS_TENSOR: u64 = 2;
 // TensorProto.
 const DTYPE: u32 = 1;
 const TENSOR_SHAPE: u32 = 2;
@@ -130,8 +128,6 @@ fn string(value: &mut Message, text: &str) {
     });
     value.message(METADATA, |metadata| {
         metadata.message(PLUGIN_DATA, |plugin| plugin.bytes(PLUGIN_NAME, b"text"));
-        // Without it TensorBoard's fast loader does not list the text.
-        metadata.number(DATA_CLASS, DATA_CLASS_TENSOR);
     });
 }
 

@@ -19,7 +19,7 @@ pub struct EventWriter {
     path: PathBuf,
 }
 
-/// What a step has of one name (`tag`).
+/// What a step has of one name (`tag`); a name has one kind of value, or TensorBoard shows the first kind only.
 pub enum Value<'a> {
     /// A figure; TensorBoard keeps 32 bits of it.
     Scalar(f64),
