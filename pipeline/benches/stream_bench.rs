@@ -189,7 +189,7 @@ fn growth(
     let corpora = [("small", rows), ("large", 10 * rows)];
     for (name, rows) in corpora {
         if !folder.join(name).exists() {
-            make(&folder.join(name), rows, rows, size_px)?;
+            make(&folder.join(name), rows, rows, size_px, false)?;
         }
     }
     let mut seconds = [Vec::new(), Vec::new()];

@@ -102,8 +102,8 @@ impl Fixture {
 
     /// As if `images` were of a writer that knows no checksums.
     pub(super) fn without_checksums() -> Self {
-        Self::with(Layout::Direct, |rows| {
-            let batch = images(rows);
+        Self::with(Layout::Direct, |layout, rows| {
+            let batch = images(layout, rows);
             let place = batch.schema().index_of("pixels_crc32").unwrap();
             let mut columns = batch.columns().to_vec();
             columns[place] = new_null_array(columns[place].data_type(), batch.num_rows());
@@ -111,7 +111,7 @@ impl Fixture {
         })
     }
 
-    fn with(layout: Layout, images: impl Fn(std::ops::Range<u64>) -> RecordBatch) -> Self {
+    fn with(layout: Layout, images: impl Fn(Layout, std::ops::Range<u64>) -> RecordBatch) -> Self {
         let fixture = Self { folder: tempfile::tempdir().unwrap() };
         for part in 0..3 {
             let rows = part * N_IMAGES / 3..(part + 1) * N_IMAGES / 3;
