@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::corpus::{png, tokenizer};
 
-fn tuwen(folder: &Path, args: &[&str]) -> Output {
+pub(crate) fn tuwen(folder: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tuwen"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TUWEN_")) {
         command.env_remove(name);
@@ -15,12 +15,12 @@ fn tuwen(folder: &Path, args: &[&str]) -> Output {
     command.current_dir(folder).args(args).output().unwrap()
 }
 
-fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 /// A folder with a CSV, its pictures and a tokenizer.
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
     let at = folder.path();
     std::fs::create_dir(at.join("pictures")).unwrap();
@@ -35,7 +35,7 @@ fn folder() -> TempDir {
     folder
 }
 
-const RUN: [&str; 6] =
+pub(crate) const RUN: [&str; 6] =
     ["run", "crawl.csv", "--image-dir", "pictures", "--tokenizer", "tokenizer.json"];
 
 #[test]

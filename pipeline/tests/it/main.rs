@@ -5,6 +5,7 @@
 mod cli;
 mod corpus;
 mod decode;
+mod s3;
 mod server;
 mod slt;
 mod stream;

@@ -20,7 +20,7 @@ const N_PICTURES: usize = 60;
 const COLOURS: [(&str, [u8; 3]); 3] =
     [("红色", [220, 30, 30]), ("绿色", [30, 180, 60]), ("蓝色", [30, 60, 220])];
 
-const OTHER_CAPTIONS: [&str; 2] = ["一个红色的正方形", "中间 红色 AB"];
+pub(crate) const OTHER_CAPTIONS: [&str; 2] = ["一个红色的正方形", "中间 红色 AB"];
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)

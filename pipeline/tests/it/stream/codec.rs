@@ -58,7 +58,7 @@ fn a_damaged_jpeg_is_named_with_its_row() {
         let error = stream.epoch(0, 0).unwrap().find_map(Result::err).unwrap();
         let error = format!("{error:#}");
         let name = file.file_name().unwrap().to_str().unwrap();
-        for part in ["table `images` version 2", name, ": row 0: ", "JPEG"] {
+        for part in ["table `images` version 2", name, "row group 0, row 0: ", "JPEG"] {
             assert!(error.contains(part), "{part} by {read_path:?}: {error}");
         }
     }
