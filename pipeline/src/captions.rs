@@ -27,6 +27,9 @@ use crate::stream::ImagePixels;
 
 const CAPTIONS_ASKED: &str = include_str!("../../sql/captions_asked.sql");
 
+/// Why an image has no caption whose pixels are damaged, or whose file is.
+const UNREADABLE: &str = "unreadable_pixels";
+
 /// Who writes the captions; each field is a column of `captions`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Author {
@@ -131,21 +134,35 @@ impl CaptionStage {
         self.pixels.size_px()
     }
 
-    /// The next `n` images, fewer at the end; none after it.
+    /// The next `n` images, fewer at the end and where some cannot be read, which are told and counted as rejected; none after
+    /// the last.
     ///
     /// # Errors
-    /// The pixels cannot be read.
+    /// A store does not answer.
     pub fn next_batch(&mut self, n: usize) -> Result<Option<ImageBatch>> {
-        let rest = &self.todo[self.n_handed_out..];
-        let taken = &rest[..n.min(rest.len())];
-        if taken.is_empty() {
-            return Ok(None);
+        let pixel_bytes = self.size_px() * self.size_px() * 3;
+        loop {
+            let rest = &self.todo[self.n_handed_out..];
+            let taken = &rest[..n.min(rest.len())];
+            if taken.is_empty() {
+                return Ok(None);
+            }
+            self.n_handed_out += taken.len();
+            let (rows, image_ids): (Vec<u32>, Vec<String>) = taken.iter().cloned().unzip();
+            let mut batch = ImageBatch { image_ids, pixels: Vec::new() };
+            let mut bad = self.pixels.read(&rows, &mut batch.pixels)?;
+            bad.sort_unstable_by(|a, b| b.cmp(a)); // from the last, so that places stay true
+            for (place, why) in bad {
+                let (place, start) = (place as usize, place as usize * pixel_bytes);
+                eprintln!("image {}: {why}", batch.image_ids.remove(place));
+                batch.pixels.drain(start..start + pixel_bytes);
+                *self.report.rejected.entry(UNREADABLE.to_owned()).or_default() += 1;
+                self.progress.add(1);
+            }
+            if !batch.image_ids.is_empty() {
+                return Ok(Some(batch));
+            }
         }
-        let (rows, image_ids): (Vec<u32>, Vec<String>) = taken.iter().cloned().unzip();
-        let mut batch = ImageBatch { image_ids, pixels: Vec::new() };
-        self.pixels.read(&rows, &mut batch.pixels)?;
-        self.n_handed_out += rows.len();
-        Ok(Some(batch))
     }
 
     /// Takes the captions of a batch, one an image in its order; commits when a chunk is full.

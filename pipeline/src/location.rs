@@ -15,7 +15,8 @@ use url::Url;
 /// Schemes of object stores that can put a file only if none is there, which is what makes a Delta commit atomic.
 const STORE_SCHEMES: [&str; 6] = ["s3", "s3a", "gs", "az", "abfs", "abfss"];
 
-/// Prefixes of the environment variables that hold a store's address and credentials, as the stores' own tools call them.
+/// Prefixes of the environment variables that hold a store's address and credentials; object_store lists them (`AmazonS3ConfigKey`
+/// and its sisters).
 const STORE_VARIABLES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
 
 /// The URL of the corpus at `location`, with a slash at its end.
@@ -73,7 +74,8 @@ impl ObjectStoreFactory for Stores {
         url: &Url,
         config: &StorageConfig,
     ) -> DeltaResult<(ObjectStoreRef, object_store::path::Path)> {
-        let variables = std::env::vars()
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, _)| STORE_VARIABLES.iter().any(|prefix| name.starts_with(prefix)))
             .map(|(name, value)| (name.to_lowercase(), value));
         let options = variables.chain(config.raw.clone());

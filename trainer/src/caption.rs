@@ -66,7 +66,7 @@ pub fn caption(
                 Format::Json => writeln!(
                     out,
                     "{}",
-                    json!({"file": file, "caption": text, "score": generated.score})
+                    json!({"file": file.display().to_string(), "caption": text, "score": generated.score})
                 ),
                 Format::Lines if files.len() == 1 => writeln!(out, "{text}"),
                 Format::Lines => writeln!(out, "{}\t{text}", file.display()),

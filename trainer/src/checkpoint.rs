@@ -80,7 +80,7 @@ pub fn save(out: &Path, model: &Model, optimizer: &AdamW, state: &RunState) -> R
         let best = state.best.as_ref().map(|best| out.join(&best.best_model_checkpoint));
         let mut all = list(out)?;
         all.truncate(all.len().saturating_sub(state.settings.save_total_limit));
-        all.retain(|(_, folder)| best.as_ref() != Some(folder));
+        all.retain(|(_, folder)| best.as_ref() != Some(folder) && *folder != target);
         all.iter().try_for_each(|(_, folder)| remove(folder))?;
     }
     Ok(target)
@@ -149,14 +149,49 @@ pub fn newest(out: &Path) -> Result<Option<PathBuf>> {
     Ok(list(out)?.pop().map(|(_, folder)| folder))
 }
 
+/// The checkpoint that `train.resume` asks to go on from; none for a new run.
+///
+/// # Errors
+/// There is none; there are later ones in `train.out`, which the run would mix with.
+pub fn to_resume(settings: &TrainSettings) -> Result<Option<PathBuf>> {
+    let out = Path::new(&settings.out);
+    let there = newest(out)?;
+    let folder = match (settings.resume.as_str(), &there) {
+        ("", None) => return Ok(None),
+        ("", Some(there)) => bail!(
+            "a new run would mix with {}\nhint: --resume auto goes on from it, --out names another folder",
+            there.display()
+        ),
+        ("auto", _) => return Ok(there),
+        (folder, _) => find(Path::new(folder))?,
+    };
+    let step = read_state(&folder)?.step;
+    let later = list(out)?.pop().filter(|(last, _)| *last > step);
+    if let Some((_, later)) = later {
+        bail!(
+            "{}: the run would mix with {}, which is later\nhint: --out names another folder",
+            folder.display(),
+            later.display()
+        );
+    }
+    Ok(Some(folder))
+}
+
+/// What a checkpoint says of its run.
+///
+/// # Errors
+/// A folder that was not written by this trainer.
+pub fn read_state(folder: &Path) -> Result<RunState> {
+    let path = folder.join(STATE_FILE);
+    serde_json::from_value(read_json(&path)?).with_context(|| path.display().to_string())
+}
+
 /// Reads a checkpoint's state, and fills in the optimizer; the weights are read as any model's.
 ///
 /// # Errors
 /// A folder that was not written by this trainer, or one of another model.
 pub fn resume(folder: &Path, optimizer: &mut AdamW) -> Result<RunState> {
-    let path = folder.join(STATE_FILE);
-    let state: RunState =
-        serde_json::from_value(read_json(&path)?).with_context(|| path.display().to_string())?;
+    let state = read_state(folder)?;
     let path = folder.join(OPTIMIZER_FILE);
     for (name, value) in
         Tensor::read_safetensors(&path).with_context(|| path.display().to_string())?

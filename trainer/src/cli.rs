@@ -1,6 +1,7 @@
 //! The command line of `tuwen train`, `tuwen evaluate`, `tuwen caption` and `tuwen-trainer bench`. In: arguments. Out: an exit code: 0 fine,
 //! 1 failed, 2 finished but some pictures could not be read. Never computes: each command calls one module.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -68,13 +69,13 @@ struct TrainArgs {
     /// seed (the original's settings) or tiny (minutes on a CPU)
     #[arg(long)]
     preset: Option<String>,
-    /// Folder of a whole model to start from
+    /// Folder or Hugging Face id of a whole model to start from
     #[arg(long, value_name = "DIR", conflicts_with_all = ["encoder", "decoder"])]
     model: Option<String>,
-    /// Folder of a ViT to start from
+    /// Folder or Hugging Face id of a ViT to start from
     #[arg(long, value_name = "DIR")]
     encoder: Option<String>,
-    /// Folder of a GPT-2 to start from
+    /// Folder or Hugging Face id of a GPT-2 to start from
     #[arg(long, value_name = "DIR")]
     decoder: Option<String>,
     /// The tokenizer.json the corpus was curated with
@@ -83,7 +84,7 @@ struct TrainArgs {
     /// Folder for the checkpoints
     #[arg(long, value_name = "DIR")]
     out: Option<String>,
-    /// auto (the newest checkpoint of --out, if any) or a checkpoint's folder
+    /// auto (the newest checkpoint of --out, if any) or a checkpoint's folder; its settings hold but for what is given now
     #[arg(long)]
     resume: Option<String>,
     /// Optimizer steps
@@ -106,7 +107,8 @@ struct EvaluateArgs {
     /// Folder or URL of the corpus
     #[arg(long)]
     corpus: Option<String>,
-    /// A checkpoint, or a folder of checkpoints (the newest counts; its `best` is a checkpoint too) [default: train.out]
+    /// A checkpoint, a Hugging Face id, or a folder of checkpoints (the newest counts; its `best` is a checkpoint too)
+    /// [default: train.out]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// The split
@@ -146,7 +148,8 @@ struct CaptionArgs {
     /// Folder or URL of the corpus, with --from-sql
     #[arg(long)]
     corpus: Option<String>,
-    /// A checkpoint, or a folder of checkpoints (the newest counts; its `best` is a checkpoint too) [default: train.out]
+    /// A checkpoint, a Hugging Face id, or a folder of checkpoints (the newest counts; its `best` is a checkpoint too)
+    /// [default: train.out]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     #[command(flatten)]
@@ -157,9 +160,12 @@ struct CaptionArgs {
 
 /// How fast this machine trains: the computation alone, the loader alone, both together
 #[derive(Args)]
-#[command(after_help = "Examples:
+#[command(
+    override_usage = "tuwen-trainer bench [OPTIONS]",
+    after_help = "Examples:
   tuwen-trainer bench --corpus corpus --preset tiny
-  tuwen-trainer bench --synthetic --model vit-gpt2 --captions 64 --set train.batch_size=16 --json")]
+  tuwen-trainer bench --synthetic --model vit-gpt2 --captions 64 --set train.batch_size=16 --json"
+)]
 struct BenchArgs {
     /// Folder or URL of the corpus
     #[arg(long, conflicts_with = "synthetic")]
@@ -183,8 +189,8 @@ struct BenchArgs {
     #[arg(long, default_value_t = 3)]
     warmup: u64,
     /// Tokens of a made-up caption
-    #[arg(long, default_value_t = 16)]
-    tokens: usize,
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    tokens: u16,
     /// Pictures captioned in a round; 0: none
     #[arg(long, default_value_t = 0)]
     captions: usize,
@@ -295,9 +301,52 @@ impl Common {
                 bail!("train.{key}: expected at least 1, found 0");
             }
         }
+        for (key, value, most) in [
+            ("crop", t.crop, 0.9),
+            ("warmup_ratio", t.warmup_ratio, 1.0),
+            ("label_smoothing", t.label_smoothing, 1.0),
+            ("encoder_dropout", t.encoder_dropout, 1.0),
+            ("decoder_dropout", t.decoder_dropout, 1.0),
+            ("beta1", t.beta1, 1.0),
+            ("beta2", t.beta2, 1.0),
+            ("lr", t.lr, f64::MAX),
+            ("weight_decay", t.weight_decay, f64::MAX),
+            ("max_grad_norm", t.max_grad_norm, f64::MAX),
+        ] {
+            if !(0.0..=most).contains(&value) {
+                let most = if most == f64::MAX { "a number".to_owned() } else { most.to_string() };
+                bail!("train.{key}: expected 0 to {most}, found {value}");
+            }
+        }
         check(t)?;
         Ok(resolved)
     }
+}
+
+/// Whether a setting was given by a file, a variable or a flag.
+fn is_given(origins: &BTreeMap<String, String>, key: &str) -> bool {
+    let origin = origins.get(&format!("train.{key}")).map_or("default", String::as_str);
+    origin != "default" && !origin.starts_with("preset ")
+}
+
+/// The settings of a run: one that goes on has those it was begun with, but for what is given now, which is told where it differs.
+fn as_before(resolved: Resolved) -> Result<Settings> {
+    let Resolved { mut settings, origins } = resolved;
+    let Some(folder) = checkpoint::to_resume(&settings.train)? else { return Ok(settings) };
+    let before = serde_json::to_value(checkpoint::read_state(&folder)?.settings)?;
+    let mut now = serde_json::to_value(&settings.train)?;
+    for (key, before) in before.as_object().into_iter().flatten() {
+        if key == "out" || key == "resume" || now[key] == *before {
+            continue;
+        }
+        if is_given(&origins, key) {
+            eprintln!("train.{key}: {} now, {before} in {}", now[key], folder.display());
+        } else {
+            now[key] = before.clone();
+        }
+    }
+    settings.train = serde_json::from_value(now)?;
+    Ok(settings)
 }
 
 fn text(number: Option<impl ToString>) -> Option<String> {
@@ -318,7 +367,7 @@ impl TrainArgs {
             ("train.steps", text(self.steps)),
             ("train.epochs", text(self.epochs)),
         ])?;
-        let settings = settings.settings;
+        let settings = as_before(settings)?;
         let summary = train(&settings.corpus, &settings.train, &settings.curate.tokenizer)?;
         eprintln!(
             "{} of {} steps in {:.0} s, {:.0} images/s, data_wait {:.1} %: {}",
@@ -352,6 +401,7 @@ impl EvaluateArgs {
             &self.split,
             &settings.train,
             model.captioner.config.ids.pad,
+            None,
         )?;
         let mut file = match &self.predictions {
             Some(path) => Some(std::io::BufWriter::new(
@@ -406,7 +456,7 @@ impl BenchArgs {
         let options = BenchOptions {
             steps: self.steps,
             warmup: self.warmup,
-            tokens: self.tokens,
+            tokens: self.tokens.into(),
             captions: self.captions,
         };
         let corpus = (!self.synthetic).then_some(settings.corpus.as_str());
@@ -449,11 +499,9 @@ fn open(model: Option<&Path>, resolved: Resolved) -> Result<Opened> {
     let device = libtorch::device(&settings.train.device)?;
     let model = model.map(|model| hub::folder(&model.to_string_lossy())).transpose()?;
     let folder = checkpoint::find(model.as_deref().unwrap_or(Path::new(&settings.train.out)))?;
-    let is_given = |key: &str| {
-        let origin = origins.get(&format!("train.{key}")).map_or("default", String::as_str);
-        origin != "default" && !origin.starts_with("preset ")
-    };
-    if let Some(note) = generation_config::apply(&folder, &mut settings.train, is_given)? {
+    if let Some(note) =
+        generation_config::apply(&folder, &mut settings.train, |key| is_given(&origins, key))?
+    {
         eprintln!("{note}");
     }
     let model = Model::open(&folder, settings.train.precision, device)?;

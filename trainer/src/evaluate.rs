@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use tch::{Kind, Tensor, no_grad};
 use tuwen::settings::TrainSettings;
-use tuwen::stream::{Batch, ImageReferences, Shuffle, Stream, StreamOptions};
+use tuwen::stream::{Batch, ImageReferences, Shuffle, Stream, StreamOptions, Versions};
 
 use crate::captioner::IGNORED;
 use crate::generate::{GenerateOptions, generate_keyed};
@@ -62,12 +62,18 @@ pub struct EvalSet {
 }
 
 impl EvalSet {
-    /// Opens a split, in an order that makes its beginning a fair sample: the first `eval_examples`, up to a whole batch, and
+    /// Opens a split at the given versions of its tables, or the newest, in an order that makes its beginning a fair sample: the first `eval_examples`, up to a whole batch, and
     /// the first `eval_captions` of their images. Memory: the stream's, and the references of those images.
     ///
     /// # Errors
     /// As the stream.
-    pub fn open(corpus: &str, split: &str, settings: &TrainSettings, pad_id: i64) -> Result<Self> {
+    pub fn open(
+        corpus: &str,
+        split: &str,
+        settings: &TrainSettings,
+        pad_id: i64,
+        versions: Option<Versions>,
+    ) -> Result<Self> {
         let options = StreamOptions {
             split: split.to_owned(),
             shuffle: Shuffle::Global,
@@ -75,6 +81,7 @@ impl EvalSet {
             batch_size: settings.eval_batch_size,
             readers: 1,
             pad_id,
+            versions,
             verify: settings.verify,
             on_bad_image: settings.on_bad_image,
             ..StreamOptions::default()

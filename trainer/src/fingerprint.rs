@@ -22,6 +22,6 @@ pub fn fingerprint(model: &Model) -> Result<String> {
     }
     parts.extend(id_of(config.to_json().to_string().as_bytes()));
     parts.extend(id_of(model.normalise.to_json(config.encoder.image_size).to_string().as_bytes()));
-    parts.extend(id_of(&model.text.file()?));
+    parts.extend(id_of(model.text.file()));
     Ok(hex(id_of(&parts)))
 }

@@ -1,4 +1,4 @@
-//! `tuwen-trainer`: what `tuwen train`, `tuwen evaluate` and `tuwen caption` hand over to.
+//! `tuwen-trainer`: what `tuwen train`, `tuwen evaluate` and `tuwen caption` hand over to; `tuwen-trainer bench` is its own.
 
 use std::process::ExitCode;
 

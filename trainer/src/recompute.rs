@@ -46,7 +46,11 @@ pub fn backward(
         draw(in_encoder + 1 + i as u64);
         encoder.layer(p, i, x.shallow_clone(), true)
     };
-    let (seen, last) = no_grad(|| keep(see(), encoder.n_layers(), &encode));
+    let (seen, last) = no_grad(|| match pass.freeze_encoder {
+        // Nothing goes back through it, so nothing need be kept.
+        true => (Vec::new(), (0..encoder.n_layers()).fold(see(), |x, i| encode(i, &x))),
+        false => keep(see(), encoder.n_layers(), &encode),
+    });
     let states = leaf(&no_grad(|| model.project(p, encoder.finish(p, &last))));
 
     let read = || {

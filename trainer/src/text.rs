@@ -1,7 +1,7 @@
 //! Captions as text. In: a `tokenizer.json`, token ids. Out: the special tokens' ids, a caption for people, and the
 //! tokenizer's files of a checkpoint. Never tokenises: the corpus holds token ids.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Map, Value, json};
@@ -12,7 +12,8 @@ use crate::config::{SpecialIds, read_json};
 /// A tokenizer and its special tokens.
 pub struct Text {
     tokenizer: Tokenizer,
-    path: PathBuf,
+    /// The bytes of `tokenizer.json`: the file may go, as an old checkpoint does.
+    file: Vec<u8>,
     special: Map<String, Value>,
     /// Start, end and padding.
     pub ids: SpecialIds,
@@ -25,7 +26,10 @@ impl Text {
     /// # Errors
     /// A file that is no tokenizer, or one without a start or an end token.
     pub fn open(path: &Path) -> Result<Self> {
-        let tokenizer = Tokenizer::from_file(path)
+        let file = std::fs::read(path).with_context(|| {
+            format!("{}: expected a tokenizer.json, cannot read it", path.display())
+        })?;
+        let tokenizer = Tokenizer::from_bytes(&file)
             .map_err(|error| anyhow!("{}: expected a tokenizer.json: {error}", path.display()))?;
         let config = match path.with_file_name("tokenizer_config.json") {
             beside if beside.exists() => read_json(&beside)?,
@@ -71,15 +75,12 @@ impl Text {
             }
         }
         let ids = SpecialIds { start: start.1, eos: eos.1, pad: pad.1 };
-        Ok(Self { tokenizer, path: path.to_owned(), special, ids })
+        Ok(Self { tokenizer, file, special, ids })
     }
 
-    /// The tokenizer's file.
-    ///
-    /// # Errors
-    /// It is gone.
-    pub(crate) fn file(&self) -> Result<Vec<u8>> {
-        std::fs::read(&self.path).with_context(|| format!("reading {}", self.path.display()))
+    /// The bytes of the tokenizer's file.
+    pub(crate) fn file(&self) -> &[u8] {
+        &self.file
     }
 
     /// Entries of the vocabulary, added tokens included: one more than the highest id.
@@ -107,8 +108,8 @@ impl Text {
     /// What the disk says.
     pub fn write(&self, folder: &Path, max_length: usize) -> Result<()> {
         let target = folder.join("tokenizer.json");
-        std::fs::copy(&self.path, &target)
-            .with_context(|| format!("copying {} to {}", self.path.display(), target.display()))?;
+        std::fs::write(&target, &self.file)
+            .with_context(|| format!("writing {}", target.display()))?;
         let mut config = self.special.clone();
         config.insert("tokenizer_class".to_owned(), json!("PreTrainedTokenizerFast"));
         config.insert("model_max_length".to_owned(), json!(max_length));

@@ -76,7 +76,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     let pad = model.captioner.config.ids.pad;
     let first = resumed.as_ref().map_or(0, |state| state.step);
     let mut feed = Feed::open(corpus, settings, pad, resumed.as_ref().map(|state| &state.stream))?;
-    let test = EvalSet::open(corpus, "test", settings, pad)?;
+    let test = EvalSet::open(corpus, "test", settings, pad, Some(feed.stream().versions()))?;
     Best::check(settings, &test)?;
     let mut best = resumed.as_ref().and_then(|state| checkpoint::best_of(out, state, settings));
     let side = feed.stream().size_px();
@@ -95,7 +95,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
 
     let loss_scale = resumed.and_then(|state| state.loss_scale);
     let mut learner = Learner::new(model, optimizer, loss_scale, settings);
-    let mut clock = Clock { logged_step: first, ..Clock::default() };
+    let mut clock = Clock::default();
     let mut losses = Losses::default();
     let (mut window_loss, mut evaluation, mut saved, mut step) = (f64::NAN, None, None, first);
     let mut n_skipped = 0;
@@ -126,6 +126,13 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
             losses
                 .look(learner.loss_scale.is_some())
                 .map_err(|error| anyhow!("{error}\n  {}", last_good(out)))?;
+            let norm = stepped.grad_norm.double_value(&[]);
+            if !stepped.skipped && !norm.is_finite() {
+                bail!(
+                    "step {step}: expected finite gradients, found norm {norm}\n  {}",
+                    last_good(out)
+                );
+            }
         }
         clock.add(begun.elapsed(), feed.wait().consumer_waited);
         let skipped = feed.take_skipped();
@@ -133,7 +140,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
         progress.skipped(step, &skipped)?;
         if log {
             window_loss = losses.mean();
-            let (images_per_s, data_wait_percent) = clock.window(step);
+            let (images_per_s, data_wait_percent) = clock.window();
             let (epoch, grad_norm) = (feed.epochs_done(), stepped.grad_norm.double_value(&[]));
             progress.steps(&Window {
                 step,
@@ -158,7 +165,8 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
             }
             evaluation = Some(figures);
         }
-        let stopping = stop.load(Ordering::Relaxed);
+        // An evaluation takes its time; what else there is since the look at the losses is not saved.
+        let stopping = if evaluating { stop.load(Ordering::Relaxed) } else { stopping };
         if saving || stopping || improved {
             let state = RunState {
                 step,
@@ -206,19 +214,7 @@ fn start(
     tokenizer: &str,
     device: Device,
 ) -> Result<(Model, AdamW, Option<RunState>)> {
-    let out = Path::new(&settings.out);
-    let from = match settings.resume.as_str() {
-        "" => None,
-        "auto" => checkpoint::newest(out)?,
-        folder => Some(checkpoint::find(Path::new(folder))?),
-    };
-    let Some(folder) = from else {
-        if let Some(there) = checkpoint::newest(out)?.filter(|_| settings.resume.is_empty()) {
-            bail!(
-                "a new run would mix with {}\nhint: --resume auto goes on from it, --out names another folder",
-                there.display()
-            );
-        }
+    let Some(folder) = checkpoint::to_resume(settings)? else {
         let (model, notes) = Model::start(settings, tokenizer, device)?;
         notes.iter().for_each(|note| eprintln!("{note}"));
         let optimizer = AdamW::new(&model.flat, &model.captioner.layout, settings);
@@ -312,7 +308,6 @@ struct Clock {
     training: Duration,
     waited: Duration,
     logged: (usize, Duration, Duration),
-    logged_step: u64,
 }
 
 impl Clock {
@@ -322,10 +317,9 @@ impl Clock {
     }
 
     /// Images a second and share of waiting (percent) since the last call.
-    fn window(&mut self, step: u64) -> (f64, f64) {
+    fn window(&mut self) -> (f64, f64) {
         let (images, training, waited) = self.logged;
         self.logged = (self.images, self.training, self.waited);
-        self.logged_step = step;
         rates(self.images - images, self.training - training, self.waited - waited)
     }
 

@@ -58,6 +58,9 @@ pub fn load(
         for_each_tensor(&file, |name, tensor| {
             let name = canonical(name, part);
             match wanted.remove(&name) {
+                Some(_) if !tensor.is_floating_point() => {
+                    wrong.push(format!("{name}: expected floats, found {:?}", tensor.kind()));
+                }
                 Some(named) if named.shape == tensor.size() => put(flat, &named, tensor),
                 Some(named) if name == POSITIONS && resize == Resize::Positions => {
                     put(flat, &named, &interpolated_positions(tensor, named.shape[1] - 1))
@@ -140,6 +143,11 @@ pub(crate) fn shards(index: &Path) -> Result<Vec<String>> {
         map.values().filter_map(|file| Some(file.as_str()?.to_owned())).collect();
     files.sort();
     files.dedup();
+    // A name with folders in it could lead out of this one.
+    if let Some(file) = files.iter().find(|file| Path::new(file).file_name() != Some(file.as_ref()))
+    {
+        bail!("{}: expected names of files beside it, found `{file}`", index.display());
+    }
     Ok(files)
 }
 
@@ -158,6 +166,10 @@ fn for_each_tensor(file: &Path, mut each: impl FnMut(&str, &Tensor)) -> Result<(
             Dtype::F32 => Kind::Float,
             Dtype::F16 => Kind::Half,
             Dtype::BF16 => Kind::BFloat16,
+            // Masks, which old conversions of GPT-2 bring along.
+            Dtype::BOOL => Kind::Bool,
+            Dtype::U8 => Kind::Uint8,
+            Dtype::I64 => Kind::Int64,
             other => bail!("{name}: expected F32, F16 or BF16, found {other:?}"),
         };
         let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();

@@ -116,7 +116,8 @@ pub fn storage(options: &StorageOptions) -> Result<Storage> {
     let jpegs_decoded_per_s = jpegs_decoded_per_s(seconds)?;
     reading.finish();
     let patterns = <[Pattern; 3]>::try_from(patterns).expect("there are as many as PATTERNS");
-    let recommendation = recommend(&patterns, jpegs_decoded_per_s);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let recommendation = recommend(&patterns, jpegs_decoded_per_s, cores);
     let page_cache = match scratch.cold() {
         Cold::Bypassed => "bypassed",
         Cold::Dropped => "dropped",

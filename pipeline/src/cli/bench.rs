@@ -123,12 +123,12 @@ fn storage_table(found: &Storage) -> String {
     }
     lines.push(format!("jpegs decoded, all cores    {:>9.0} images/s", found.jpegs_decoded_per_s));
     lines.push(String::new());
-    lines.push(format!("{:<8}{:<8}{:>12}  bound by", "codec", "order", "images/s"));
+    lines.push(format!("{:<8}{:>8}{:>12}  bound by", "codec", "readers", "images/s"));
     for expected in &found.recommendation.expected {
         lines.push(format!(
-            "{:<8}{:<8}{:>12.0}  {}",
+            "{:<8}{:>8}{:>12.0}  {}",
             expected.codec.name(),
-            expected.order,
+            expected.readers,
             expected.images_per_s,
             expected.bound
         ));

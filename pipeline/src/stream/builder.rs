@@ -77,7 +77,7 @@ impl Builder {
             leave_out(bad, &mut batch, &mut self.tokens, self.inner.pixel_bytes);
         }
         pad(&self.tokens, self.inner.options.pad_id, &mut batch);
-        if let Some(augment) = &mut self.augment {
+        if let Some(augment) = self.augment.as_mut().filter(|_| !batch.is_empty()) {
             let pictures = batch.pixels.chunks_exact_mut(self.inner.pixel_bytes);
             for (&id, pixels) in batch.example_ids.iter().zip(pictures) {
                 augment.apply(id, pixels)?;

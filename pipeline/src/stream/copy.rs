@@ -14,25 +14,34 @@ pub(super) fn stream(from: &[u8], to: &mut [u8]) {
     /// One cache line: four stores fill a write-combining buffer.
     const LINE_BYTES: usize = 64;
 
+    /// Places at which a copy goes on at once. A processor reads ahead only within a page, so one place alone waits at
+    /// every page's beginning; four hide it (76,000 to 86,000 images/s for one thread, measured as above but idle).
+    const PLACES: usize = 4;
+
     assert_eq!(from.len(), to.len(), "source and target of a copy");
     let head = to.as_ptr().align_offset(LINE_BYTES).min(to.len());
-    let body = (to.len() - head) / LINE_BYTES * LINE_BYTES;
+    let stretch = (to.len() - head) / (PLACES * LINE_BYTES) * LINE_BYTES;
+    let body = PLACES * stretch;
     to[..head].copy_from_slice(&from[..head]);
-    let source = from[head..head + body].as_ptr().cast::<__m128i>();
-    let target = to[head..head + body].as_mut_ptr().cast::<__m128i>();
-    for lane in (0..body / size_of::<__m128i>()).step_by(4) {
-        // SAFETY: lanes lane..lane+4 lie within the `body` bytes of both slices, which do not overlap, because `to` is
-        // borrowed mutably. `target` is aligned to 64 bytes, as the store demands; the load has no such demand. SSE2 is
-        // part of x86-64. The stores are made visible to other threads by `finish`.
-        unsafe {
-            let a = _mm_loadu_si128(source.add(lane));
-            let b = _mm_loadu_si128(source.add(lane + 1));
-            let c = _mm_loadu_si128(source.add(lane + 2));
-            let d = _mm_loadu_si128(source.add(lane + 3));
-            _mm_stream_si128(target.add(lane), a);
-            _mm_stream_si128(target.add(lane + 1), b);
-            _mm_stream_si128(target.add(lane + 2), c);
-            _mm_stream_si128(target.add(lane + 3), d);
+    let source = from[head..head + body].as_ptr();
+    let target = to[head..head + body].as_mut_ptr();
+    for line in (0..stretch).step_by(LINE_BYTES) {
+        for place in 0..PLACES {
+            let at = place * stretch + line;
+            // SAFETY: the line `at..at + 64` lies within the `body` bytes of both slices, which do not overlap, because `to`
+            // is borrowed mutably. `target` is aligned to 64 bytes and `at` is a multiple of 64, as the store demands; the
+            // load has no such demand. SSE2 is part of x86-64. The stores are made visible to other threads by `finish`.
+            unsafe {
+                let (source, target) = (source.add(at).cast(), target.add(at).cast());
+                let a: __m128i = _mm_loadu_si128(source);
+                let b = _mm_loadu_si128(source.add(1));
+                let c = _mm_loadu_si128(source.add(2));
+                let d = _mm_loadu_si128(source.add(3));
+                _mm_stream_si128(target, a);
+                _mm_stream_si128(target.add(1), b);
+                _mm_stream_si128(target.add(2), c);
+                _mm_stream_si128(target.add(3), d);
+            }
         }
     }
     to[head + body..].copy_from_slice(&from[head + body..]);

@@ -132,6 +132,13 @@ impl ImageFiles {
         if cold {
             self.advise(picks);
         }
+        let bad = self.read(picks, out);
+        copy::finish();
+        bad
+    }
+
+    /// As [`Self::fill`], of sorted picks, before the copies are finished.
+    fn read(&self, picks: &[Pick], out: &mut [u8]) -> Result<Vec<Bad>> {
         let (mut bad, mut remote) = (Vec::new(), Vec::new());
         for of_file in picks.chunk_by(|a, b| a.file == b.file) {
             let file = self.file(of_file);
@@ -146,7 +153,6 @@ impl ImageFiles {
             }
         }
         self.fetch(&remote, out, &mut bad)?;
-        copy::finish();
         Ok(bad)
     }
 

@@ -66,17 +66,19 @@ impl ImagePixels {
     }
 
     /// Puts the pixels of `rows` `[b]` into `out`: `[b, size_px, size_px, 3]`, RGB, row-major. Blocks; must not be called in
-    /// an async task.
+    /// an async task. Gives the places in `rows` of those that cannot be read, and why; their pixels hold anything.
     ///
     /// # Errors
-    /// A file of the table is gone or is not what the Delta log says.
-    pub fn read(&self, rows: &[u32], out: &mut Vec<u8>) -> Result<()> {
+    /// A store does not answer.
+    pub fn read(&self, rows: &[u32], out: &mut Vec<u8>) -> Result<Vec<(u32, String)>> {
         let picks = rows.iter().zip(0_u32..);
         let mut picks: Vec<Pick> = picks.map(|(&row, slot)| self.files.pick(row, slot)).collect();
         out.resize(rows.len() * self.size_px() * self.size_px() * 3, 0);
-        match self.files.fill(&mut picks, out, true)?.into_iter().next() {
-            Some(bad) => bail!("{}", bad.why),
-            None => Ok(()),
-        }
+        Ok(self
+            .files
+            .fill(&mut picks, out, true)?
+            .into_iter()
+            .map(|bad| (bad.slot, bad.why))
+            .collect())
     }
 }

@@ -196,8 +196,8 @@ impl Stream {
         ensure!(
             *state == expected,
             "the state is of another stream: expected {expected:?}, found {state:?}\n\
-             hint: open it with the versions, split, predicate and seed that it was saved with, and if captions are \
-             grouped by length, with the same batch size and ranks"
+             hint: open it with the versions, split, predicate, shuffle and seed that it was saved with, and if captions \
+             are grouped by length, with the same batch size and ranks"
         );
         self.start(state.epoch, state.position)
     }
@@ -252,9 +252,7 @@ impl Inner {
         let (live, scanned, unreadable) = readable(live, scanned, options.on_bad_image)?;
         let missing = !unreadable.is_empty();
         let mut selection = found.join(&scanned, &label, options.shuffle, missing)?;
-        if options.group_by_length {
-            selection.fingerprint ^= order::mix(options.global_batch());
-        }
+        selection.fingerprint ^= options.order_fingerprint();
         let pixel_bytes = selection.size_px as usize * selection.size_px as usize * 3;
         let files = ImageFiles::new(label, read_path, pixel_bytes, live, scanned)?;
         let groups = match options.shuffle {

@@ -3,6 +3,8 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::order::mix;
+
 use super::RandomResizedCrop;
 
 /// Versions of the two tables a stream reads.
@@ -55,7 +57,9 @@ pub enum OnBadImage {
     #[default]
     Fail,
     /// The example is left out of its batch, which says so ([`Batch::skipped`](super::Batch::skipped)). The others stay where
-    /// they are: positions count left-out examples too, so order, ranks and resuming are as without the damage. A store that
+    /// they are: positions count left-out examples too, so order, ranks and resuming are as without the damage (under
+    /// [`Shuffle::Global`]; the orders that follow the table put examples last whose whole file is gone, and a run stopped
+    /// before that does not go on after it). A store that
     /// does not answer is an error all the same: that is no fault of an image.
     Skip,
 }
@@ -161,6 +165,17 @@ impl StreamOptions {
             self.flip
         );
         self.random_resized_crop.map_or(Ok(()), |crop| crop.check())
+    }
+
+    /// The same for the same order of the same selection, whatever the seed: a position means nothing in another one.
+    pub(super) fn order_fingerprint(&self) -> u64 {
+        let shuffle = match self.shuffle {
+            Shuffle::Global => 0,
+            Shuffle::None => 1,
+            Shuffle::Window { row_groups } => 2 + row_groups as u64,
+        };
+        let groups = if self.group_by_length { self.global_batch() } else { 0 };
+        mix(shuffle) ^ mix(groups).rotate_left(1)
     }
 
     /// Examples of one batch of every rank.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
@@ -35,13 +35,17 @@ impl Stream {
     /// while it asks, and the references.
     ///
     /// # Errors
-    /// The table cannot be read; a caption is missing.
+    /// The table cannot be read; a caption is missing; the stream is grouped by length.
     pub fn references(
         &self,
         epoch: u64,
         n_examples: usize,
         n_images: usize,
     ) -> Result<Vec<ImageReferences>> {
+        ensure!(
+            !self.0.options.group_by_length,
+            "references: expected a stream in its order, found one that is grouped by length"
+        );
         if n_examples == 0 || n_images == 0 {
             return Ok(Vec::new());
         }

@@ -184,24 +184,39 @@ fn a_model_learns_evaluates_and_captions() {
 }
 
 #[test]
-fn a_resumed_run_ends_as_one_that_was_not_stopped() {
-    let (whole, resumed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let options =
-        ["--steps", "10", "--set", "train.save_every=5", "--set", "train.eval_captions=0"];
+fn a_killed_run_goes_on_as_if_it_had_not_been() {
+    let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let options = ["steps=20", "save_every=10", "save_total_limit=1", "eval_captions=0"];
+    let options: Vec<_> = options.iter().map(|set| format!("train.{set}")).collect();
+    let options: Vec<_> = options.iter().flat_map(|set| ["--set", set]).collect();
     json(&train(whole.path(), &options).output().unwrap());
-    let (from, to) = (whole.path().join("checkpoint-5"), resumed.path().join("checkpoint-5"));
-    fs::create_dir(&to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+
+    let mut child = train(killed.path(), &options);
+    let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let patience = Instant::now() + Duration::from_secs(120);
+    while !killed.path().join("checkpoint-10").exists() {
+        assert!(Instant::now() < patience, "no checkpoint was written");
+        std::thread::yield_now();
     }
-    json(&train(resumed.path(), &[&options[..], &["--resume", "auto"]].concat()).output().unwrap());
+    child.kill().unwrap(); // SIGKILL
+    child.wait().unwrap();
+    assert!(!killed.path().join("checkpoint-20").exists(), "it was done before it was killed");
+    // Its settings are those it was begun with; only where it lies is said again.
+    let mut resumed =
+        tuwen(&["train", "--corpus", "corpus", "--resume", "auto", "--json", "--out"]);
+    resumed.arg(killed.path());
+    assert_eq!(json(&resumed.output().unwrap())["steps"], 20);
     for name in ["model.safetensors", "optimizer.safetensors"] {
-        let [a, b] = [&whole, &resumed]
-            .map(|out| fs::read(out.path().join("checkpoint-10").join(name)).unwrap());
+        let [a, b] = [&whole, &killed]
+            .map(|out| fs::read(out.path().join("checkpoint-20").join(name)).unwrap());
         assert!(a == b, "{name} differs");
     }
 
+    // It goes on further than planned, although the checkpoint it begins with is not kept.
+    let further = ["--steps", "23", "--set", "train.save_every=1", "--resume", "auto"];
+    let summary = json(&train(killed.path(), &[&options[..], &further].concat()).output().unwrap());
+    assert!(Path::new(summary["checkpoint"].as_str().unwrap()).join("tokenizer.json").exists());
+    let resumed = killed;
     let refused = train(resumed.path(), &options).output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
     let message = String::from_utf8(refused.stderr).unwrap();
