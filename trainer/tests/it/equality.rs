@@ -21,6 +21,7 @@ use tuwen_trainer::text::Text;
 use tuwen_trainer::weights::{self, Resize};
 
 use crate::generation::{generated, processed_scores};
+use crate::python;
 
 const BATCH: i64 = 4;
 
@@ -340,4 +341,34 @@ fn dropout_repeats_when_layers_are_computed_twice() {
     let expected = -step * grad.norm().double_value(&[]).powi(2);
     let found = run(&model, 1).0 - loss;
     assert!((found - expected).abs() < 0.05 * expected.abs(), "{found} against {expected}");
+}
+
+/// Weights as they are published, where a folder with a ViT lies beside the project.
+#[test]
+fn published_weights_where_they_are_at_hand() {
+    let encoder = here("../../shared/data/vit-s14-224");
+    if !encoder.exists() {
+        eprintln!("{}: not there, nothing to compare", encoder.display());
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let settings = TrainSettings {
+        encoder: encoder.display().to_string(),
+        tokenizer: here("tests/it/tokenizer.json").display().to_string(),
+        decoder_width: 48,
+        decoder_heads: 4,
+        decoder_layers: 2,
+        decoder_positions: 24,
+        initializer_range: 0.25,
+        vocab_size: 0,
+        ..TrainSettings::default()
+    };
+    let (model, _) = Model::start(&settings, "", Device::Cpu).unwrap();
+    let (pixels, labels) = random_batch(&model);
+    let logits = no_grad(|| model.captioner.logits(&model.views(), &pixels, &labels, false));
+    std::fs::create_dir(folder.path().join("model")).unwrap();
+    write_model(&folder.path().join("model"), &model, &settings).unwrap();
+    let given = [("pixels", &pixels), ("labels", &labels), ("logits", &logits)];
+    Tensor::write_safetensors(&given, folder.path().join("given.safetensors")).unwrap();
+    python::check("real_encoder.py", &[folder.path().as_os_str(), encoder.as_os_str()]);
 }
