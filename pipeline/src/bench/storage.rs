@@ -181,6 +181,7 @@ pub(super) fn on_threads<W>(
 where
     W: FnMut() -> Result<()> + Send,
 {
+    let workers: Vec<W> = (0..threads).map(|_| worker()).collect();
     let begun = Instant::now();
     let done = std::thread::scope(|scope| {
         let start = |mut work: W| {
@@ -193,7 +194,7 @@ where
                 Ok(done)
             })
         };
-        let running: Vec<_> = (0..threads).map(|_| start(worker())).collect();
+        let running: Vec<_> = workers.into_iter().map(start).collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, Result<u64>>| {
             thread.join().map_err(|_| anyhow!("a thread that measured panicked"))?
         };

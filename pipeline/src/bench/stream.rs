@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::storage::on_threads;
 use super::{doublings, duration};
 use crate::report::Progress;
-use crate::stream::{ReadPath, Shuffle, Stream, StreamOptions, mix};
+use crate::stream::{ReadPath, Shuffle, Stream, StreamOptions, copy, mix};
 
 /// Memory that copies are made from: more than caches hold.
 const COPY_SOURCE_BYTES: usize = 256 << 20;
@@ -61,7 +61,7 @@ pub struct StreamFigure {
     /// Images a second.
     pub images_per_s: f64,
     /// The same as a share of the pictures that as many threads copy from memory to memory, in percent.
-    pub percent_of_memcpy: f64,
+    pub percent_of_copy: f64,
 }
 
 /// Measures the stream. Takes about `seconds * 5` for each number of readers: 1, 2, 4, … and the most.
@@ -101,8 +101,8 @@ pub fn stream(measure: &StreamMeasure) -> Result<StreamFigures> {
     for (name, shuffle, read_path) in kinds {
         for (&readers, copied) in counts.iter().zip(&copied) {
             let images_per_s = images_per_s(&open(readers, shuffle, read_path)?, seconds)?;
-            let percent_of_memcpy = 100.0 * images_per_s / copied;
-            figures.push(StreamFigure { name, readers, images_per_s, percent_of_memcpy });
+            let percent_of_copy = 100.0 * images_per_s / copied;
+            figures.push(StreamFigure { name, readers, images_per_s, percent_of_copy });
             progress.add(1);
         }
     }
@@ -135,7 +135,8 @@ fn images_per_s(stream: &Stream, seconds: Duration) -> Result<f64> {
     }
 }
 
-/// Pictures a second that `threads` threads copy (`memcpy`) from random places of `source` into batches that go round.
+/// Pictures a second that `threads` threads copy, as the stream does, from random places of `source` into batches that go
+/// round: the memory's limit.
 fn copies_per_s(
     source: &[u8],
     size_px: usize,
@@ -145,7 +146,7 @@ fn copies_per_s(
 ) -> Result<f64> {
     let picture_bytes = size_px * size_px * 3;
     let batches_per_s = on_threads(threads, seconds, || {
-        let mut batches = vec![vec![0_u8; batch_size * picture_bytes]; COPY_BATCHES];
+        let mut batches = vec![vec![1_u8; batch_size * picture_bytes]; COPY_BATCHES];
         let mut turn = 0_u64;
         move || {
             turn += 1;
@@ -153,8 +154,9 @@ fn copies_per_s(
             for (slot, place) in batch.chunks_exact_mut(picture_bytes).zip(0_u64..) {
                 let pictures = (source.len() / picture_bytes).max(1) as u64;
                 let picture = (mix(turn << 20 | place) % pictures) as usize;
-                slot.copy_from_slice(&source[picture * picture_bytes..][..picture_bytes]);
+                copy::stream(&source[picture * picture_bytes..][..picture_bytes], slot);
             }
+            copy::finish();
             std::hint::black_box(batch);
             Ok(())
         }

@@ -51,7 +51,7 @@ struct StorageArgs {
 /// How many images/s the stream gives on a corpus, by order and readers
 ///
 /// Three ways: the global order, the window order, and the global order through the parquet crate's decoder (`general`), which
-/// is what a table in another layout would get. `% of memcpy` compares with as many threads that copy pictures from memory
+/// is what a table in another layout would get. `% of copy` compares with as many threads that copy pictures from memory
 /// to memory. The page cache is as it is: the first run on a corpus that was not read lately measures its disk.
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -142,12 +142,12 @@ fn stream_table(found: &StreamFigures) -> String {
     let mut lines = vec![
         format!("{} examples of {} px", found.examples, found.size_px),
         format!("first batch after {:.2} s", found.first_batch_s),
-        format!("{:<10}{:>8}{:>12}{:>14}", "order", "readers", "images/s", "% of memcpy"),
+        format!("{:<10}{:>8}{:>12}{:>14}", "order", "readers", "images/s", "% of copy"),
     ];
     lines.extend(found.figures.iter().map(|figure| {
         format!(
             "{:<10}{:>8}{:>12.0}{:>14.1}",
-            figure.name, figure.readers, figure.images_per_s, figure.percent_of_memcpy
+            figure.name, figure.readers, figure.images_per_s, figure.percent_of_copy
         )
     }));
     lines.join("\n")

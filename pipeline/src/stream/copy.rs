@@ -8,7 +8,7 @@
 /// 224 px a batch (69,000 against 39,000 images/s on a 2-core EPYC under load).
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "streaming stores exist as intrinsics on raw pointers only")]
-pub(super) fn stream(from: &[u8], to: &mut [u8]) {
+pub(crate) fn stream(from: &[u8], to: &mut [u8]) {
     use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
 
     /// One cache line: four stores fill a write-combining buffer.
@@ -50,20 +50,20 @@ pub(super) fn stream(from: &[u8], to: &mut [u8]) {
 /// Orders all streaming stores of this thread before whatever it does next, such as handing the batch over.
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "the fence exists as an intrinsic only")]
-pub(super) fn finish() {
+pub(crate) fn finish() {
     // SAFETY: a store fence touches no memory of its own, and SSE is part of x86-64.
     unsafe { std::arch::x86_64::_mm_sfence() }
 }
 
 /// Copies `from` to `to`, which are equally long.
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn stream(from: &[u8], to: &mut [u8]) {
+pub(crate) fn stream(from: &[u8], to: &mut [u8]) {
     to.copy_from_slice(from);
 }
 
 /// Nothing to order: the copies are usual stores.
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn finish() {}
+pub(crate) fn finish() {}
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ mod addresses;
 mod augment;
 mod batch;
 mod builder;
-mod copy;
+pub(crate) mod copy;
 mod decode;
 mod faults;
 mod files;

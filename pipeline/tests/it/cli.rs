@@ -191,7 +191,7 @@ fn bench_prints_tables_or_one_json_object_and_leaves_nothing() {
     let stream = ["bench", "stream", "--readers", "2", "--seconds", "0.02"];
     for (args, key, sentence) in [
         (&storage[..], "recommendation", "choose decode.codec = "),
-        (&stream[..], "first_batch_s", "% of memcpy"),
+        (&stream[..], "first_batch_s", "% of copy"),
     ] {
         let json = tuwen(at, &[args, &["--json"]].concat());
         assert_eq!(json.status.code(), Some(0), "{}", String::from_utf8_lossy(&json.stderr));
