@@ -163,6 +163,12 @@ pub fn evaluate(
         }
         Ok(())
     })?;
+    if examples == 0 {
+        bail!(
+            "expected examples to evaluate on, found {} whose images cannot be read",
+            set.n_examples
+        );
+    }
     let loss = loss_sum / tokens.max(1) as f64;
     Ok(Evaluation {
         examples,

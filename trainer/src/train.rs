@@ -165,7 +165,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
             }
             evaluation = Some(figures);
         }
-        // An evaluation takes its time; what else there is since the look at the losses is not saved.
+        // An evaluation takes long, so it is asked again after one; without one, the losses may not have been looked at.
         let stopping = if evaluating { stop.load(Ordering::Relaxed) } else { stopping };
         if saving || stopping || improved {
             let state = RunState {

@@ -224,14 +224,6 @@ pub struct Resolved {
     pub origins: BTreeMap<String, String>,
 }
 
-/// The settings in force.
-///
-/// # Errors
-/// As [`resolve`].
-pub fn load(config_file: Option<&Path>, flags: &[(String, String)]) -> Result<Settings> {
-    Ok(resolve(config_file, flags)?.settings)
-}
-
 /// Resolves all layers: default < preset < file < `TUWEN_…` variables < flags (`(dotted key, value)`).
 ///
 /// # Errors

@@ -430,7 +430,7 @@ fn what_cannot_work_is_said_in_a_line() {
 }
 
 #[test]
-fn half_precision_skips_what_overflows_and_learns() {
+fn half_precision_learns() {
     let out = tempfile::tempdir().unwrap();
     let options = [
         "--steps",
@@ -473,4 +473,31 @@ fn a_loss_that_is_no_number_ends_the_run() {
     assert!(message.contains("expected a finite loss, found"), "{message}");
     assert!(message.contains("its examples: "), "{message}");
     assert!(message.contains("last good checkpoint: "), "{message}");
+}
+
+#[test]
+fn a_step_that_overflows_changes_nothing_and_is_counted() {
+    let out = tempfile::tempdir().unwrap();
+    let sets = ["precision=f16", "lr=1e30", "warmup_steps=4", "save_every=1", "save_total_limit=0"];
+    let sets: Vec<_> = sets.iter().map(|set| format!("train.{set}")).collect();
+    let sets: Vec<_> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    let output = train(out.path(), &[&sets[..], &["--steps", "60"]].concat()).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("skipped, a gradient was not finite"), "{message}");
+    assert!(message.contains("no loss scale gives finite gradients"), "{message}");
+
+    // The first steps have blown the parameters up beyond 16 bits: all later ones are skipped.
+    let [before, after] = [10, 11].map(|step| {
+        let folder = out.path().join(format!("checkpoint-{step}"));
+        let state = fs::read_to_string(folder.join("trainer_state.json")).unwrap();
+        let weights = fs::read(folder.join("model.safetensors")).unwrap();
+        (serde_json::from_str::<Value>(&state).unwrap(), weights)
+    });
+    assert!(before.1 == after.1, "a skipped step changed the weights");
+    assert_eq!(before.0["optimizer_steps"], after.0["optimizer_steps"]);
+    let [before, after] = [&before.0["loss_scale"], &after.0["loss_scale"]];
+    let skipped = |scale: &Value| scale["skipped"].as_u64().unwrap();
+    assert_eq!(skipped(after), skipped(before) + 1);
+    assert_eq!(after["scale"].as_f64().unwrap() * 2.0, before["scale"].as_f64().unwrap());
 }
