@@ -1,5 +1,5 @@
 //! Measures the stream, for `benches/stream_vs_peers.py`. `make DIR` writes a corpus and its pixels as one raw file for the
-//! peers, or one whose pixels are JPEG (`--jpeg`); `measure DIR` prints images/s; `first-batch DIR` prints how long a new process takes, and how much it holds; `growth DIR`
+//! peers, or one whose pixels are JPEGs of a folder's pictures (`--pictures`); `measure DIR` prints images/s; `first-batch DIR` prints how long a new process takes, and how much it holds; `growth DIR`
 //! prints what ten times the rows cost. Each prints one JSON object.
 
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use arrow::array::{
     ArrayRef, BinaryArray, Int32Array, Int32Builder, Int64Array, ListBuilder, RecordBatch,
     StringArray, new_null_array,
@@ -17,8 +17,7 @@ use clap::{Args, Parser, ValueEnum};
 use deltalake::DeltaTable;
 use deltalake::protocol::SaveMode;
 use serde_json::json;
-use tuwen::bench::photo;
-use tuwen::decode::encode_stored;
+use tuwen::decode::{decode_image, encode_stored};
 use tuwen::settings::{DecodeSettings, PixelCodec};
 use tuwen::stream::{ReadPath, Shuffle, Stream, StreamOptions};
 
@@ -27,9 +26,6 @@ const COMMIT_BYTES: usize = 300 << 20;
 
 /// Images written in one commit at most.
 const COMMIT_IMAGES: usize = 1 << 16;
-
-/// Different pictures of a corpus of JPEGs: drawing one takes much longer than decoding it.
-const PHOTOS: usize = 256;
 
 /// Examples written in one commit.
 const COMMIT_EXAMPLES: usize = 1 << 18;
@@ -46,9 +42,9 @@ enum Command {
         examples: usize,
         #[arg(long, default_value_t = 224)]
         size_px: usize,
-        /// Pictures that compress as photos do, as JPEG of the default quality; no `pixels.raw`.
+        /// A folder of `*.jpg`: the pixels are these pictures, decoded and stored as JPEG; no `pixels.raw`.
         #[arg(long)]
-        jpeg: bool,
+        pictures: Option<PathBuf>,
     },
     /// Streams whole epochs: one to warm up, then `epochs` that count.
     Measure {
@@ -128,21 +124,20 @@ impl How {
 fn main() -> Result<()> {
     let begun = Instant::now();
     let report = match Command::parse() {
-        Command::Make { folder, images, examples, size_px, jpeg } => {
-            make(&folder, images, examples, size_px, jpeg)?
+        Command::Make { folder, images, examples, size_px, pictures } => {
+            make(&folder, images, examples, size_px, pictures.as_deref())?
         }
         Command::Measure { folder, how, epochs } => measure(&how.open(&folder)?, epochs)?,
         Command::FirstBatch { folder, how } => {
-            let before = anonymous_bytes();
+            let before = live_bytes();
             let stream = how.open(&folder)?;
             let opened = begun.elapsed();
-            let held =
-                anonymous_bytes().zip(before).map(|(now, before)| now.saturating_sub(before));
+            let held = live_bytes().zip(before).map(|(now, before)| now.saturating_sub(before));
             let batch = stream.epoch(0, 0)?.next().context("the corpus is empty")??;
             let seconds = begun.elapsed().as_secs_f64();
             json!({"first_batch_s": seconds, "open_s": opened.as_secs_f64(), "examples": stream.len(),
                    "batch": batch.len(), "rss_mb": rss_mb(),
-                   "open_bytes_per_example": held.map(|held| held / stream.len().max(1) as u64)})
+                   "bytes_per_example": held.map(|held| held as f64 / stream.len().max(1) as f64)})
         }
         Command::Growth { folder, how, rows, size_px, rounds } => {
             growth(&folder, &how, rows, size_px, rounds)?
@@ -189,7 +184,7 @@ fn growth(
     let corpora = [("small", rows), ("large", 10 * rows)];
     for (name, rows) in corpora {
         if !folder.join(name).exists() {
-            make(&folder.join(name), rows, rows, size_px, false)?;
+            make(&folder.join(name), rows, rows, size_px, None)?;
         }
     }
     let mut seconds = [Vec::new(), Vec::new()];
@@ -216,14 +211,23 @@ fn growth(
 
 /// Memory of this process that is not file cache, in MB.
 fn rss_mb() -> Option<u64> {
-    anonymous_bytes().map(|bytes| bytes / 1024 / 1024)
-}
-
-/// Memory of this process that is not file cache.
-fn anonymous_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("RssAnon:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kb| kb * 1024)
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kb| kb / 1024)
+}
+
+/// What this process has allocated and not freed; what the allocator keeps for later is not in it.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "a call into libc")]
+fn live_bytes() -> Option<usize> {
+    // SAFETY: it takes nothing and only counts.
+    let counted = unsafe { libc::mallinfo2() };
+    Some(counted.uordblks + counted.hblkhd)
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn live_bytes() -> Option<usize> {
+    None
 }
 
 /// SplitMix64 as a generator.
@@ -245,15 +249,16 @@ fn make(
     n_images: usize,
     n_examples: usize,
     size_px: usize,
-    jpeg: bool,
+    pictures: Option<&Path>,
 ) -> Result<serde_json::Value> {
     std::fs::create_dir_all(folder)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut pictures = if jpeg {
-        Pictures::Jpeg(jpegs(size_px, n_images.min(PHOTOS))?)
-    } else {
-        let raw = std::fs::File::create(folder.join("pixels.raw"))?;
-        Pictures::Raw(std::io::BufWriter::new(raw))
+    let mut pictures = match pictures {
+        Some(pictures) => Pictures::Jpeg(jpegs(pictures, size_px, n_images)?),
+        None => {
+            let raw = std::fs::File::create(folder.join("pixels.raw"))?;
+            Pictures::Raw(std::io::BufWriter::new(raw))
+        }
     };
     let step = (COMMIT_BYTES / (size_px * size_px * 3)).clamp(1, COMMIT_IMAGES);
     for first in (0..n_images).step_by(step) {
@@ -314,11 +319,22 @@ impl Pictures {
     }
 }
 
-fn jpegs(size_px: usize, n: usize) -> Result<Vec<Vec<u8>>> {
+/// The first `n` pictures of `folder` by name, as the pipeline would store them.
+fn jpegs(folder: &Path, size_px: usize, n: usize) -> Result<Vec<Vec<u8>>> {
     let codec = PixelCodec::Jpeg;
     let settings = DecodeSettings { size: size_px as u32, codec, ..DecodeSettings::default() };
-    let jpeg = |seed| Ok(encode_stored(&photo(size_px, seed), &settings)?.into_owned());
-    (0..n as u64).map(jpeg).collect()
+    let entries = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+    let mut paths: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "jpg"));
+    paths.sort();
+    paths.truncate(n);
+    ensure!(!paths.is_empty(), "{}: expected *.jpg, found none", folder.display());
+    let jpeg = |path: &PathBuf| {
+        let image = decode_image(&std::fs::read(path)?, &settings)
+            .map_err(|rejected| anyhow!("{}: {}", path.display(), rejected.detail))?;
+        Ok(encode_stored(&image.pixels, &settings)?.into_owned())
+    };
+    paths.iter().map(jpeg).collect()
 }
 
 fn image_rows(

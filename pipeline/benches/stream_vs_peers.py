@@ -129,7 +129,7 @@ def main():
     args = parser.parse_args()
     corpus = args.folder / (f"{args.images}-peers" if args.peers_only else f"{args.images}")
     many = args.folder / f"{args.images}-{args.many}"
-    jpeg = args.folder / f"{args.images}-jpeg"
+    jpeg = args.folder / f"{args.images}-pictures"
     raw = corpus / "pixels.raw"
     binary = None if args.peers_only else args.bench or build()
     pythons = environments(args.peers)
@@ -144,12 +144,12 @@ def main():
         make_raw(raw, args.images)
     if binary and not (corpus / "examples").is_dir():
         bench("make", corpus, "--images", args.images, "--examples", args.images)
-    if binary and not (jpeg / "examples").is_dir():
-        bench("make", jpeg, "--images", args.images, "--examples", args.images, "--jpeg")
     if binary and args.many and not (many / "examples").is_dir():
         # As many images as examples, so the light columns are of full size; only the pixels are small.
         bench("make", many, "--images", args.many, "--examples", args.many, "--size-px", 8)
     pictures = make_pictures(min(args.pictures, args.images))
+    if binary and not (jpeg / "examples").is_dir():
+        bench("make", jpeg, "--images", args.images, "--examples", args.images, "--pictures", pictures)
     # Or the disk is still writing while the clock runs.
     os.sync()
 

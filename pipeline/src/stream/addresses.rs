@@ -30,8 +30,42 @@ pub(super) struct Address {
     pub(super) codec: PixelCodec,
 }
 
-/// Where each row's pixels lie in a file of `file_bytes`, none for rows without; raw ones have `pixel_bytes`. `decoded` are the
-/// rows that hold pixels, ascending. None at all if any page could be otherwise than the stream's own layout has it: the
+/// Where each row's pixels lie in one file: 4 bytes a row, and 4 more in a file that holds JPEGs.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Addresses {
+    /// Of each row group its first row, and its first byte in the file.
+    groups: Vec<(u32, u64)>,
+    /// Of each row its first byte in its row group; [`NO_PIXELS`] for rows without.
+    starts: Vec<u32>,
+    /// Of each row its number of bytes, with [`IS_JPEG`]; empty if all are raw.
+    lengths: Vec<u32>,
+    /// The number of bytes of a raw row.
+    raw_bytes: u32,
+}
+
+/// In place of a row's first byte.
+const NO_PIXELS: u32 = u32::MAX;
+
+/// The bit of a row's number of bytes that says that they are a page with a JPEG.
+const IS_JPEG: u32 = 1 << 31;
+
+impl Addresses {
+    /// What to read for the pixels of `row`; none if it has none.
+    pub(super) fn of(&self, row: u32) -> Option<Address> {
+        let start = self.starts.get(row as usize).copied().filter(|&start| start != NO_PIXELS)?;
+        let group = self.groups.partition_point(|&(first_row, _)| first_row <= row) - 1;
+        let start = self.groups[group].1 + u64::from(start);
+        Some(match self.lengths.get(row as usize) {
+            Some(length) if length & IS_JPEG != 0 => {
+                Address { start, bytes: length ^ IS_JPEG, codec: PixelCodec::Jpeg }
+            }
+            _ => Address { start, bytes: self.raw_bytes, codec: PixelCodec::Raw },
+        })
+    }
+}
+
+/// Where each row's pixels lie in a file of `file_bytes`; raw ones have `pixel_bytes`. `decoded` are the
+/// rows that hold pixels, ascending. None if any page could be otherwise than the stream's own layout has it: the
 /// general path reads such a file.
 pub(super) fn addresses(
     metadata: &ParquetMetaData,
@@ -39,10 +73,14 @@ pub(super) fn addresses(
     column: usize,
     pixel_bytes: u64,
     decoded: &[StoredRow],
-) -> Option<Vec<Option<Address>>> {
+) -> Option<Addresses> {
+    let value_bytes = pixel_bytes + LENGTH_BYTES;
     let index = metadata.offset_index()?;
     let n_rows = usize::try_from(metadata.file_metadata().num_rows()).ok()?;
-    let mut addresses = vec![None; n_rows];
+    let has_jpegs = decoded.iter().any(|stored| stored.codec() == PixelCodec::Jpeg);
+    let mut groups = Vec::with_capacity(metadata.num_row_groups());
+    let mut starts = vec![NO_PIXELS; n_rows];
+    let mut lengths = vec![0; if has_jpegs { n_rows } else { 0 }];
     let mut decoded = decoded.iter().copied().peekable();
     let mut first_row = 0_u64;
     for (group, columns) in metadata.row_groups().iter().zip(index) {
@@ -52,6 +90,7 @@ pub(super) fn addresses(
         }
         let (start, length) = chunk.byte_range();
         let rows_of_group = u64::try_from(group.num_rows()).ok()?;
+        groups.push((u32::try_from(first_row).ok()?, start));
         let pages = columns.get(column)?.page_locations();
         if pages.first().is_some_and(|page| page.first_row_index != 0) {
             return None;
@@ -64,25 +103,30 @@ pub(super) fn addresses(
             if page_start < start || page_end > (start + length).min(file_bytes) {
                 return None;
             }
-            let in_page = |stored: &StoredRow| u64::from(stored.row) < first_row + rows_to;
-            let Some(StoredRow { row, codec }) = decoded.next_if(in_page) else { continue };
+            let in_page = |stored: &StoredRow| u64::from(stored.row()) < first_row + rows_to;
+            let Some(stored) = decoded.next_if(in_page) else { continue };
             if decoded.peek().is_some_and(in_page) {
                 return None;
             }
             let page_bytes = page_end - page_start;
-            let value_bytes = pixel_bytes + LENGTH_BYTES;
-            let bytes = match codec {
+            let row = stored.row() as usize;
+            let bytes = match stored.codec() {
                 PixelCodec::Raw => (value_bytes + 1..2 * value_bytes)
                     .contains(&page_bytes)
                     .then_some(value_bytes)?,
-                PixelCodec::Jpeg => page_bytes,
+                PixelCodec::Jpeg => {
+                    let bytes = u32::try_from(page_bytes).ok().filter(|bytes| bytes & IS_JPEG == 0);
+                    *lengths.get_mut(row)? = bytes? | IS_JPEG;
+                    page_bytes
+                }
             };
-            *addresses.get_mut(row as usize)? =
-                Some(Address { start: page_end - bytes, bytes: bytes.try_into().ok()?, codec });
+            let in_group = u32::try_from(page_end - bytes - start).ok();
+            *starts.get_mut(row)? = in_group.filter(|&start| start != NO_PIXELS)?;
         }
         first_row += rows_of_group;
     }
-    decoded.next().is_none().then_some(addresses)
+    let raw_bytes = value_bytes.try_into().ok()?;
+    decoded.next().is_none().then_some(Addresses { groups, starts, lengths, raw_bytes })
 }
 
 /// Whether a chunk's pages are plain values after their levels, and nothing else.
@@ -167,11 +211,11 @@ mod tests {
         pixel_bytes: usize,
         pixels: &[Option<Vec<u8>>],
         codec: PixelCodec,
-    ) -> Option<Vec<Option<Address>>> {
+    ) -> Option<Addresses> {
         let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
         let metadata = reader.parse_and_finish(file).unwrap();
         let held = (0..).zip(pixels).filter(|(_, pixels)| pixels.is_some());
-        let decoded: Vec<_> = held.map(|(row, _)| StoredRow { row, codec }).collect();
+        let decoded: Vec<_> = held.map(|(row, _)| StoredRow::new(row, codec).unwrap()).collect();
         addresses(&metadata, file.len() as u64, 1, pixel_bytes as u64, &decoded)
     }
 
@@ -193,8 +237,9 @@ mod tests {
             let file = file(properties, &pixels);
             let table = table(&file, PIXEL_BYTES, &pixels, PixelCodec::Raw);
             let table = table.expect("the layout is the stream's own");
-            let values =
-                table.iter().map(|address| address.map(|address| bytes_at(&file, address)));
+            assert_eq!(table.of(pixels.len() as u32), None);
+            let values = (0..pixels.len() as u32)
+                .map(|row| table.of(row).map(|address| bytes_at(&file, address)));
             let length = (PIXEL_BYTES as u32).to_le_bytes();
             let expected =
                 pixels.iter().map(|pixels| pixels.as_ref().map(|p| [&length, &p[..]].concat()));
@@ -223,9 +268,9 @@ mod tests {
                 .collect();
             let file = file(properties, &jpegs);
             let table = table(&file, PIXEL_BYTES, &jpegs, PixelCodec::Jpeg);
-            for (address, jpeg) in table.expect("the layout is the stream's own").iter().zip(&jpegs)
-            {
-                let page = address.map(|address| bytes_at(&file, address));
+            let table = table.expect("the layout is the stream's own");
+            for (row, jpeg) in (0..).zip(&jpegs) {
+                let page = table.of(row).map(|address| bytes_at(&file, address));
                 assert_eq!(page.as_deref().map(|page| last_value(page).unwrap()), jpeg.as_deref());
             }
         }

@@ -67,11 +67,11 @@ pub(super) fn decode_rows(
                         wanted.next().context("more rows came back than were asked for")?;
                     let row = same_row[0].row;
                     ensure!(pixels.is_valid(index), "expected pixels, found null");
-                    let at = stored.binary_search_by_key(&row, |stored| stored.row);
+                    let at = stored.binary_search_by_key(&row, |stored| stored.row());
                     let at = at.map_err(|_| anyhow!("expected pixels, found none"))?;
                     let value = pixels.value(index);
                     file.verify(row, value)?;
-                    place(stored[at].codec, value, same_row, pixel_bytes, out)?;
+                    place(stored[at].codec(), value, same_row, pixel_bytes, out)?;
                 }
             }
             DecodeResult::Finished => break,

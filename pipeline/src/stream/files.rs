@@ -13,7 +13,7 @@ use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::metadata::PageIndexPolicy;
 
 use super::ReadPath;
-use super::addresses::{Address, LENGTH_BYTES, addresses, last_value};
+use super::addresses::{Address, Addresses, LENGTH_BYTES, addresses, last_value};
 use super::faults::{self, Bad};
 use super::images::{PIXELS, ScannedFile, StoredRow, footer};
 use super::source::{self, Mapped, Pread, Remote, Source};
@@ -73,8 +73,8 @@ pub(super) struct ImageFile {
 
 /// How a file's pixels are reached.
 enum Pixels {
-    /// Address of each row's pixels, none for rows without.
-    Direct(Vec<Option<Address>>),
+    /// By their addresses.
+    Direct(Addresses),
     /// Through the parquet crate; the rows that hold pixels, ascending.
     Decoded(ArrowReaderMetadata, Vec<StoredRow>),
 }
@@ -199,7 +199,7 @@ impl ImageFiles {
                 (self.pixels(file), &file.source)
             {
                 for pick in of_file {
-                    if let Some(address) = table[pick.row as usize] {
+                    if let Some(address) = table.of(pick.row) {
                         mapped.will_need(address.start as usize, address.bytes as usize);
                     }
                 }
@@ -226,7 +226,7 @@ impl ImageFiles {
         &self,
         file: &ImageFile,
         mapped: &Mapped,
-        table: &[Option<Address>],
+        table: &Addresses,
         picks: &[Pick],
         out: &mut [u8],
     ) -> Result<()> {
@@ -244,7 +244,7 @@ impl ImageFiles {
         &self,
         file: &ImageFile,
         source: &Pread,
-        table: &[Option<Address>],
+        table: &Addresses,
         picks: &[Pick],
         out: &mut [u8],
     ) -> Result<()> {
@@ -335,7 +335,7 @@ impl<'a> RemoteRows<'a> {
     fn new(
         file: &'a ImageFile,
         source: &'a Remote,
-        table: &[Option<Address>],
+        table: &Addresses,
         picks: &'a [Pick],
     ) -> Result<Self> {
         let addresses = picks.iter().map(|pick| address_of(table, pick.row));
@@ -353,8 +353,8 @@ impl<'a> RemoteRows<'a> {
     }
 }
 
-fn address_of(table: &[Option<Address>], row: u32) -> Result<Address> {
-    table[row as usize].context("expected pixels, found a page without")
+fn address_of(table: &Addresses, row: u32) -> Result<Address> {
+    table.of(row).context("expected pixels, found a page without")
 }
 
 /// The value of a row in the bytes that stand at its [`Address`].

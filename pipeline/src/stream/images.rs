@@ -59,13 +59,26 @@ pub(super) struct ImageRow {
     pub(super) stored: StoredRow,
 }
 
-/// A row that holds pixels.
+/// A row that holds pixels, and how they are written down: 4 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StoredRow {
+pub(super) struct StoredRow(u32);
+
+impl StoredRow {
+    /// Row `row` of its file; none from 2^31 on.
+    pub(super) fn new(row: u32, codec: PixelCodec) -> Option<Self> {
+        let is_jpeg = u32::from(codec == PixelCodec::Jpeg);
+        (row >> 31 == 0).then_some(Self(row << 1 | is_jpeg))
+    }
+
     /// Row within the file.
-    pub(super) row: u32,
+    pub(super) fn row(self) -> u32 {
+        self.0 >> 1
+    }
+
     /// How its pixels are written down.
-    pub(super) codec: PixelCodec,
+    pub(super) fn codec(self) -> PixelCodec {
+        if self.0 & 1 == 1 { PixelCodec::Jpeg } else { PixelCodec::Raw }
+    }
 }
 
 /// What a scan of one file found.
@@ -92,7 +105,7 @@ impl ScannedFile {
             return Vec::new();
         }
         let mut crcs = vec![0; self.n_rows() as usize];
-        self.rows.iter().for_each(|image| crcs[image.stored.row as usize] = image.crc32);
+        self.rows.iter().for_each(|image| crcs[image.stored.row() as usize] = image.crc32);
         crcs
     }
 }
@@ -219,7 +232,8 @@ fn collect_rows(
         let codec = if codecs.is_valid(index) { codecs.value(index) } else { "null" };
         let codec = PixelCodec::of(codec)
             .with_context(|| format!("row {row}: expected codec raw or jpeg, found {codec}"))?;
-        rows.push(ImageRow { id, size_px, crc32, stored: StoredRow { row, codec } });
+        let stored = StoredRow::new(row, codec).context("it has more than 2^31 rows")?;
+        rows.push(ImageRow { id, size_px, crc32, stored });
     }
     Ok(())
 }
@@ -262,7 +276,7 @@ pub(super) fn rows_by_id(
     for file in scanned {
         for image in &file.rows {
             // The first of two rows with one id stays: they hold the same picture.
-            rows_by_id.entry(image.id).or_insert((first_row + image.stored.row, image.size_px));
+            rows_by_id.entry(image.id).or_insert((first_row + image.stored.row(), image.size_px));
         }
         first_row = first_row
             .checked_add(file.n_rows())

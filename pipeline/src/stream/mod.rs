@@ -2,7 +2,7 @@
 //! pixels and token ids, in exactly that order. Never writes to the corpus, and never looks at a later version of it.
 //!
 //! The modules, in the order in which an example meets them: [`tables`] pins versions and lists files, [`selection`] asks
-//! for the examples, [`images`] finds their images' rows, [`order`] says who stands where ([`grouped`]: by length), [`readers`] are the threads,
+//! for the examples and [`spill`]s them to disk, [`images`] finds their images' rows, [`order`] says who stands where ([`grouped`]: by length), [`readers`] are the threads,
 //! [`builder`] makes a batch, and [`files`] copies its pixels: by [`addresses`] from the mapped file, by calls or range requests ([`source`]), or
 //! decoded ([`decode`]). [`faults`] finds what cannot be read, and [`wait`] counts who waited for whom. [`image_pixels`] reads images without
 //! their examples, [`augment`] changes pictures at random, and [`references`] says what the corpus says of images.
@@ -26,6 +26,7 @@ mod record;
 mod references;
 mod selection;
 mod source;
+mod spill;
 mod tables;
 mod wait;
 

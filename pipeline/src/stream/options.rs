@@ -67,12 +67,12 @@ pub enum OnBadImage {
 /// Which examples, in which order, in what batches.
 ///
 /// Memory, whatever the size of the corpus: `readers * (prefetch + 1)` batches and those the consumer holds, each of
-/// `batch_size * size_px^2 * 3` bytes and its tokens. Per selected example: 12 bytes, 16 of its id, one of its length, and about
-/// two a token. Per row of `images`: 4 bytes until its file is first read from, then 16 of its address, and with `verify` 4 of
-/// its checksum. With 21 tokens a caption that is 70 bytes an example; a process that had opened a million of them held 111 in
-/// all (`stream_bench first-batch`). Opening needs up to 130 bytes a selected example and 110 a row of `images` more, for as long
-/// as it lasts. Mapped files count as memory in some tools' figures (`VmRSS`), but are the page cache's, which the kernel takes
-/// back when it likes.
+/// `batch_size * size_px^2 * 3` bytes and its tokens. With the corpus grows only what is kept of each row of `images`: 4 bytes,
+/// 8 where its file holds JPEGs, and with `verify` 4 of its checksum. Ids and tokens of the selected examples, 29 bytes each
+/// and two a token, lie in a file without a name in the folder for temporary files (`TMPDIR`; on disk, unless that folder is
+/// itself in memory). Opening needs up to 80 bytes a selected example and 110 a row of `images` more, for as long as it lasts.
+/// Mapped files count as memory in some tools' figures (`VmRSS`), but are the page cache's, which the kernel takes back when it
+/// likes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamOptions {

@@ -1,7 +1,9 @@
 //! Which examples a stream is of. In: the tables at their versions, a split, a predicate. Out: per selected example its id, its
 //! tokens, and the number of its image's row, in an order that the same selection always has. Never touches pixels.
 //!
-//! Memory: 12 bytes a selected example, and its record: 16 bytes of id and about two bytes a token.
+//! All of it lies in a mapped file without a name ([`Spill`]): first the records, as the parallel query leaves them, then, in
+//! the base order, per example an entry of [`ENTRY_BYTES`]: where its record begins, and the number of its image's row over all
+//! files.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,11 +17,13 @@ use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 use deltalake::delta_datafusion::DeltaSessionContext;
 use futures::StreamExt;
+use memmap2::Mmap;
 
 use super::id::{ExampleId, parse_id};
 use super::images::{ScannedFile, rows_by_id};
 use super::order::mix;
 use super::record;
+use super::spill::Spill;
 use super::tables::PinnedTable;
 use super::{Shuffle, StreamOptions};
 
@@ -29,20 +33,21 @@ const SPLIT_SQL: &str = include_str!("../../../sql/stream_split.sql");
 /// Examples of a split with the light columns of their images.
 const SELECTION_SQL: &str = include_str!("../../../sql/stream_selection.sql");
 
-/// Bits of a record's place that say where in its part it begins; the rest say which part.
-const OFFSET_BITS: u32 = 48;
+/// Bytes of an example's entry: the place of its record, u64, and its row, u32, lowest byte first.
+const ENTRY_BYTES: usize = 12;
+
+/// Bytes that are put into the file at once.
+const SPILL_BYTES: usize = 1 << 20;
 
 /// In place of a row: the image lies in none of the files that could be opened. No table has so many rows.
 const NO_ROW: u32 = u32::MAX;
 
 /// The selected examples in their base order: by example id, or by place in the images table where the order follows it.
 pub(super) struct Selection {
-    /// Records as the parallel query left them.
-    parts: Vec<Vec<u8>>,
-    /// Per example, where its record is.
-    places: Vec<u64>,
-    /// Per example, the number of its image's row over all files.
-    rows: Vec<u32>,
+    spilled: Mmap,
+    /// Where the entries begin.
+    entries_at: usize,
+    n: usize,
     /// Side of the images in pixels; 0 if nothing is selected.
     pub(super) size_px: u32,
     /// The same for the same selected ids, whatever their order; differs for others.
@@ -51,20 +56,25 @@ pub(super) struct Selection {
 
 /// The examples that the query gave, not yet joined with their images.
 pub(super) struct Found {
-    parts: Vec<Part>,
+    spill: Arc<Spill>,
+    parts: Vec<Vec<Selected>>,
 }
 
-#[derive(Default)]
+/// What one thread of the query has found.
 struct Part {
+    spill: Arc<Spill>,
+    selected: Vec<Selected>,
+    /// Records that are not in the file yet.
     records: Vec<u8>,
-    entries: Vec<Entry>,
+    /// The first of `selected` whose record is among them.
+    first: usize,
 }
 
-struct Entry {
+struct Selected {
     id: u128,
     image_id: u128,
-    /// Where the record begins, the number of the part not yet in it.
-    offset: u64,
+    /// Where the record begins: among `records` of the part, then in the file.
+    place: u64,
 }
 
 /// Asks for the examples of `options`' split and predicate.
@@ -87,19 +97,21 @@ pub(super) async fn find(
         }
     };
     let label = examples.label();
+    let spill = Arc::new(Spill::create()?);
     let tasks: Vec<_> = frame
         .execute_stream_partitioned()
         .await?
         .into_iter()
         .map(|mut batches| {
             let label = label.clone();
+            let mut part = Part::new(Arc::clone(&spill));
             tokio::spawn(async move {
-                let mut part = Part::default();
                 while let Some(batch) = batches.next().await {
                     let batch = batch.with_context(|| format!("{label}: selecting examples"))?;
                     part.collect(&batch).with_context(|| label.clone())?;
                 }
-                Ok::<_, anyhow::Error>(part)
+                part.spill()?;
+                Ok::<_, anyhow::Error>(part.selected)
             })
         })
         .collect();
@@ -107,7 +119,7 @@ pub(super) async fn find(
     for task in tasks {
         parts.push(task.await.context("a part of the selection panicked")??);
     }
-    Ok(Found { parts })
+    Ok(Found { spill, parts })
 }
 
 async fn frame(ctx: &SessionContext, sql: &str, split: &str) -> Result<DataFrame> {
@@ -134,6 +146,19 @@ fn filter(frame: DataFrame, predicate: &str) -> Result<DataFrame> {
 }
 
 impl Part {
+    fn new(spill: Arc<Spill>) -> Self {
+        Self { spill, selected: Vec::new(), records: Vec::new(), first: 0 }
+    }
+
+    /// Puts the records into the file.
+    fn spill(&mut self) -> Result<()> {
+        let start = self.spill.append(&self.records)?;
+        self.selected[self.first..].iter_mut().for_each(|selected| selected.place += start);
+        self.records.clear();
+        self.first = self.selected.len();
+        Ok(())
+    }
+
     fn collect(&mut self, batch: &RecordBatch) -> Result<()> {
         let column = |name: &str| {
             batch
@@ -154,9 +179,12 @@ impl Part {
             );
             let image_id = parse_id(image_ids.value(index))
                 .with_context(|| format!("example {example}, column `image_id`"))?;
-            self.entries.push(Entry { id, image_id, offset: self.records.len() as u64 });
+            self.selected.push(Selected { id, image_id, place: self.records.len() as u64 });
             record::write(&mut self.records, id, tokens.of(index))
                 .with_context(|| format!("example {example}, column `input_ids`"))?;
+            if self.records.len() >= SPILL_BYTES {
+                self.spill()?;
+            }
         }
         Ok(())
     }
@@ -201,26 +229,25 @@ impl Found {
     /// Joins the examples with the rows of their images and puts them into the base order of `shuffle`. With `missing` an example
     /// may be without a row: files of the table could not be opened. Those come last in an order that follows the table.
     pub(super) fn join(
-        mut self,
+        self,
         scanned: &[ScannedFile],
         images: &str,
         shuffle: Shuffle,
         missing: bool,
     ) -> Result<Selection> {
         let rows_by_id = rows_by_id(scanned)?;
-        let n: usize = self.parts.iter().map(|part| part.entries.len()).sum();
+        let n: usize = self.parts.iter().map(Vec::len).sum();
         let mut keyed = Vec::with_capacity(n);
         let (mut size_px, mut fingerprint) = (0, mix(n as u64));
-        for (part, number) in self.parts.iter_mut().zip(0_u64..) {
-            ensure!(part.records.len() >> OFFSET_BITS == 0, "a part of the selection has 256 TiB");
-            for entry in std::mem::take(&mut part.entries) {
-                let id = ExampleId(entry.id);
-                let (row, size) = match rows_by_id.get(&entry.image_id) {
+        for part in self.parts {
+            for selected in part {
+                let id = ExampleId(selected.id);
+                let (row, size) = match rows_by_id.get(&selected.image_id) {
                     Some(&found) => found,
                     None if missing => (NO_ROW, size_px),
                     None => bail!(
                         "example {id}: {images} has no decoded image {}",
-                        ExampleId(entry.image_id)
+                        ExampleId(selected.image_id)
                     ),
                 };
                 if size_px != 0 && size != size_px {
@@ -230,10 +257,11 @@ impl Found {
                     );
                 }
                 size_px = size;
-                fingerprint ^= mix(entry.id as u64 ^ mix((entry.id >> 64) as u64));
-                keyed.push((entry.id, number << OFFSET_BITS | entry.offset, row));
+                fingerprint ^= mix(selected.id as u64 ^ mix((selected.id >> 64) as u64));
+                keyed.push((selected.id, selected.place, row));
             }
         }
+        drop(rows_by_id);
         keyed.sort_unstable_by_key(|(id, ..)| *id);
         if let Some(twice) = keyed.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             bail!("example {}: expected each id once, found it twice", ExampleId(twice[0].0));
@@ -246,26 +274,27 @@ impl Found {
             let places = keyed.iter().fold(0, |hash, &(.., row)| mix(hash ^ u64::from(row)));
             fingerprint ^= places;
         }
-        let (places, rows) = keyed.into_iter().map(|(_, place, row)| (place, row)).unzip();
-        let exactly = |part: Part| {
-            let mut records = part.records;
-            records.shrink_to_fit();
-            records
-        };
-        let parts = self.parts.into_iter().map(exactly).collect();
-        Ok(Selection { parts, places, rows, size_px, fingerprint })
+        let spill = Arc::into_inner(self.spill).context("a part of the selection goes on")?;
+        let entries_at = spill.append(&[])? as usize;
+        for some in keyed.chunks(SPILL_BYTES / ENTRY_BYTES) {
+            let entry = |&(_, place, row): &(u128, u64, u32)| {
+                place.to_le_bytes().into_iter().chain(row.to_le_bytes())
+            };
+            spill.append(&some.iter().flat_map(entry).collect::<Vec<u8>>())?;
+        }
+        Ok(Selection { spilled: spill.map()?, entries_at, n, size_px, fingerprint })
     }
 }
 
 impl Selection {
     /// The number of selected examples.
     pub(super) fn len(&self) -> usize {
-        self.rows.len()
+        self.n
     }
 
     /// The number of the image's row of example `index`, counted over all files; none if its file could not be opened.
     pub(super) fn row(&self, index: usize) -> Option<u32> {
-        Some(self.rows[index]).filter(|&row| row != NO_ROW)
+        Some(self.entry(index).1).filter(|&row| row != NO_ROW)
     }
 
     /// The id of example `index`; appends its tokens to `tokens`.
@@ -280,19 +309,35 @@ impl Selection {
 
     /// The bytes that begin with the record of example `index`.
     fn record(&self, index: usize) -> &[u8] {
-        let place = self.places[index];
-        let offset = (place & ((1 << OFFSET_BITS) - 1)) as usize;
-        &self.parts[(place >> OFFSET_BITS) as usize][offset..]
+        &self.spilled[self.entry(index).0..]
+    }
+
+    /// The place of the record of example `index`, and its row.
+    fn entry(&self, index: usize) -> (usize, u32) {
+        assert!(index < self.n, "example {index} of {}", self.n);
+        let entry = &self.spilled[self.entries_at + index * ENTRY_BYTES..];
+        let (place, rest) = entry.split_first_chunk().expect("an entry begins with a place");
+        let (row, _) = rest.split_first_chunk().expect("a row follows the place");
+        (u64::from_le_bytes(*place) as usize, u32::from_le_bytes(*row))
     }
 
     /// Where the examples of each row group begin, and at last their number, when they stand in the order of the images table;
     /// row groups without a selected example are left out, and examples without a row make one at the end.
     pub(super) fn group_starts(&self, groups_of_table: &[u32]) -> Vec<u32> {
-        let mut starts: Vec<u32> = groups_of_table
-            .iter()
-            .map(|&start| self.rows.partition_point(|&row| row < start) as u32)
-            .chain([self.rows.len() as u32])
-            .collect();
+        let first_from = |start: u32| {
+            let (mut low, mut high) = (0, self.n);
+            while low < high {
+                let middle = usize::midpoint(low, high);
+                if self.entry(middle).1 < start {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            low as u32
+        };
+        let starts = groups_of_table.iter().map(|&start| first_from(start));
+        let mut starts: Vec<u32> = starts.chain([self.n as u32]).collect();
         starts.dedup();
         starts
     }

@@ -121,6 +121,17 @@ impl Fixture {
         fixture
     }
 
+    /// A larger one, whose `images` are in one commit: for what grows with the corpus.
+    pub(super) fn large(n_images: u64) -> Self {
+        let fixture = Self { folder: tempfile::tempdir().unwrap() };
+        let images = images(Layout::Direct, 0..n_images);
+        fixture.write("images", images, properties(Layout::Direct), SaveMode::Append);
+        let properties = WriterProperties::builder().build();
+        let examples = examples(&rows_of(n_images, 0), 0);
+        fixture.write("examples", examples, properties, SaveMode::Append);
+        fixture
+    }
+
     pub(super) fn location(&self) -> &str {
         self.folder.path().to_str().unwrap()
     }
@@ -128,7 +139,8 @@ impl Fixture {
     /// Replaces `examples`; another `generation` has other captions.
     pub(super) fn write_examples(&self, generation: u64) {
         let properties = WriterProperties::builder().build();
-        self.write("examples", examples(generation), properties, SaveMode::Overwrite);
+        let examples = examples(&rows(generation), generation);
+        self.write("examples", examples, properties, SaveMode::Overwrite);
     }
 
     /// Data files of `images`, by path.
@@ -303,8 +315,8 @@ struct Row {
 }
 
 /// Two captions for every image; those of rejected images are rejected, every tenth is in the test split.
-fn rows(generation: u64) -> Vec<Row> {
-    (0..2 * N_IMAGES)
+fn rows_of(n_images: u64, generation: u64) -> Vec<Row> {
+    (0..2 * n_images)
         .map(|number| {
             let image = number / 2;
             let split = if number % 10 == 0 { "test" } else { "train" };
@@ -320,6 +332,11 @@ fn rows(generation: u64) -> Vec<Row> {
         .collect()
 }
 
+/// Those of the usual corpus.
+fn rows(generation: u64) -> Vec<Row> {
+    rows_of(N_IMAGES, generation)
+}
+
 fn text_of(example_id: &str, generation: u64) -> String {
     format!("{example_id} 一只猫 {generation}")
 }
@@ -330,12 +347,11 @@ pub(super) fn captions(split: &str, generation: u64) -> BTreeMap<String, (String
     rows.map(|row| (row.id.clone(), (id(0, row.image), text_of(&row.id, generation)))).collect()
 }
 
-fn examples(generation: u64) -> RecordBatch {
-    let rows = rows(generation);
+fn examples(rows: &[Row], generation: u64) -> RecordBatch {
     let schema: SchemaRef = tuwen_schemas::schema("examples");
     let element = Field::new("element", arrow::datatypes::DataType::Int32, true);
     let mut tokens = ListBuilder::new(Int32Builder::new()).with_field(element);
-    for row in &rows {
+    for row in rows {
         if row.split.is_some() {
             tokens.values().append_slice(&row.tokens);
         }

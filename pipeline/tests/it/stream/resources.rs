@@ -18,6 +18,15 @@ fn anonymous_bytes() -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
+/// What this process has allocated and not freed, in bytes.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "a call into libc")]
+fn live_bytes() -> usize {
+    // SAFETY: it takes nothing and only counts.
+    let counted = unsafe { libc::mallinfo2() };
+    counted.uordblks + counted.hblkhd
+}
+
 /// Threads of this process that are readers.
 fn readers() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
@@ -35,22 +44,56 @@ fn held_files(corpus: &str) -> usize {
         + open.filter(|path| path.to_str().is_some_and(|path| path.contains(corpus))).count()
 }
 
-#[cfg(target_os = "linux")]
-#[test]
-fn memory_is_flat_over_epochs_and_nothing_stays_behind() {
+/// Runs `measure` for the test of `name` in a process of its own.
+fn alone(name: &str, measure: fn()) {
     if std::env::var_os(ALONE).is_some() {
         return measure();
     }
-    let name = "stream::resources::memory_is_flat_over_epochs_and_nothing_stays_behind";
+    let name = format!("stream::resources::{name}");
     let mut alone = Command::new(std::env::current_exe().unwrap());
-    alone.args([name, "--exact", "--nocapture"]).env(ALONE, "1");
+    alone.args([&name, "--exact", "--nocapture"]).env(ALONE, "1");
     let output = alone.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("1 passed"), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success());
 }
 
-fn measure() {
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_is_flat_over_epochs_and_nothing_stays_behind() {
+    alone("memory_is_flat_over_epochs_and_nothing_stays_behind", measure_epochs);
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn four_bytes_of_each_image_stay_in_memory_and_none_of_an_example() {
+    alone("four_bytes_of_each_image_stay_in_memory_and_none_of_an_example", measure_rows);
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn measure_rows() {
+    let held = |n_images: u64| {
+        let fixture = Fixture::large(n_images);
+        let before = live_bytes();
+        let stream = Stream::open(fixture.location(), options()).unwrap();
+        let opened = live_bytes().saturating_sub(before);
+        let batches = stream.epoch(0, 0).unwrap();
+        let n: usize = batches.map(|batch| batch.unwrap().len()).sum();
+        assert_eq!(n, stream.len());
+        (opened, live_bytes().saturating_sub(before))
+    };
+    // The first stream of a process allocates what all of them share.
+    held(200);
+    let (small, large) = (held(1000), held(41_000));
+    for (when, small, large) in [("opened", small.0, large.0), ("read", small.1, large.1)] {
+        let bytes_a_row = (large as f64 - small as f64) / 40_000.0;
+        // Row groups are of 32 rows here and have 20 bytes each.
+        assert!((3.5..5.5).contains(&bytes_a_row), "{when}: {bytes_a_row:.1} bytes a row");
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn measure_epochs() {
     let fixture = Fixture::new(Layout::Direct);
     let options = StreamOptions { readers: 3, verify: true, ..options() };
     let stream = Stream::open(fixture.location(), options).unwrap();
