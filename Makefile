@@ -8,7 +8,11 @@
 
 SHELL := bash
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# The environment, under the hash of what is in it; .venv is a link to it. By its own path libtorch has the same one for all
+# checkouts, which is what the linker writes into the binaries.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
+export TUWEN_VENV := $(CACHE)/tuwen/venv-$(shell sha256sum requirements.txt | cut -c1-12)
+export PATH := $(TUWEN_VENV)/bin:$(PATH)
 BIN := $(CARGO_TARGET_DIR)/debug
 
 .PHONY: demo test build lint bench-decode bench-stream bench-train setup setup-test

@@ -17,11 +17,9 @@ if ((${#need[@]})); then
     fi
 fi
 
-# The environment lies in the user's cache under the hash of what is in it, and .venv is a link to it: libtorch then has one
-# path for all checkouts, which is what the linker writes into the binaries.
-python=$(command -v python3.11 || command -v python3)
-key=$(sha256sum requirements.txt | cut -c1-12)
-venv=${XDG_CACHE_HOME:-$HOME/.cache}/tuwen/venv-$key
+# The Makefile says where the environment lies; .venv is a link to it.
+venv=${TUWEN_VENV:?run this by make: make setup}
+python=$(PATH=${PATH#"$venv/bin:"} sh -c 'command -v python3.11 || command -v python3')
 if [[ ! -e $venv/.ready ]] || ! "$venv/bin/python" -c ""; then
     echo "setup: making $venv (libtorch; about 5 GB)" >&2
     rm -rf "$venv"

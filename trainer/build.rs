@@ -24,7 +24,7 @@ fn libtorch_folder() -> Option<PathBuf> {
     }
     // torch-sys asks `python` within an activated environment and `python3` otherwise.
     let python = if std::env::var_os("VIRTUAL_ENV").is_some() { "python" } else { "python3" };
-    let script = "import importlib.util as u, os; print(os.path.join(os.path.dirname(u.find_spec('torch').origin), 'lib'))";
+    let script = "import importlib.util as u, os; print(os.path.join(os.path.dirname(os.path.realpath(u.find_spec('torch').origin)), 'lib'))";
     let output = Command::new(python).args(["-c", script]).output().ok()?;
     let folder = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
     folder.is_dir().then_some(folder)

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 use tch::{Device, Tensor};
 use tuwen::settings::TrainSettings;
-use tuwen::stream::Batch;
+use tuwen::stream::{Batch, WaitStats};
 
 use crate::best::Best;
 use crate::checkpoint::{self, RunState};
@@ -48,6 +48,8 @@ pub struct Summary {
     pub data_wait_percent: f64,
     /// What would make it wait less.
     pub data_wait_advice: String,
+    /// Who waited for whom, and what the readers did.
+    pub data_wait: WaitStats,
     /// Examples left out because their images cannot be read, those of each epoch counted.
     pub skipped_examples: u64,
     /// Seconds of the whole run.
@@ -186,8 +188,9 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     }
     let (train_images_per_s, data_wait_percent) = clock.total();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let data_wait_advice =
-        feed.wait().advice(clock.training, settings.readers, settings.prefetch, cores);
+    let wait = feed.wait();
+    let data_wait_advice = wait.advice(clock.training, settings.readers, settings.prefetch, cores);
+    progress.say(&wait.to_string());
     progress.say(&data_wait_advice);
     let saved = saved.map_or_else(|| checkpoint::find(out), Ok).context("nothing left to train")?;
     Ok(Summary {
@@ -199,6 +202,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
         train_images_per_s,
         data_wait_percent,
         data_wait_advice,
+        data_wait: wait,
         skipped_examples: n_skipped,
         seconds: started.elapsed().as_secs_f64(),
         checkpoint: saved,

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use super::ahead;
 use super::augment::Augment;
+use super::clocks::Clocks;
 use super::faults::{Bad, leave_out};
-use super::files::Pick;
 use super::grouped::Rows;
+use super::slots::{Pick, Slots};
 use super::{Batch, Inner, OnBadImage};
 
 /// A batch copied more slowly than this did not come from memory: the disk is read, or a network. (JPEGs are always slower, and
@@ -31,12 +33,23 @@ pub(super) struct Builder {
     tokens: Vec<i64>,
     /// Batches for which the kernel is still told of rows in advance.
     cold: u32,
+    clocks: Arc<Clocks>,
+    /// Where this reader stands among the windows that are brought ahead, if any are.
+    ahead: Option<ahead::Place>,
 }
 
 impl Builder {
     /// A builder of the batches from position `from` of `rows` on.
-    pub(super) fn new(inner: Arc<Inner>, rows: Rows, from: u64, augment: Option<Augment>) -> Self {
-        Self { inner, rows, from, augment, picks: Vec::new(), tokens: Vec::new(), cold: 0 }
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        rows: Rows,
+        from: u64,
+        augment: Option<Augment>,
+        clocks: Arc<Clocks>,
+        ahead: Option<ahead::Place>,
+    ) -> Self {
+        let (picks, tokens, cold) = (Vec::new(), Vec::new(), 0);
+        Self { inner, rows, from, augment, picks, tokens, cold, clocks, ahead }
     }
 
     /// Builds batch `number` in the buffers of `batch`.
@@ -47,6 +60,9 @@ impl Builder {
         let world = options.world as u64;
         let begin = self.from + number as u64 * options.global_batch();
         batch.next_position = (begin + options.global_batch()).min(n);
+        if let Some(ahead) = self.ahead.as_ref().filter(|_| self.cold > 0 || inner.files.remote()) {
+            ahead.go_to(self.rows.reach(begin..batch.next_position, n))?;
+        }
         batch.example_ids.clear();
         batch.lengths.clear();
         batch.skipped.clear();
@@ -78,10 +94,12 @@ impl Builder {
         }
         pad(&self.tokens, self.inner.options.pad_id, &mut batch);
         if let Some(augment) = self.augment.as_mut().filter(|_| !batch.is_empty()) {
+            let begun = Instant::now();
             let pictures = batch.pixels.chunks_exact_mut(self.inner.pixel_bytes);
             for (&id, pixels) in batch.example_ids.iter().zip(pictures) {
                 augment.apply(id, pixels)?;
             }
+            self.clocks.augmenting.add_since(begun);
         }
         Ok(batch)
     }
@@ -89,11 +107,15 @@ impl Builder {
     /// Reads the pixels, and finds out whether they came from memory; gives back what cannot be read.
     fn fill(&mut self, pixels: &mut [u8]) -> Result<Vec<Bad>> {
         let begun = Instant::now();
-        let bad = self.inner.files.fill(&mut self.picks, pixels, self.cold > 0)?;
+        let n_bytes = pixels.len() as f64;
+        let mut slots = Slots::new(pixels, self.inner.pixel_bytes);
+        let bad = self.inner.files.fill(&mut self.picks, &mut slots, self.cold > 0)?;
         let took = begun.elapsed().max(Duration::from_nanos(1));
+        self.clocks.decoding.add(slots.decoding);
+        self.clocks.reading.add(took.saturating_sub(slots.decoding));
         if self.cold > 0 {
             self.cold -= 1;
-        } else if (pixels.len() as f64) < COLD_BYTES_PER_SEC * took.as_secs_f64() {
+        } else if n_bytes < COLD_BYTES_PER_SEC * took.as_secs_f64() {
             self.cold = COLD_BATCHES;
         }
         Ok(bad)

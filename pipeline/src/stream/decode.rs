@@ -1,6 +1,7 @@
 //! The general path to pixels. In: rows of a Parquet file of any layout. Out: their pixels, decoded by the parquet crate from
 //! the pages that hold them (all pages of a row group if the file has no offset index). Never assumes how a page looks.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -14,15 +15,15 @@ use parquet::arrow::arrow_reader::{
 use parquet::arrow::push_decoder::ParquetPushDecoderBuilder;
 use parquet::file::metadata::ParquetMetaData;
 
-use super::files::{ImageFile, Pick, place};
+use super::files::ImageFile;
 use super::images::{PIXELS, StoredRow};
+use super::slots::{Pick, Slots};
 
 /// Rows decoded at once: 38.5 MB of pixels at 224 px, and no binary array overflows.
 const DECODE_BATCH_ROWS: usize = 256;
 
 /// Reads `footer` so that pixels come as views into their pages, which saves a copy.
-pub(super) fn metadata(footer: ParquetMetaData) -> Result<ArrowReaderMetadata> {
-    let footer = Arc::new(footer);
+pub(super) fn metadata(footer: Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata> {
     let plain = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(&footer), plain)?;
     let fields = metadata.schema().fields().iter().map(|field| match field.name().as_str() {
@@ -35,15 +36,14 @@ pub(super) fn metadata(footer: ParquetMetaData) -> Result<ArrowReaderMetadata> {
     ArrowReaderMetadata::try_new(footer, options).context("column `pixels` is not binary")
 }
 
-/// Puts the pixels of `picks`, which all lie in `file` and are sorted by row, into their slots of `out`. `stored`
+/// Puts the pixels of `picks`, which all lie in `file` and are sorted by row, into their `slots`. `stored`
 /// are the rows of the file that hold pixels, ascending.
 pub(super) fn decode_rows(
     file: &ImageFile,
     metadata: &ArrowReaderMetadata,
     stored: &[StoredRow],
     picks: &[Pick],
-    pixel_bytes: usize,
-    out: &mut [u8],
+    slots: &mut Slots<'_>,
 ) -> Result<()> {
     let (groups, selection) = select(&file.group_starts, picks);
     let mut decoder = ParquetPushDecoderBuilder::new_with_metadata(metadata.clone())
@@ -71,7 +71,7 @@ pub(super) fn decode_rows(
                     let at = at.map_err(|_| anyhow!("expected pixels, found none"))?;
                     let value = pixels.value(index);
                     file.verify(row, value)?;
-                    place(stored[at].codec(), value, same_row, pixel_bytes, out)?;
+                    slots.place(stored[at].codec(), value, same_row)?;
                 }
             }
             DecodeResult::Finished => break,
@@ -79,6 +79,14 @@ pub(super) fn decode_rows(
     }
     ensure!(wanted.next().is_none(), "fewer rows came back than were asked for");
     Ok(())
+}
+
+/// The bytes of the file that hold the pixels of row group `group`.
+pub(super) fn pixel_bytes(metadata: &ArrowReaderMetadata, group: usize) -> Option<Range<u64>> {
+    let columns = metadata.metadata().row_group(group).columns();
+    let pixels = columns.iter().find(|column| column.column_path().parts() == [PIXELS])?;
+    let (start, length) = pixels.byte_range();
+    Some(start..start + length)
 }
 
 /// The row groups that hold `picks`, and the rows among theirs.

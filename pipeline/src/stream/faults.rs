@@ -6,7 +6,8 @@ use std::iter::Peekable;
 
 use anyhow::{Result, ensure};
 
-use super::files::{ImageFile, ImageFiles, Pick};
+use super::files::{ImageFile, ImageFiles};
+use super::slots::{Pick, Slots};
 use super::{Batch, Skipped};
 
 /// An example of a batch whose image cannot be read.
@@ -37,12 +38,12 @@ impl ImageFiles {
         &self,
         file: &ImageFile,
         picks: &[Pick],
-        out: &mut [u8],
+        slots: &mut Slots<'_>,
         bad: &mut Vec<Bad>,
     ) -> Result<()> {
         file.source.answers()?;
         for same_row in picks.chunk_by(|a, b| a.row == b.row) {
-            let Err(error) = self.read_rows(file, same_row, out) else { continue };
+            let Err(error) = self.read_rows(file, same_row, slots) else { continue };
             file.source.answers()?;
             let why = format!("{:#}", error.context(self.place_of_row(file, same_row[0].row)));
             bad.extend(same_row.iter().map(|pick| Bad { slot: pick.slot, why: why.clone() }));

@@ -4,48 +4,34 @@
 
 use std::ops::Range;
 use std::slice;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
-use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
 use super::ReadPath;
 use super::addresses::{Address, Addresses, LENGTH_BYTES, addresses, last_value};
 use super::faults::{self, Bad};
 use super::images::{PIXELS, ScannedFile, StoredRow, footer};
-use super::source::{self, Mapped, Pread, Remote, Source};
+use super::slots::{Pick, Slots};
+use super::source::{self, Mapped, Pread, Remote, Source, Span, joined};
 use super::tables::LiveFile;
 use super::{copy, decode};
-use crate::decode::decode_stored;
 use crate::settings::PixelCodec;
 
 /// Files of a remote table read at once for one batch.
 const REMOTE_FILES: usize = 16;
 
-/// A row to be read, and where in the batch it goes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pick {
-    /// Index of the file.
-    pub(super) file: u32,
-    /// Row within the file.
-    pub(super) row: u32,
-    /// Place in the batch.
-    pub(super) slot: u32,
-}
-
-impl Pick {
-    /// Its bytes of the batch.
-    pub(super) fn slot_of<'a>(&self, out: &'a mut [u8], pixel_bytes: usize) -> &'a mut [u8] {
-        &mut out[self.range(pixel_bytes)]
-    }
-
-    fn range(&self, pixel_bytes: usize) -> Range<usize> {
-        let start = self.slot as usize * pixel_bytes;
-        start..start + pixel_bytes
-    }
+/// What brings rows ahead of their batches.
+pub(super) struct Lookahead {
+    /// Where the bytes are kept, until these are dropped.
+    pub(super) spans: Vec<Span>,
+    /// To be run.
+    pub(super) requests: Vec<BoxFuture<'static, ()>>,
 }
 
 /// The files of the images table.
@@ -94,14 +80,19 @@ impl ImageFiles {
             let start =
                 starts.last().copied().and_then(|start| start.checked_add(scanned.n_rows()));
             starts.push(start.with_context(|| format!("{label}: it has more than 2^32 rows"))?);
-            files.push(ImageFile {
+            let file = ImageFile {
                 path: live.path,
                 crcs: scanned.crcs(),
                 source: scanned.source,
                 group_starts: scanned.group_starts,
                 decoded: Mutex::new(scanned.rows.iter().map(|row| row.stored).collect()),
                 pixels: OnceLock::new(),
-            });
+            };
+            if let Some(footer) = scanned.footer.filter(|_| pixel_bytes > 0) {
+                // If it is unfit, the batch says so that needs a row of it.
+                drop(file.prepare(footer, read_path, pixel_bytes));
+            }
+            files.push(file);
         }
         Ok(Self { label, read_path, pixel_bytes, files, starts })
     }
@@ -115,30 +106,40 @@ impl ImageFiles {
         groups.chain(self.starts.last().copied()).collect()
     }
 
+    /// Whether they lie in an object store.
+    pub(super) fn remote(&self) -> bool {
+        self.files.iter().any(|file| file.source.is_remote())
+    }
+
     /// The file and row within it of the row numbered `row` over all files, to be read into `slot`.
     pub(super) fn pick(&self, row: u32, slot: u32) -> Pick {
         let file = self.starts.partition_point(|&start| start <= row) - 1;
         Pick { file: file as u32, row: row - self.starts[file], slot }
     }
 
-    /// Reads `picks` into their slots of `out`, which has room for as many rows; sorts them by where they lie. With `cold` the
+    /// Reads `picks` into their `slots`; sorts them by where they lie. With `cold` the
     /// kernel is told of all rows before the first is read. Gives back the picks that cannot be read: their file is gone, is
     /// shorter or longer than the Delta log says, or does not hold the row; their slots hold anything.
     ///
     /// # Errors
     /// A store does not answer.
-    pub(super) fn fill(&self, picks: &mut [Pick], out: &mut [u8], cold: bool) -> Result<Vec<Bad>> {
+    pub(super) fn fill(
+        &self,
+        picks: &mut [Pick],
+        slots: &mut Slots<'_>,
+        cold: bool,
+    ) -> Result<Vec<Bad>> {
         picks.sort_unstable_by_key(|pick| (pick.file, pick.row));
         if cold {
             self.advise(picks);
         }
-        let bad = self.read(picks, out);
+        let bad = self.read(picks, slots);
         copy::finish();
         bad
     }
 
     /// As [`Self::fill`], of sorted picks, before the copies are finished.
-    fn read(&self, picks: &[Pick], out: &mut [u8]) -> Result<Vec<Bad>> {
+    fn read(&self, picks: &[Pick], slots: &mut Slots<'_>) -> Result<Vec<Bad>> {
         let (mut bad, mut remote) = (Vec::new(), Vec::new());
         for of_file in picks.chunk_by(|a, b| a.file == b.file) {
             let file = self.file(of_file);
@@ -146,32 +147,37 @@ impl ImageFiles {
                 (Ok(Pixels::Direct(table)), Source::Remote(source)) => {
                     RemoteRows::new(file, source, table, of_file).map(|rows| remote.push(rows))
                 }
-                _ => self.read_rows(file, of_file, out),
+                _ => self.read_rows(file, of_file, slots),
             };
             if read.is_err() {
-                self.read_singly(file, of_file, out, &mut bad)?;
+                self.read_singly(file, of_file, slots, &mut bad)?;
             }
         }
-        self.fetch(&remote, out, &mut bad)?;
+        self.fetch(&remote, slots, &mut bad)?;
         Ok(bad)
     }
 
     /// Reads rows that lie in one file; all or an error.
-    pub(super) fn read_rows(&self, file: &ImageFile, picks: &[Pick], out: &mut [u8]) -> Result<()> {
+    pub(super) fn read_rows(
+        &self,
+        file: &ImageFile,
+        picks: &[Pick],
+        slots: &mut Slots<'_>,
+    ) -> Result<()> {
         match (self.pixels(file)?, &file.source) {
             (Pixels::Direct(table), Source::Mapped(mapped)) => {
                 mapped.check()?;
-                self.copy_rows(file, mapped, table, picks, out)
+                self.copy_rows(file, mapped, table, picks, slots)
             }
             (Pixels::Direct(table), Source::Pread(source)) => {
-                self.pread_rows(file, source, table, picks, out)
+                self.pread_rows(file, source, table, picks, slots)
             }
             (Pixels::Direct(table), Source::Remote(source)) => {
                 let rows = RemoteRows::new(file, source, table, picks)?;
-                rows.copy(&file.source.read(&rows.ranges)?, self.pixel_bytes, out)
+                rows.copy(&file.source.read(&rows.ranges)?, slots)
             }
             (Pixels::Decoded(metadata, stored), _) => {
-                decode::decode_rows(file, metadata, stored, picks, self.pixel_bytes, out)
+                decode::decode_rows(file, metadata, stored, picks, slots)
             }
         }
     }
@@ -188,6 +194,32 @@ impl ImageFiles {
 
     fn pixels<'a>(&self, file: &'a ImageFile) -> Result<&'a Pixels> {
         file.pixels(self.read_path, self.pixel_bytes)
+    }
+
+    /// What it takes to have the rows of `picks` at hand: of remote files spans to be fetched; of mapped ones nothing more than
+    /// to tell the kernel.
+    pub(super) fn look_ahead(&self, mut picks: Vec<Pick>) -> Result<Lookahead> {
+        picks.sort_unstable_by_key(|pick| (pick.file, pick.row));
+        let (mut spans, mut requests) = (Vec::new(), Vec::new());
+        for of_file in picks.chunk_by(|a, b| a.file == b.file) {
+            let file = self.file(of_file);
+            // What is wrong with a file is for the batch to say that needs its rows.
+            let Ok(pixels) = self.pixels(file) else { continue };
+            for range in joined(&pixels.ranges(&file.group_starts, of_file)) {
+                match &file.source {
+                    Source::Mapped(mapped) => {
+                        mapped.will_need(range.start as usize, (range.end - range.start) as usize);
+                    }
+                    Source::Pread(_) => {}
+                    Source::Remote(remote) => {
+                        let (span, request) = remote.ask(range);
+                        spans.push(span);
+                        requests.push(request);
+                    }
+                }
+            }
+        }
+        Ok(Lookahead { spans, requests })
     }
 
     /// Tells the kernel of all rows that lie in mapped files under known addresses. A file of which nothing can be known is left
@@ -208,14 +240,19 @@ impl ImageFiles {
     }
 
     /// Reads the rows of remote files, several files at once.
-    fn fetch(&self, remote: &[RemoteRows<'_>], out: &mut [u8], bad: &mut Vec<Bad>) -> Result<()> {
+    fn fetch(
+        &self,
+        remote: &[RemoteRows<'_>],
+        slots: &mut Slots<'_>,
+        bad: &mut Vec<Bad>,
+    ) -> Result<()> {
         let Some(first) = remote.first() else { return Ok(()) };
         let requests =
             remote.iter().map(|rows| async move { (rows, rows.source.read(&rows.ranges).await) });
         let answers = stream::iter(requests).buffer_unordered(REMOTE_FILES).collect::<Vec<_>>();
         for (rows, parts) in first.source.handle().block_on(answers) {
-            if parts.and_then(|parts| rows.copy(&parts, self.pixel_bytes, out)).is_err() {
-                self.read_singly(rows.file, rows.picks, out, bad)?;
+            if parts.and_then(|parts| rows.copy(&parts, slots)).is_err() {
+                self.read_singly(rows.file, rows.picks, slots, bad)?;
             }
         }
         Ok(())
@@ -228,13 +265,13 @@ impl ImageFiles {
         mapped: &Mapped,
         table: &Addresses,
         picks: &[Pick],
-        out: &mut [u8],
+        slots: &mut Slots<'_>,
     ) -> Result<()> {
         let bytes = mapped.bytes();
         for same_row in picks.chunk_by(|a, b| a.row == b.row) {
             let address = address_of(table, same_row[0].row)?;
             let bytes = &bytes[address.start as usize..][..address.bytes as usize];
-            file.put(address.codec, bytes, same_row, self.pixel_bytes, out)?;
+            file.put(address.codec, bytes, same_row, slots)?;
         }
         Ok(())
     }
@@ -246,7 +283,7 @@ impl ImageFiles {
         source: &Pread,
         table: &Addresses,
         picks: &[Pick],
-        out: &mut [u8],
+        slots: &mut Slots<'_>,
     ) -> Result<()> {
         let mut open = source.open_checked()?;
         let mut page = Vec::new();
@@ -255,11 +292,11 @@ impl ImageFiles {
             if address.codec == PixelCodec::Jpeg {
                 page.resize(address.bytes as usize, 0);
                 source::read_at(&mut open, address.start, &mut page)?;
-                file.put(address.codec, &page, slice::from_ref(pick), self.pixel_bytes, out)?;
+                file.put(address.codec, &page, slice::from_ref(pick), slots)?;
                 continue;
             }
             let mut length = [0; LENGTH_BYTES as usize];
-            let slot = pick.slot_of(out, self.pixel_bytes);
+            let slot = slots.of(pick);
             source::read_at(&mut open, address.start, &mut length)?;
             check_length(&length, self.pixel_bytes)?;
             source::read_at(&mut open, address.start + LENGTH_BYTES, slot)?;
@@ -284,25 +321,36 @@ impl ImageFile {
         codec: PixelCodec,
         bytes: &[u8],
         same_row: &[Pick],
-        pixel_bytes: usize,
-        out: &mut [u8],
+        slots: &mut Slots<'_>,
     ) -> Result<()> {
-        let value = value_of(codec, bytes, pixel_bytes)?;
+        let value = value_of(codec, bytes, slots.pixel_bytes())?;
         self.verify(same_row[0].row, value)?;
-        place(codec, value, same_row, pixel_bytes, out)
+        slots.place(codec, value, same_row)
     }
 
-    /// How its pixels are reached; the first call reads the footer and the offset index.
+    /// How its pixels are reached; the first call reads the footer and the offset index, unless the scan did.
     fn pixels(&self, read_path: ReadPath, pixel_bytes: usize) -> Result<&Pixels> {
-        if let Some(pixels) = self.pixels.get() {
-            return Ok(pixels);
+        match self.pixels.get() {
+            Some(pixels) => Ok(pixels),
+            None => {
+                let footer = footer(&self.source, PageIndexPolicy::Optional)?;
+                self.prepare(Arc::new(footer), read_path, pixel_bytes)
+            }
         }
+    }
+
+    /// Finds out how its pixels are reached.
+    fn prepare(
+        &self,
+        footer: Arc<ParquetMetaData>,
+        read_path: ReadPath,
+        pixel_bytes: usize,
+    ) -> Result<&Pixels> {
         let mut decoded =
             self.decoded.lock().map_err(|_| anyhow!("another reader panicked in it"))?;
         if let Some(pixels) = self.pixels.get() {
             return Ok(pixels);
         }
-        let footer = footer(&self.source, PageIndexPolicy::Optional)?;
         let columns = footer.file_metadata().schema_descr().columns();
         let column = columns.iter().position(|column| column.path().parts() == [PIXELS]);
         let column = column.context("it has no column `pixels` (schemas/images.sql)")?;
@@ -319,6 +367,27 @@ impl ImageFile {
         };
         *decoded = Vec::new();
         Ok(self.pixels.get_or_init(|| pixels))
+    }
+}
+
+impl Pixels {
+    /// The bytes of the file that hold `picks`, which are sorted by row: each row's, or whole row groups where a row's are not
+    /// known.
+    fn ranges(&self, group_starts: &[u32], picks: &[Pick]) -> Vec<Range<u64>> {
+        match self {
+            Self::Direct(table) => {
+                let addresses = picks.iter().filter_map(|pick| table.of(pick.row));
+                addresses.map(|a| a.start..a.start + u64::from(a.bytes)).collect()
+            }
+            Self::Decoded(metadata, _) => {
+                let group_of =
+                    |pick: &Pick| group_starts.partition_point(|&start| start <= pick.row) - 1;
+                let groups = picks.chunk_by(|a, b| group_of(a) == group_of(b));
+                groups
+                    .filter_map(|picks| decode::pixel_bytes(metadata, group_of(&picks[0])))
+                    .collect()
+            }
+        }
     }
 }
 
@@ -345,9 +414,9 @@ impl<'a> RemoteRows<'a> {
         Ok(Self { file, source, picks, codecs, ranges })
     }
 
-    fn copy(&self, parts: &[Bytes], pixel_bytes: usize, out: &mut [u8]) -> Result<()> {
+    fn copy(&self, parts: &[Bytes], slots: &mut Slots<'_>) -> Result<()> {
         for ((pick, bytes), codec) in self.picks.iter().zip(parts).zip(&self.codecs) {
-            self.file.put(*codec, bytes, slice::from_ref(pick), pixel_bytes, out)?;
+            self.file.put(*codec, bytes, slice::from_ref(pick), slots)?;
         }
         Ok(())
     }
@@ -372,32 +441,5 @@ fn check_length(length: &[u8], pixel_bytes: usize) -> Result<()> {
         length == (pixel_bytes as u32).to_le_bytes(),
         "expected the length {pixel_bytes} before its pixels, found the bytes {length:?}"
     );
-    Ok(())
-}
-
-/// Puts the pixels that `value` holds under `codec` into the slots of `picks`, which are all of one row.
-pub(super) fn place(
-    codec: PixelCodec,
-    value: &[u8],
-    picks: &[Pick],
-    pixel_bytes: usize,
-    out: &mut [u8],
-) -> Result<()> {
-    let Some((first, others)) = picks.split_first() else { return Ok(()) };
-    if codec == PixelCodec::Jpeg {
-        decode_stored(codec, value, first.slot_of(out, pixel_bytes))?;
-        for other in others {
-            out.copy_within(first.range(pixel_bytes), other.range(pixel_bytes).start);
-        }
-        return Ok(());
-    }
-    ensure!(
-        value.len() == pixel_bytes,
-        "expected {pixel_bytes} bytes of pixels, found {}",
-        value.len()
-    );
-    for pick in picks {
-        copy::stream(value, pick.slot_of(out, pixel_bytes));
-    }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! As transformers' `LengthGroupedSampler` does, every pool of that many batches is sorted by length; here the batches of a
 //! pool are shuffled then, where there they would always go from long to short.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::order::{Order, Permutation, key};
@@ -57,6 +58,16 @@ impl Rows {
             grouping.fill(number, rows, |row| selection.n_tokens(row as usize));
         }
         u64::from(grouping.pool[place as usize])
+    }
+}
+
+impl Rows {
+    /// The positions of the order whose rows may stand at `positions`.
+    pub(super) fn reach(&self, positions: Range<u64>, n: u64) -> Range<u64> {
+        let Some(grouping) = &self.grouping else { return positions };
+        let pool_size = POOL_BATCHES * grouping.batch;
+        let first = positions.start / pool_size * pool_size;
+        first..(positions.end.div_ceil(pool_size) * pool_size).min(n)
     }
 }
 

@@ -5,9 +5,10 @@ use anyhow::{Context, Result, bail};
 use tokio::runtime::Handle;
 
 use super::ReadPath;
-use super::files::{ImageFiles, Pick};
+use super::files::ImageFiles;
 use super::id::parse_id;
 use super::images::{self, rows_by_id};
+use super::slots::{Pick, Slots};
 use super::source::Place;
 use super::tables::PinnedTable;
 
@@ -73,12 +74,9 @@ impl ImagePixels {
     pub fn read(&self, rows: &[u32], out: &mut Vec<u8>) -> Result<Vec<(u32, String)>> {
         let picks = rows.iter().zip(0_u32..);
         let mut picks: Vec<Pick> = picks.map(|(&row, slot)| self.files.pick(row, slot)).collect();
-        out.resize(rows.len() * self.size_px() * self.size_px() * 3, 0);
-        Ok(self
-            .files
-            .fill(&mut picks, out, true)?
-            .into_iter()
-            .map(|bad| (bad.slot, bad.why))
-            .collect())
+        let pixel_bytes = self.size_px() * self.size_px() * 3;
+        out.resize(rows.len() * pixel_bytes, 0);
+        let bad = self.files.fill(&mut picks, &mut Slots::new(out, pixel_bytes), true)?;
+        Ok(bad.into_iter().map(|bad| (bad.slot, bad.why)).collect())
     }
 }

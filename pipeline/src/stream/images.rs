@@ -89,6 +89,8 @@ pub(super) struct ScannedFile {
     pub(super) rows: Vec<ImageRow>,
     /// Where each row group begins, and at last the number of rows.
     pub(super) group_starts: Vec<u32>,
+    /// The footer and the offset index of a remote file, for which a second request would take longer than the scan itself.
+    pub(super) footer: Option<Arc<ParquetMetaData>>,
     /// Whether checksums were asked for.
     verify: bool,
 }
@@ -135,8 +137,9 @@ pub(super) fn scan(
             let of_file = || format!("{label}, file {}", file.path);
             let found = match Source::open(place, file) {
                 Ok(source) => match scan_file(&source, verify) {
-                    Ok((rows, group_starts)) => {
-                        Ok(ScannedFile { source, rows, group_starts, verify })
+                    Ok((rows, group_starts, footer)) => {
+                        let footer = source.is_remote().then_some(footer);
+                        Ok(ScannedFile { source, rows, group_starts, footer, verify })
                     }
                     Err(error) => {
                         source.answers().with_context(of_file)?;
@@ -163,12 +166,17 @@ pub(super) fn scan(
     Ok(scanned.into_iter().map(|(_, file)| file).collect())
 }
 
-/// The decoded rows of a file, and where each of its row groups begins.
-fn scan_file(source: &Source, verify: bool) -> Result<(Vec<ImageRow>, Vec<u32>)> {
-    let metadata = Arc::new(footer(source, PageIndexPolicy::Skip)?);
-    let group_starts = group_starts(&metadata)?;
+/// The decoded rows of a file, where each of its row groups begins, and its footer, of a remote file with the offset index.
+fn scan_file(
+    source: &Source,
+    verify: bool,
+) -> Result<(Vec<ImageRow>, Vec<u32>, Arc<ParquetMetaData>)> {
+    let offset_index =
+        if source.is_remote() { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
+    let footer = Arc::new(footer(source, offset_index)?);
+    let group_starts = group_starts(&footer)?;
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let metadata = ArrowReaderMetadata::try_new(metadata, options)?;
+    let metadata = ArrowReaderMetadata::try_new(Arc::clone(&footer), options)?;
     let checksums = verify.then_some(PIXELS_CRC32);
     let columns = LIGHT_COLUMNS.into_iter().chain(checksums);
     let mask = ProjectionMask::columns(metadata.parquet_schema(), columns);
@@ -193,7 +201,7 @@ fn scan_file(source: &Source, verify: bool) -> Result<(Vec<ImageRow>, Vec<u32>)>
         }
     }
     ensure!(first_row == n_rows, "expected {n_rows} rows (footer), found {first_row}");
-    Ok((rows, group_starts))
+    Ok((rows, group_starts, footer))
 }
 
 fn collect_rows(

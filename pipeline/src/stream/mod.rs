@@ -3,14 +3,16 @@
 //!
 //! The modules, in the order in which an example meets them: [`tables`] pins versions and lists files, [`selection`] asks
 //! for the examples and [`spill`]s them to disk, [`images`] finds their images' rows, [`order`] says who stands where ([`grouped`]: by length), [`readers`] are the threads,
-//! [`builder`] makes a batch, and [`files`] copies its pixels: by [`addresses`] from the mapped file, by calls or range requests ([`source`]), or
-//! decoded ([`decode`]). [`faults`] finds what cannot be read, and [`wait`] counts who waited for whom. [`image_pixels`] reads images without
+//! [`builder`] makes a batch, and [`files`] puts its pixels into its [`slots`]: by [`addresses`] from the mapped file, by calls or range requests ([`source`]), or
+//! decoded ([`decode`]); [`ahead`] brings windows before they are needed. [`faults`] finds what cannot be read, [`clocks`] take the times, and [`wait`] says who waited for whom. [`image_pixels`] reads images without
 //! their examples, [`augment`] changes pictures at random, and [`references`] says what the corpus says of images.
 
 mod addresses;
+mod ahead;
 mod augment;
 mod batch;
 mod builder;
+mod clocks;
 pub(crate) mod copy;
 mod decode;
 mod faults;
@@ -25,6 +27,7 @@ mod readers;
 mod record;
 mod references;
 mod selection;
+mod slots;
 mod source;
 mod spill;
 mod tables;
@@ -46,6 +49,7 @@ pub use self::wait::WaitStats;
 
 pub(crate) use self::order::mix;
 
+use self::ahead::Ahead;
 use self::augment::Augment;
 use self::builder::Builder;
 use self::files::ImageFiles;
@@ -209,13 +213,18 @@ impl Stream {
         let order = Arc::new(inner.order(epoch));
         let n_batches = inner.n_batches(position);
         let augment = Augment::of(&inner.options, epoch);
-        readers::start(inner.lanes(), n_batches, &inner.pool, || {
+        let n_readers = inner.options.readers.min(n_batches);
+        let ahead =
+            (n_readers > 0).then(|| Ahead::new(inner, &order, position, n_readers)).flatten();
+        readers::start(inner.lanes(), n_batches, &inner.pool, |reader, clocks| {
+            let ahead = ahead.as_ref().map(|ahead| ahead.place(reader));
             let options = &inner.options;
             let grouping = options
                 .group_by_length
                 .then(|| Grouping::new(options.seed, epoch, options.global_batch()));
             let rows = Rows::new(Arc::clone(&order), grouping);
-            let mut builder = Builder::new(Arc::clone(inner), rows, position, augment.clone());
+            let mut builder =
+                Builder::new(Arc::clone(inner), rows, position, augment.clone(), clocks, ahead);
             move |number, used| builder.build(number, used)
         })
     }

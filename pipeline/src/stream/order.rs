@@ -1,6 +1,7 @@
 //! The order of an epoch. In: how many rows are selected, the kind of shuffle, seed and epoch. Out: the row that stands at
 //! any position, without replaying what came before. Never holds a list of the rows.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Shuffle;
@@ -113,6 +114,14 @@ impl Order {
         Self { n, kind }
     }
 
+    /// Its windows, if it is a window shuffle.
+    pub(super) fn windows(&self) -> Option<&Windows> {
+        match &self.kind {
+            Kind::Window(windows) => Some(windows),
+            Kind::Table | Kind::Global(_) => None,
+        }
+    }
+
     /// The selected row at `position`, which is below n.
     pub(super) fn row(&self, position: u64) -> u64 {
         assert!(position < self.n, "position {position} of {}", self.n);
@@ -125,7 +134,7 @@ impl Order {
 }
 
 /// Whole row groups in random order; a fixed number of them in a row make a window, and rows are shuffled within it.
-struct Windows {
+pub(super) struct Windows {
     groups_per_window: usize,
     seed: u64,
     epoch: u64,
@@ -153,11 +162,27 @@ impl Windows {
         Self { groups_per_window, seed, epoch, table_starts, shuffled, starts }
     }
 
-    fn row(&self, position: u64) -> u64 {
-        let window = self.slot(position) / self.groups_per_window;
+    /// The number of windows.
+    pub(super) fn count(&self) -> usize {
+        self.shuffled.len().div_ceil(self.groups_per_window)
+    }
+
+    /// The window of `position`.
+    pub(super) fn of(&self, position: u64) -> usize {
+        self.slot(position) / self.groups_per_window
+    }
+
+    /// The positions of `window`.
+    pub(super) fn positions(&self, window: usize) -> Range<u64> {
         let first = window * self.groups_per_window;
         let last = (first + self.groups_per_window).min(self.shuffled.len());
-        let (from, to) = (self.starts[first], self.starts[last]);
+        self.starts[first]..self.starts[last]
+    }
+
+    /// The selected row at `position`.
+    pub(super) fn row(&self, position: u64) -> u64 {
+        let window = self.of(position);
+        let Range { start: from, end: to } = self.positions(window);
         let permutation =
             Permutation::new(to - from, key(self.seed, self.epoch, 1 + window as u64));
         let place = from + permutation.at(position - from);

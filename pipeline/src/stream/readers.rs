@@ -10,21 +10,14 @@
 //! panics closes its channel, and the consumer asks its thread why.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
+use super::clocks::{Clocks, on_core};
 use super::{Batch, WaitStats};
-
-/// Nanoseconds, added up by the readers.
-#[derive(Default)]
-struct Clocks {
-    busy_ns: AtomicU64,
-    blocked_ns: AtomicU64,
-}
 
 /// How many readers, how far ahead.
 #[derive(Clone, Copy, Debug)]
@@ -80,13 +73,13 @@ pub struct Batches {
     end: usize,
 }
 
-/// Starts the readers of batches `0..n_batches`: the whole topology. `builder` makes each reader its own builder, which is
-/// handed a batch's number and a used batch, and gives the batch back filled.
+/// Starts the readers of batches `0..n_batches`: the whole topology. `builder` makes the reader of a number its own builder, which is
+/// handed a batch's number and a used batch, gives the batch back filled, and may say on the clocks what took its time.
 pub(super) fn start<B>(
     lanes: Lanes,
     n_batches: usize,
     pool: &Pool,
-    builder: impl Fn() -> B,
+    builder: impl Fn(usize, Arc<Clocks>) -> B,
 ) -> Result<Batches>
 where
     B: FnMut(usize, Batch) -> Result<Batch> + Send + 'static,
@@ -106,16 +99,18 @@ where
     };
     for reader in 0..n_readers {
         let (send, receive) = bounded(lanes.prefetch);
-        let (mut build, pool, clocks) = (builder(), pool.clone(), Arc::clone(&clocks));
+        let (mut build, pool, clocks) =
+            (builder(reader, Arc::clone(&clocks)), pool.clone(), Arc::clone(&clocks));
         let stopped = stopped.clone();
         let run = move || {
             for number in (reader..n_batches).step_by(n_readers) {
                 if stopped.try_recv() == Err(TryRecvError::Disconnected) {
                     return;
                 }
-                let begun = Instant::now();
+                let (begun, on_core_before) = (Instant::now(), on_core());
                 let built = build(number, pool.take());
-                add(&clocks.busy_ns, begun);
+                clocks.on_core.add(on_core() - on_core_before);
+                clocks.busy.add_since(begun);
                 let failed = built.is_err();
                 if deliver(&send, built, &clocks).is_err() || failed {
                     return;
@@ -144,14 +139,10 @@ fn deliver(
         Err(TrySendError::Full(built)) => {
             let begun = Instant::now();
             let sent = send.send(built);
-            add(&clocks.blocked_ns, begun);
+            clocks.blocked.add_since(begun);
             sent.map_err(|_| Closed)
         }
     }
-}
-
-fn add(clock: &AtomicU64, begun: Instant) {
-    clock.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
 }
 
 impl Batches {
@@ -165,8 +156,12 @@ impl Batches {
     pub fn wait(&self) -> WaitStats {
         WaitStats {
             consumer_waited: self.consumer_waited,
-            readers_busy: Duration::from_nanos(self.clocks.busy_ns.load(Ordering::Relaxed)),
-            readers_blocked: Duration::from_nanos(self.clocks.blocked_ns.load(Ordering::Relaxed)),
+            readers_busy: self.clocks.busy.read(),
+            readers_on_core: self.clocks.on_core.read(),
+            readers_reading: self.clocks.reading.read(),
+            readers_decoding: self.clocks.decoding.read(),
+            readers_augmenting: self.clocks.augmenting.read(),
+            readers_blocked: self.clocks.blocked.read(),
             batches: self.next as u64,
         }
     }
@@ -245,7 +240,7 @@ mod tests {
         build: fn(usize, Batch) -> Result<Batch>,
     ) -> Batches {
         let lanes = Lanes { readers, prefetch };
-        start(lanes, n_batches, &Pool::new(lanes), || build).unwrap()
+        start(lanes, n_batches, &Pool::new(lanes), |_, _| build).unwrap()
     }
 
     #[test]
@@ -298,7 +293,7 @@ mod tests {
                     pool.give(Batch { pixels: Vec::with_capacity(64), ..Batch::default() });
                 }
                 let alive = Arc::new(());
-                let build = || {
+                let build = |_, _| {
                     let alive = Arc::clone(&alive);
                     move |number: usize, mut batch: Batch| {
                         let _ends_with_its_thread = &alive;

@@ -8,19 +8,34 @@
 //! the last copied byte lie microseconds in which nothing but a signal handler could help: who expects files to be cut short
 //! under a run reads by calls.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future::{BoxFuture, Shared};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use memmap2::{Advice, Mmap};
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 
 use super::tables::LiveFile;
+
+/// Most bytes of one request for several ranges: large against a store's latency, small enough for several to come at once.
+const SPAN_BYTES: u64 = 8 << 20;
+
+/// Bytes between two wanted ranges that are fetched too rather than asked around: a store sends them in less time than it takes
+/// to answer.
+const GAP_BYTES: u64 = 256 << 10;
+
+/// Requests to a store at once, for one batch or one window.
+pub(super) const REQUESTS: usize = 16;
 
 /// How the files of one table are reached.
 pub(super) enum Place {
@@ -60,6 +75,29 @@ pub(super) struct Remote {
     handle: Handle,
     path: object_store::path::Path,
     size_bytes: u64,
+    /// What was asked for ahead, by its first byte.
+    ahead: Arc<Mutex<BTreeMap<u64, Coming>>>,
+}
+
+/// Bytes that are on their way, or here.
+#[derive(Clone)]
+struct Coming {
+    end: u64,
+    bytes: Shared<oneshot::Receiver<Option<Bytes>>>,
+}
+
+/// A range of a remote file that is kept in memory, from when it was asked for until this is dropped.
+pub(super) struct Span {
+    ahead: Arc<Mutex<BTreeMap<u64, Coming>>>,
+    start: u64,
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        if let Ok(mut ahead) = self.ahead.lock() {
+            ahead.remove(&self.start);
+        }
+    }
 }
 
 /// Shares the mapping with `Bytes`, which frees it when the last slice is gone.
@@ -86,6 +124,7 @@ impl Source {
                 handle: handle.clone(),
                 path: file.store_path.clone(),
                 size_bytes: file.size_bytes,
+                ahead: Arc::default(),
             }),
         })
     }
@@ -97,6 +136,11 @@ impl Source {
             Self::Pread(pread) => pread.size_bytes,
             Self::Remote(remote) => remote.size_bytes,
         }
+    }
+
+    /// Whether it is behind an object store.
+    pub(super) fn is_remote(&self) -> bool {
+        matches!(self, Self::Remote(_))
     }
 
     /// The bytes of `ranges`, in their order.
@@ -197,21 +241,88 @@ pub(super) fn read_at(file: &mut File, start: u64, bytes: &mut [u8]) -> Result<(
 }
 
 impl Remote {
-    /// The bytes of `ranges`, in their order, near ranges in one request.
+    /// The bytes of `ranges`, in their order: of what was asked for ahead if they lie in it, otherwise by requests, near ranges
+    /// in one.
     pub(super) async fn read(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         ranges.iter().try_for_each(|range| check_range(range, self.size_bytes))?;
-        let parts =
-            self.store.get_ranges(&self.path, ranges).await.context("a range request failed")?;
-        for (range, part) in ranges.iter().zip(&parts) {
+        let mut parts = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            parts.push(self.read_ahead(range).await);
+        }
+        let missing = ranges.iter().zip(&parts).filter(|(_, part)| part.is_none());
+        let missing: Vec<_> = missing.map(|(range, _)| range.clone()).collect();
+        if !missing.is_empty() {
+            let mut found = self.request(&missing).await?.into_iter();
+            parts.iter_mut().filter(|part| part.is_none()).for_each(|part| *part = found.next());
+        }
+        Ok(parts.into_iter().flatten().collect())
+    }
+
+    /// The bytes of `ranges`, in their order.
+    async fn request(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let mut ascending = ranges.to_vec();
+        ascending.sort_unstable_by_key(|range| range.start);
+        let wholes = joined(&ascending);
+        let requests = wholes.iter().map(|whole| self.fetch(whole.clone()));
+        let wholes_bytes: Vec<_> = stream::iter(requests).buffered(REQUESTS).try_collect().await?;
+        let of_whole = |range: &Range<u64>| {
+            let number = wholes.partition_point(|whole| whole.start <= range.start) - 1;
+            let start = wholes[number].start;
+            wholes_bytes[number].slice((range.start - start) as usize..(range.end - start) as usize)
+        };
+        Ok(ranges.iter().map(of_whole).collect())
+    }
+
+    /// The bytes of `range`, by one request, whose answer also says whether the file is as long as the Delta log says.
+    fn fetch(&self, range: Range<u64>) -> BoxFuture<'static, Result<Bytes>> {
+        let (store, path, size_bytes) =
+            (Arc::clone(&self.store), self.path.clone(), self.size_bytes);
+        async move {
+            let wanted = GetOptions { range: Some(range.clone().into()), ..GetOptions::default() };
+            let found = store.get_opts(&path, wanted).await.context("a range request failed")?;
+            expect_length(size_bytes, found.meta.size)?;
+            let bytes = found.bytes().await.context("a range request failed")?;
             let expected = range.end - range.start;
             ensure!(
-                part.len() as u64 == expected,
-                "asked for {expected} bytes at {}, got {} (is it shorter than the Delta log says?)",
+                bytes.len() as u64 == expected,
+                "asked for {expected} bytes at {}, got {}",
                 range.start,
-                part.len()
+                bytes.len()
             );
+            Ok(bytes)
         }
-        Ok(parts)
+        .boxed()
+    }
+
+    /// The bytes of `range`, if they were asked for ahead and came.
+    async fn read_ahead(&self, range: &Range<u64>) -> Option<Bytes> {
+        let (start, coming) = {
+            let ahead = self.ahead.lock().ok()?;
+            let (start, coming) = ahead.range(..=range.start).next_back()?;
+            (*start, coming.clone())
+        };
+        if range.end > coming.end {
+            return None;
+        }
+        let bytes = coming.bytes.await.ok()??;
+        Some(bytes.slice((range.start - start) as usize..(range.end - start) as usize))
+    }
+
+    /// Keeps the bytes of `range` in memory from when the second, which must be run, has fetched them until the first is
+    /// dropped. Bytes that cannot be fetched are left to whoever reads them.
+    pub(super) fn ask(&self, range: Range<u64>) -> (Span, BoxFuture<'static, ()>) {
+        let (send, bytes) = oneshot::channel();
+        let coming = Coming { end: range.end, bytes: bytes.shared() };
+        if let Ok(mut ahead) = self.ahead.lock() {
+            ahead.insert(range.start, coming);
+        }
+        let span = Span { ahead: Arc::clone(&self.ahead), start: range.start };
+        let fetch = self.fetch(range);
+        let fetch = async move {
+            // No one may be waiting any more.
+            drop(send.send(fetch.await.ok()));
+        };
+        (span, fetch.boxed())
     }
 
     /// Whether the store answers, be it that the file is gone.
@@ -226,6 +337,22 @@ impl Remote {
     pub(super) fn handle(&self) -> &Handle {
         &self.handle
     }
+}
+
+/// `ranges`, ascending, those near each other as one of at most [`SPAN_BYTES`].
+pub(super) fn joined(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last)
+                if range.start <= last.end + GAP_BYTES && range.end <= last.start + SPAN_BYTES =>
+            {
+                last.end = last.end.max(range.end);
+            }
+            _ => joined.push(range.clone()),
+        }
+    }
+    joined
 }
 
 fn check_range(range: &Range<u64>, length: u64) -> Result<()> {
@@ -243,7 +370,73 @@ fn expect_length(expected: u64, found: u64) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use object_store::memory::InMemory;
+
     use super::*;
+
+    #[test]
+    fn near_ranges_are_asked_for_together() {
+        const GAP: u64 = GAP_BYTES;
+        const SPAN: u64 = SPAN_BYTES;
+        type Pairs = &'static [(u64, u64)];
+        let cases: [(Pairs, Pairs); 6] = [
+            (&[], &[]),
+            (&[(0, 5), (5, 9)], &[(0, 9)]),
+            (
+                &[(0, 5), (5 + GAP, 9 + GAP), (10 + 2 * GAP, 11 + 2 * GAP)],
+                &[(0, 9 + GAP), (10 + 2 * GAP, 11 + 2 * GAP)],
+            ),
+            (
+                &[(7, SPAN), (SPAN, SPAN + 7), (SPAN + 7, SPAN + 8)],
+                &[(7, SPAN + 7), (SPAN + 7, SPAN + 8)],
+            ),
+            (
+                &[(0, 3 * SPAN), (3 * SPAN, 3 * SPAN + 1)],
+                &[(0, 3 * SPAN), (3 * SPAN, 3 * SPAN + 1)],
+            ),
+            (&[(4, 9), (4, 9)], &[(4, 9)]),
+        ];
+        for (ranges, expected) in cases {
+            let ranges: Vec<_> = ranges.iter().map(|&(start, end)| start..end).collect();
+            let joined = joined(&ranges).into_iter().map(|range| (range.start, range.end));
+            assert_eq!(joined.collect::<Vec<_>>(), expected);
+        }
+    }
+
+    /// The file is gone before it is read, so what is read came ahead.
+    #[tokio::test]
+    async fn what_was_asked_for_ahead_is_kept_until_its_span_is_dropped() {
+        let store = Arc::new(InMemory::new());
+        let path = object_store::path::Path::from("part.parquet");
+        let content: Vec<u8> = (0..200).collect();
+        store.put(&path, content.clone().into()).await.unwrap();
+        let file = LiveFile { path: path.to_string(), store_path: path.clone(), size_bytes: 200 };
+        let place = Place::Store(Arc::<InMemory>::clone(&store), Handle::current());
+        let Source::Remote(remote) = Source::open(&place, &file).unwrap() else { unreachable!() };
+        let (span, fetch) = remote.ask(50..150);
+        let (_other, other_fetch) = remote.ask(150..160);
+        tokio::join!(fetch, other_fetch);
+        assert_eq!(
+            remote.read(&[0..60, 55..57]).await.unwrap(),
+            [&content[..60], &content[55..57]]
+        );
+        store.delete(&path).await.unwrap();
+        let inside = [50..60, 150..160, 149..150];
+        let expected =
+            inside.clone().map(|range| content[range.start as usize..range.end as usize].to_vec());
+        assert_eq!(remote.read(&inside).await.unwrap(), expected);
+        let gone = async |range: Range<u64>| {
+            let read = remote.read(std::slice::from_ref(&range)).await;
+            assert_eq!(read.unwrap_err().to_string(), "a range request failed", "{range:?}");
+        };
+        gone(40..60).await;
+        gone(140..155).await;
+        drop(span);
+        gone(50..60).await;
+        let (_span, fetch) = remote.ask(50..60);
+        fetch.await;
+        gone(50..60).await;
+    }
 
     /// Between the check and the read, where a mapping would end the process.
     #[test]

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod ahead;
 mod augment;
 mod codec;
 mod damage;
@@ -17,7 +18,8 @@ use std::sync::LazyLock;
 use arrow::array::{Array, AsArray};
 use datafusion::prelude::SessionContext;
 use fixture::{
-    Expected, Fixture, Layout, PIXEL_BYTES, SIZE_PX, captions, expected, properties, runtime,
+    Expected, Fixture, Layout, PIXEL_BYTES, SIZE_PX, captions, expected, expected_of, properties,
+    runtime,
 };
 use tuwen::stream::{
     Batch, Batches, ImageReferences, ReadPath, Shuffle, Stream, StreamOptions, Versions,
@@ -78,9 +80,12 @@ fn drain(mut batches: Batches) -> Vec<(String, Expected)> {
 
 /// The same rows in the same order; says of ids what differs, and of pixels only that they do.
 fn assert_same(found: &[(String, Expected)], expected: &[(String, Expected)], what: &str) {
-    let ids =
-        |rows: &[(String, Expected)]| rows.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
-    assert_eq!(ids(found), ids(expected), "{what}");
+    let (n_found, n_expected) = (found.len(), expected.len());
+    let place = found.iter().zip(expected).position(|((a, _), (b, _))| a != b);
+    assert!(
+        n_found == n_expected && place.is_none(),
+        "{what}: expected {n_expected} rows, found {n_found}; the first that is another: {place:?}"
+    );
     assert!(found == expected, "{what}: the pixels or tokens differ");
 }
 

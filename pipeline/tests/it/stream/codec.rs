@@ -6,7 +6,6 @@ use tuwen::decode::decode;
 use tuwen::fetch::Source;
 use tuwen::settings::PixelCodec;
 
-use super::fixture::expected_of;
 use super::*;
 use crate::corpus::{Crawl, png};
 
