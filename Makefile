@@ -2,8 +2,9 @@
 # make test    all tests
 # make build   the binaries tuwen, tuwen-trainer and tuwen-sample
 # make lint    rustfmt and clippy
-# make bench-decode, bench-stream, bench-train    measurements; the last line of each is one JSON object (bench-stream makes
-#              environments of their own for the peers it measures against, and 11 GB of their data sets in the user's cache)
+# make bench-decode, bench-stream, bench-bucket, bench-train
+#              measurements; the last line of each is one JSON object (bench-stream makes environments of their own for the peers
+#              it measures against, and 11 GB of their data sets, in the user's cache)
 # Everything first makes sure of what it needs (see scripts/setup.sh) and skips what is there.
 
 SHELL := bash
@@ -15,7 +16,7 @@ export TUWEN_VENV := $(CACHE)/tuwen/venv-$(shell sha256sum requirements.txt | cu
 export PATH := $(TUWEN_VENV)/bin:$(PATH)
 BIN := $(CARGO_TARGET_DIR)/debug
 
-.PHONY: demo test build lint bench-decode bench-stream bench-train setup setup-test
+.PHONY: demo test build lint bench-decode bench-stream bench-bucket bench-train setup setup-test
 
 demo: build
 	$(BIN)/tuwen-sample demo
@@ -38,6 +39,9 @@ bench-train: setup-test build
 
 bench-stream: setup-test
 	.venv/bin/python pipeline/benches/stream_vs_peers.py
+
+bench-bucket: setup-test
+	.venv/bin/python pipeline/benches/stream_from_bucket.py
 
 setup:
 	@scripts/setup.sh

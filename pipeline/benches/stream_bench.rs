@@ -1,6 +1,7 @@
 //! Measures the stream, for `benches/stream_vs_peers.py`. `make DIR` writes a corpus and its pixels as one raw file for the
-//! peers, or one whose pixels are JPEGs of a folder's pictures (`--pictures`); `measure DIR` prints images/s; `first-batch DIR` prints how long a new process takes, and how much it holds; `growth DIR`
-//! prints what ten times the rows cost. Each prints one JSON object.
+//! peers, or one whose pixels are JPEGs of a folder's pictures (`--pictures`); `measure DIR` prints images/s; `first-batch DIR`
+//! prints how long a new process takes, and how much it holds; `growth DIR` prints what ten times the rows cost. Each prints
+//! one JSON object.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -77,6 +77,16 @@ def make_pictures(count):
     return folder
 
 
+def jpeg_corpus(binary, folder, n_images, n_pictures=1000):
+    """The corpus of `n_images` of those pictures, decoded and stored as JPEG."""
+    corpus = folder / f"{n_images}-pictures"
+    pictures = make_pictures(min(n_pictures, n_images))
+    if not (corpus / "examples").is_dir():
+        make = [binary, "make", corpus, "--images", str(n_images), "--examples", str(n_images), "--pictures", pictures]
+        subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
+    return corpus
+
+
 def run_peer(name, pythons, raw, pictures):
     """What the peer's script says of itself; None, and the reason on stderr, if it fails."""
     (script, *words), requirements = PEERS[name]
@@ -129,7 +139,6 @@ def main():
     args = parser.parse_args()
     corpus = args.folder / (f"{args.images}-peers" if args.peers_only else f"{args.images}")
     many = args.folder / f"{args.images}-{args.many}"
-    jpeg = args.folder / f"{args.images}-pictures"
     raw = corpus / "pixels.raw"
     binary = None if args.peers_only else args.bench or build()
     pythons = environments(args.peers)
@@ -148,8 +157,7 @@ def main():
         # As many images as examples, so the light columns are of full size; only the pixels are small.
         bench("make", many, "--images", args.many, "--examples", args.many, "--size-px", 8)
     pictures = make_pictures(min(args.pictures, args.images))
-    if binary and not (jpeg / "examples").is_dir():
-        bench("make", jpeg, "--images", args.images, "--examples", args.images, "--pictures", pictures)
+    jpeg = jpeg_corpus(binary, args.folder, args.images, args.pictures) if binary else None
     # Or the disk is still writing while the clock runs.
     os.sync()
 

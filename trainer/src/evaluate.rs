@@ -62,8 +62,9 @@ pub struct EvalSet {
 }
 
 impl EvalSet {
-    /// Opens a split at the given versions of its tables, or the newest, in an order that makes its beginning a fair sample: the first `eval_examples`, up to a whole batch, and
-    /// the first `eval_captions` of their images. Memory: the stream's, and the references of those images.
+    /// Opens a split at the given versions of its tables, or the newest, in an order that makes its beginning a fair sample:
+    /// the first `eval_examples`, up to a whole batch, and the first `eval_captions` of their images. Memory: the stream's,
+    /// and the references of those images.
     ///
     /// # Errors
     /// As the stream.
@@ -208,8 +209,8 @@ fn predict(
     predictions.collect()
 }
 
-/// A batch on the device: pixels `[b, 3, size, size]`, cut out by `crop`, and labels `[b, t]`. Padding is ignored in the loss, or, if it is to
-/// count, reaches up to `max_length`, as in the original.
+/// A batch on the device: pixels `[b, 3, size, size]`, cut out by `crop`, and labels `[b, t]`. Padding is ignored in the
+/// loss, or, if it is to count, reaches up to `max_length`, as in the original.
 ///
 /// # Errors
 /// Token ids or lengths the model does not have.

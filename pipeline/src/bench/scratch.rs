@@ -1,5 +1,6 @@
 //! A file to measure a disk with. In: a folder. Out: reads of it that the page cache does not answer. Never outlives the
-//! process: it has no name from before its first byte is written, so the kernel frees it however the process ends.
+//! process: it has no name from before its first byte is written, so the kernel frees it however the process ends. (NFS keeps a
+//! name until then, `.nfs…`, which a client that crashes leaves behind.)
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

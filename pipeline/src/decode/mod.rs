@@ -1,6 +1,7 @@
 //! Bytes to pixels. In: a picture file of any format. Out: a square of RGB pixels and what the file was, or the reason why
 //! not. `image.rs` reads the header and dispatches, `jpeg.rs` and `other.rs` decode, `resize.rs` scales, `hash.rs` hashes,
-//! `codec.rs` writes the square down, `udf.rs` makes a SQL function of it, `stage.rs` runs it over a corpus. Never trusts a file name.
+//! `codec.rs` writes the square down, `udf.rs` makes a SQL function of it, `stage.rs` runs it over a corpus. Never trusts a
+//! file name.
 
 mod codec;
 mod hash;

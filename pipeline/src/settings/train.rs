@@ -38,7 +38,8 @@ pub enum Precision {
 pub enum TrainOrder {
     /// One permutation of all examples; for local disks.
     Global,
-    /// Whole row groups, shuffled within a window of [`TrainSettings::window_row_groups`]; for object stores.
+    /// Whole row groups, shuffled within a window of [`TrainSettings::window_row_groups`] that is fetched ahead; for object
+    /// stores and spinning disks.
     Window,
 }
 
@@ -144,7 +145,8 @@ pub struct TrainSettings {
     /// Whether captions of like length share a batch, so that little is padded: within every 50 batches of the order, as
     /// transformers' `group_by_length`.
     pub group_by_length: bool,
-    /// Row groups held for one window of order `window`.
+    /// Row groups (256 pictures each) of one window of order `window`; an object store's are held in memory, two windows at
+    /// a time.
     pub window_row_groups: usize,
     /// Share of the side, 0 to 1, by which training pictures may be cut to a random window, one a batch; 0: never. Small
     /// ones teach that a thing stays the same when it moves a little.

@@ -66,7 +66,8 @@ enum Pixels {
 }
 
 impl ImageFiles {
-    /// The files of the table that messages call `label`, all of whose wanted rows hold squares of `pixel_bytes` bytes once decoded.
+    /// The files of the table that messages call `label`, all of whose wanted rows hold squares of `pixel_bytes` bytes once
+    /// decoded.
     pub(super) fn new(
         label: String,
         read_path: ReadPath,

@@ -72,12 +72,13 @@ impl Rows {
 }
 
 impl Grouping {
-    /// Sorts `rows` by length, the longest first, and shuffles the whole batches among them.
+    /// Sorts `rows` by length, the longest first, and shuffles the whole batches among them. Those too few for a batch are
+    /// the order's own last, not the shortest: under `drop_last` they are left out.
     fn fill(&mut self, number: u64, rows: impl Iterator<Item = u32>, length: impl Fn(u32) -> u64) {
         let mut sorted: Vec<u32> = rows.collect();
-        sorted.sort_by_cached_key(|&row| std::cmp::Reverse(length(row)));
         let batch = self.batch as usize;
         let whole = sorted.len() / batch;
+        sorted[..whole * batch].sort_by_cached_key(|&row| std::cmp::Reverse(length(row)));
         let order = Permutation::new(whole as u64, key(self.seed, self.epoch, KEY_PART + number));
         self.pool.clear();
         for slot in 0..whole as u64 {
@@ -99,6 +100,8 @@ mod tests {
         for n in [0_u32, 5, 64, 1000, 3200] {
             let mut grouping = Grouping::new(1, 2, 64);
             grouping.fill(0, 0..n, length);
+            let last = n / 64 * 64..n;
+            assert!(grouping.pool[last.start as usize..].iter().copied().eq(last));
             let mut rows = grouping.pool.clone();
             rows.sort_unstable();
             assert_eq!(rows, (0..n).collect::<Vec<_>>());

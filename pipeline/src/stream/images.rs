@@ -112,8 +112,8 @@ impl ScannedFile {
     }
 }
 
-/// Scans `files` on several threads, their checksums with `verify`. The answers are in the order of `files`; an error among them is a file's
-/// own fault.
+/// Scans `files` on several threads, their checksums with `verify`. The answers are in the order of `files`; an error among
+/// them is a file's own fault.
 ///
 /// # Errors
 /// The store does not answer.

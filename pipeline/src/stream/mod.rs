@@ -2,10 +2,12 @@
 //! pixels and token ids, in exactly that order. Never writes to the corpus, and never looks at a later version of it.
 //!
 //! The modules, in the order in which an example meets them: [`tables`] pins versions and lists files, [`selection`] asks
-//! for the examples and [`spill`]s them to disk, [`images`] finds their images' rows, [`order`] says who stands where ([`grouped`]: by length), [`readers`] are the threads,
-//! [`builder`] makes a batch, and [`files`] puts its pixels into its [`slots`]: by [`addresses`] from the mapped file, by calls or range requests ([`source`]), or
-//! decoded ([`decode`]); [`ahead`] brings windows before they are needed. [`faults`] finds what cannot be read, [`clocks`] take the times, and [`wait`] says who waited for whom. [`image_pixels`] reads images without
-//! their examples, [`augment`] changes pictures at random, and [`references`] says what the corpus says of images.
+//! for the examples and [`spill`]s them to disk, [`images`] finds their images' rows, [`order`] says who stands where
+//! ([`grouped`]: by length), [`readers`] are the threads, [`builder`] makes a batch, and [`files`] puts its pixels into its
+//! [`slots`]: by [`addresses`] from the mapped file, by calls or range requests ([`source`]), or decoded ([`decode`]);
+//! [`ahead`] brings windows before they are needed. [`faults`] finds what cannot be read, [`clocks`] take the times, and
+//! [`wait`] says who waited for whom. [`image_pixels`] reads images without their examples, [`augment`] changes pictures at
+//! random, and [`references`] says what the corpus says of images.
 
 mod addresses;
 mod ahead;

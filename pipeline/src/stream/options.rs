@@ -22,8 +22,10 @@ pub struct Versions {
 pub enum Shuffle {
     /// A permutation of all selected examples: every order is equally likely. For local disks.
     Global,
-    /// Row groups of `images` in random order, and examples shuffled among `row_groups` of them at a time. Reads stay near each
-    /// other, for object stores and spinning disks; an example never comes further than its window from its row group.
+    /// Row groups of `images` in random order, and examples shuffled among `row_groups` of them at a time, for object stores
+    /// and spinning disks: the window under the readers and the next one are asked for in few large reads. Of an object store
+    /// they are held in memory, mostly two windows of `row_groups` times 256 stored pictures. An example never comes further
+    /// than its window from its row group.
     Window {
         /// Row groups a window.
         row_groups: usize,
@@ -70,7 +72,8 @@ pub enum OnBadImage {
 /// `batch_size * size_px^2 * 3` bytes and its tokens. With the corpus grows only what is kept of each row of `images`: 4 bytes,
 /// 8 where its file holds JPEGs, and with `verify` 4 of its checksum. Ids and tokens of the selected examples, 29 bytes each
 /// and two a token, lie in a file without a name in the folder for temporary files (`TMPDIR`; on disk, unless that folder is
-/// itself in memory). Opening needs up to 80 bytes a selected example and 110 a row of `images` more, for as long as it lasts.
+/// itself in memory). Opening needs up to 80 bytes a selected example and 110 a row of `images` more, for as long as it lasts. Over an object store
+/// a window shuffle also holds its windows.
 /// Mapped files count as memory in some tools' figures (`VmRSS`), but are the page cache's, which the kernel takes back when it
 /// likes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

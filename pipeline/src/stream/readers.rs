@@ -73,8 +73,9 @@ pub struct Batches {
     end: usize,
 }
 
-/// Starts the readers of batches `0..n_batches`: the whole topology. `builder` makes the reader of a number its own builder, which is
-/// handed a batch's number and a used batch, gives the batch back filled, and may say on the clocks what took its time.
+/// Starts the readers of batches `0..n_batches`: the whole topology. `builder` makes the reader of a number its own builder,
+/// which is handed a batch's number and a used batch, gives the batch back filled, and may say on the clocks what took its
+/// time.
 pub(super) fn start<B>(
     lanes: Lanes,
     n_batches: usize,
