@@ -151,10 +151,10 @@ fn main() -> Result<()> {
 fn measure(stream: &Stream, epochs: u64) -> Result<serde_json::Value> {
     let warm_up = epoch(stream, 0)?;
     let speeds = (1..=epochs).map(|number| epoch(stream, number)).collect::<Result<Vec<f64>>>()?;
-    let best = speeds.iter().copied().fold(0.0, f64::max);
-    let mean = speeds.iter().sum::<f64>() / speeds.len().max(1) as f64;
+    let mean = (epochs > 0).then(|| speeds.iter().sum::<f64>() / epochs as f64).map(f64::round);
+    let best = speeds.into_iter().reduce(f64::max).map(f64::round);
     Ok(
-        json!({"images_per_s": mean.round(), "best": best.round(), "first_epoch": warm_up.round(), "rss_mb": rss_mb()}),
+        json!({"images_per_s": mean, "best": best, "first_epoch": warm_up.round(), "rss_mb": rss_mb()}),
     )
 }
 
@@ -222,8 +222,9 @@ fn rss_mb() -> Option<u64> {
 #[expect(unsafe_code, reason = "a call into libc")]
 fn live_bytes() -> Option<usize> {
     // SAFETY: it takes nothing and only counts.
-    let counted = unsafe { libc::mallinfo2() };
-    Some(counted.uordblks + counted.hblkhd)
+    let counted = unsafe { libc::mallinfo() };
+    // Modulo 2^32, as old as glibc is.
+    Some([counted.uordblks, counted.hblkhd].map(|bytes| bytes as u32 as usize).into_iter().sum())
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]

@@ -79,8 +79,8 @@ def make_pictures(count):
 
 def jpeg_corpus(binary, folder, n_images, n_pictures=1000):
     """The corpus of `n_images` of those pictures, decoded and stored as JPEG."""
-    corpus = folder / f"{n_images}-pictures"
-    pictures = make_pictures(min(n_pictures, n_images))
+    n_pictures = min(n_pictures, n_images)
+    corpus, pictures = folder / f"{n_images}-of-{n_pictures}-pictures", make_pictures(n_pictures)
     if not (corpus / "examples").is_dir():
         make = [binary, "make", corpus, "--images", str(n_images), "--examples", str(n_images), "--pictures", pictures]
         subprocess.run(make, check=True, stdout=subprocess.DEVNULL)

@@ -22,7 +22,7 @@ enum What {
     Stream(StreamArgs),
 }
 
-/// How fast a disk reads, which decode.codec suits it, and what images/s to expect
+/// How fast a disk reads, which decode.codec and train.order suit it, and what images/s to expect
 ///
 /// Writes a nameless file into the folder, reads it past the page cache (O_DIRECT, or posix_fadvise where that is refused), and
 /// leaves nothing behind. Caches of the disk, a controller or a hypervisor are part of the figures. Needs no root.
@@ -123,11 +123,12 @@ fn storage_table(found: &Storage) -> String {
     }
     lines.push(format!("jpegs decoded, all cores    {:>9.0} images/s", found.jpegs_decoded_per_s));
     lines.push(String::new());
-    lines.push(format!("{:<8}{:>8}{:>12}  bound by", "codec", "readers", "images/s"));
+    lines.push(format!("{:<8}{:<8}{:>8}{:>12}  bound by", "codec", "order", "readers", "images/s"));
     for expected in &found.recommendation.expected {
         lines.push(format!(
-            "{:<8}{:>8}{:>12.0}  {}",
+            "{:<8}{:<8}{:>8}{:>12.0}  {}",
             expected.codec.name(),
+            expected.order.name(),
             expected.readers,
             expected.images_per_s,
             expected.bound

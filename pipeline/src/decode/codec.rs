@@ -24,18 +24,10 @@ thread_local! {
 /// six blocks). A picture of 14 kB would spend its last fifth on the slow way.
 const BYTES_AHEAD: usize = 6 * 512;
 
-/// The marker that ends a JPEG, again and again: one that was cut short still ends too early, which is an error.
-const PADDING: [u8; BYTES_AHEAD] = {
-    let mut padding = [0xff; BYTES_AHEAD];
-    let mut place = 1;
-    while place < BYTES_AHEAD {
-        padding[place] = 0xd9;
-        place += 2;
-    }
-    padding
-};
+/// The marker that ends a JPEG. Behind it nothing is decoded.
+const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
 
-/// A decompressor, and the JPEG that it reads with [`BYTES_AHEAD`] behind it.
+/// A decompressor, and the JPEG that it reads, with [`BYTES_AHEAD`] behind it unless it has lost its end.
 struct JpegReader {
     decompressor: Decompressor,
     padded: Vec<u8>,
@@ -58,7 +50,8 @@ impl JpegReader {
         );
         self.padded.clear();
         self.padded.extend_from_slice(jpeg);
-        self.padded.extend_from_slice(&PADDING);
+        let ahead = if jpeg.ends_with(&END_OF_IMAGE) { BYTES_AHEAD } else { 0 };
+        self.padded.resize(jpeg.len() + ahead, 0);
         let image = square(out, size);
         self.decompressor.decompress(&self.padded, image).context("its JPEG is damaged")
     }

@@ -43,6 +43,16 @@ pub enum TrainOrder {
     Window,
 }
 
+impl TrainOrder {
+    /// As settings have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Global => "global",
+            Self::Window => "window",
+        }
+    }
+}
+
 /// When beam search may end before the longest caption; written `true`, `false` or `"never"`, as transformers has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "BoolOrWord", into = "BoolOrWord")]

@@ -3,16 +3,16 @@
 //! the page cache. Never changes what a batch holds: a row that did not come ahead is read as any other.
 //!
 //! Memory: the windows from the slowest reader's to the one after the fastest's, mostly two, of `row_groups` row groups each;
-//! for files of this machine none.
+//! with captions grouped by length, those of a whole pool of batches and one more; for files of this machine none.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::{Result, anyhow};
-use futures::StreamExt;
-use futures::stream;
+use futures::future::join_all;
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use super::Inner;
@@ -24,6 +24,10 @@ use super::source::{REQUESTS, Span};
 pub(super) struct Ahead {
     inner: Arc<Inner>,
     order: Arc<Order>,
+    /// Where in the order the epoch begins.
+    from: u64,
+    /// To send requests. They are given in the order in which they are waited for, so a window comes before the next.
+    permits: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
@@ -33,7 +37,8 @@ struct State {
     windows: BTreeMap<usize, Window>,
 }
 
-/// A window that was asked for. Dropping it gives its memory back.
+/// A window that was asked for, or is about to be. Dropping it gives its memory back.
+#[derive(Default)]
 struct Window {
     _spans: Vec<Span>,
     fetching: Option<AbortHandle>,
@@ -47,51 +52,62 @@ impl Drop for Window {
     }
 }
 
-/// One reader's place among the windows.
-pub(super) struct Place {
+/// One reader, on its way through the windows.
+pub(super) struct Reader {
     ahead: Arc<Ahead>,
-    reader: usize,
+    number: usize,
 }
 
 impl Ahead {
-    /// For `readers` readers that begin at `position`; none unless `order` has windows.
+    /// For `readers` readers that begin at position `from`; none unless `order` has windows.
     pub(super) fn new(
         inner: &Arc<Inner>,
         order: &Arc<Order>,
-        position: u64,
+        from: u64,
         readers: usize,
     ) -> Option<Arc<Self>> {
-        let window = order.windows()?.of(position);
+        let window = order.windows()?.of(from);
         let state = Mutex::new(State { readers: vec![window; readers], windows: BTreeMap::new() });
-        Some(Arc::new(Self { inner: Arc::clone(inner), order: Arc::clone(order), state }))
+        let (inner, order) = (Arc::clone(inner), Arc::clone(order));
+        let permits = Arc::new(Semaphore::new(REQUESTS));
+        Some(Arc::new(Self { inner, order, from, permits, state }))
     }
 
-    /// The place of reader number `reader`.
-    pub(super) fn place(self: &Arc<Self>, reader: usize) -> Place {
-        Place { ahead: Arc::clone(self), reader }
+    /// Reader number `number`.
+    pub(super) fn reader(self: &Arc<Self>, number: usize) -> Reader {
+        Reader { ahead: Arc::clone(self), number }
     }
 
     /// Asks for the rows of this rank in `window`.
-    fn ask(&self, windows: &Windows, window: usize) -> Result<Window> {
+    fn ask(&self, windows: &Windows, window: usize) -> Window {
         let options = &self.inner.options;
         let positions = windows.positions(window);
-        let first = options.first_position(positions.start);
+        // A resumed epoch does not need what it had before, unless a pool that is grouped by length mixes it in again.
+        let from = if options.group_by_length { 0 } else { self.from };
+        let first = options.first_position(positions.start.max(from));
         let rows = (first..positions.end).step_by(options.world);
         let rows = rows.filter_map(|position| {
             let row = self.inner.selection.row(windows.row(position) as usize)?;
             Some(self.inner.files.pick(row, 0))
         });
-        let Lookahead { spans, requests } = self.inner.files.look_ahead(rows.collect())?;
+        let Lookahead { spans, requests } = self.inner.files.look_ahead(rows.collect());
         let fetching =
             self.inner.runtime.as_ref().filter(|_| !requests.is_empty()).map(|runtime| {
-                let fetch = stream::iter(requests).for_each_concurrent(REQUESTS, |request| request);
-                runtime.spawn(fetch).abort_handle()
+                let permits = Arc::clone(&self.permits);
+                let requests = requests.into_iter().map(move |request| {
+                    let permits = Arc::clone(&permits);
+                    async move {
+                        let _permit = permits.acquire().await;
+                        request.await;
+                    }
+                });
+                runtime.spawn(join_all(requests)).abort_handle()
             });
-        Ok(Window { _spans: spans, fetching })
+        Window { _spans: spans, fetching }
     }
 }
 
-impl Place {
+impl Reader {
     /// Goes to the batch of `positions`: asks for the windows that they lie in and for the next, and lets go of those that no
     /// reader needs any more.
     pub(super) fn go_to(&self, positions: Range<u64>) -> Result<()> {
@@ -99,19 +115,33 @@ impl Place {
             return Ok(());
         };
         let (first, last) = (windows.of(positions.start), windows.of(positions.end - 1));
-        let mut state = self.ahead.state.lock().map_err(|_| panicked())?;
-        state.readers[self.reader] = first;
-        let needed_from = state.readers.iter().copied().min().unwrap_or(first);
-        state.windows = state.windows.split_off(&needed_from);
         for window in first..=(last + 1).min(windows.count() - 1) {
-            if let Entry::Vacant(vacant) = state.windows.entry(window) {
-                vacant.insert(self.ahead.ask(windows, window)?);
+            if self.claim(first, window)? {
+                let asked = self.ahead.ask(windows, window);
+                // If it was let go of meanwhile, what was asked for is too.
+                self.state()?.windows.entry(window).and_modify(|window| *window = asked);
             }
         }
         Ok(())
     }
-}
 
-fn panicked() -> anyhow::Error {
-    anyhow!("another reader panicked while it asked for a window")
+    /// Whether `window` is this reader's to ask for, who stands in window `first`. Others go on meanwhile, and read themselves
+    /// what they need of it.
+    fn claim(&self, first: usize, window: usize) -> Result<bool> {
+        let mut state = self.state()?;
+        state.readers[self.number] = first;
+        let needed_from = state.readers.iter().copied().min().unwrap_or(first);
+        state.windows = state.windows.split_off(&needed_from);
+        Ok(match state.windows.entry(window) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(vacant) => {
+                vacant.insert(Window::default());
+                true
+            }
+        })
+    }
+
+    fn state(&self) -> Result<MutexGuard<'_, State>> {
+        self.ahead.state.lock().map_err(|_| anyhow!("another reader panicked among the windows"))
+    }
 }

@@ -33,9 +33,11 @@ pub(super) struct Builder {
     tokens: Vec<i64>,
     /// Batches for which the kernel is still told of rows in advance.
     cold: u32,
+    /// Whether any batch was cold: then windows are brought ahead, for as long as that hides it.
+    disk: bool,
     clocks: Arc<Clocks>,
     /// Where this reader stands among the windows that are brought ahead, if any are.
-    ahead: Option<ahead::Place>,
+    ahead: Option<ahead::Reader>,
 }
 
 impl Builder {
@@ -46,10 +48,10 @@ impl Builder {
         from: u64,
         augment: Option<Augment>,
         clocks: Arc<Clocks>,
-        ahead: Option<ahead::Place>,
+        ahead: Option<ahead::Reader>,
     ) -> Self {
-        let (picks, tokens, cold) = (Vec::new(), Vec::new(), 0);
-        Self { inner, rows, from, augment, picks, tokens, cold, clocks, ahead }
+        let (picks, tokens, cold, disk) = (Vec::new(), Vec::new(), 0, false);
+        Self { inner, rows, from, augment, picks, tokens, cold, disk, clocks, ahead }
     }
 
     /// Builds batch `number` in the buffers of `batch`.
@@ -60,8 +62,10 @@ impl Builder {
         let world = options.world as u64;
         let begin = self.from + number as u64 * options.global_batch();
         batch.next_position = (begin + options.global_batch()).min(n);
-        if let Some(ahead) = self.ahead.as_ref().filter(|_| self.cold > 0 || inner.files.remote()) {
+        if let Some(ahead) = self.ahead.as_ref().filter(|_| self.disk || inner.files.remote()) {
+            let begun = Instant::now();
             ahead.go_to(self.rows.reach(begin..batch.next_position, n))?;
+            self.clocks.reading.add_since(begun);
         }
         batch.example_ids.clear();
         batch.lengths.clear();
@@ -116,7 +120,7 @@ impl Builder {
         if self.cold > 0 {
             self.cold -= 1;
         } else if n_bytes < COLD_BYTES_PER_SEC * took.as_secs_f64() {
-            self.cold = COLD_BATCHES;
+            (self.cold, self.disk) = (COLD_BATCHES, true);
         }
         Ok(bad)
     }

@@ -1,6 +1,8 @@
 //! What the readers spend their time on. In: durations, from any reader. Out: their sums. Never says what they mean: that is
 //! `wait.rs`.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,8 +11,10 @@ use std::time::{Duration, Instant};
 pub(super) struct Clocks {
     /// Building batches, all that follows included.
     pub(super) busy: Clock,
-    /// The part of it on a processor; the rest is waiting for a disk, a network, or a core.
-    pub(super) on_core: Clock,
+    /// The part of it asleep: waiting for a disk or a network.
+    pub(super) asleep: Clock,
+    /// The part of it in the queue for a core.
+    pub(super) queued: Clock,
     /// Getting stored pixels and, where they are raw, copying them into the batch.
     pub(super) reading: Clock,
     /// Decoding JPEGs into the batch.
@@ -39,13 +43,63 @@ impl Clock {
     }
 }
 
-/// For how long this thread has been on a processor.
-#[expect(unsafe_code, reason = "a call into libc")]
-pub(super) fn on_core() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call writes one `timespec` to where it is told, which is `time`.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    // Never with this clock; a time that stands still would be read as waiting.
-    assert_eq!(failed, 0, "the clock of a thread cannot be read");
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+/// A reader's stopwatch: how long it was busy, and how much of that it was not running.
+pub(super) struct Stopwatch {
+    /// What the kernel says of this thread: nanoseconds on a core, and in the queue for one (Linux, `CONFIG_SCHED_INFO`).
+    schedstat: Option<File>,
+}
+
+impl Stopwatch {
+    /// One for the thread that asks.
+    pub(super) fn of_this_thread() -> Self {
+        Self { schedstat: File::open("/proc/thread-self/schedstat").ok() }
+    }
+
+    /// Runs `work`, and adds its time to the clocks. Where the kernel does not say how long the thread ran, all of it counts as
+    /// running.
+    pub(super) fn time<T>(&self, clocks: &Clocks, work: impl FnOnce() -> T) -> T {
+        let (begun, before) = (Instant::now(), self.scheduled());
+        let done = work();
+        let busy = begun.elapsed();
+        clocks.busy.add(busy);
+        if let (Some(before), Some(after)) = (before, self.scheduled()) {
+            let (ran, queued) =
+                (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
+            clocks.queued.add(queued);
+            clocks.asleep.add(busy.saturating_sub(ran + queued));
+        }
+        done
+    }
+
+    /// For how long the thread has been on a core, and in the queue for one.
+    fn scheduled(&self) -> Option<(Duration, Duration)> {
+        let mut line = [0; 80];
+        let length = self.schedstat.as_ref()?.read_at(&mut line, 0).ok()?;
+        let mut numbers = str::from_utf8(&line[..length]).ok()?.split_whitespace();
+        let mut next = || numbers.next()?.parse().ok().map(Duration::from_nanos);
+        Some((next()?, next()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sleeping_is_told_from_running() {
+        let (stopwatch, clocks) = (Stopwatch::of_this_thread(), Clocks::default());
+        let pause = Duration::from_millis(40);
+        stopwatch.time(&clocks, || std::thread::sleep(pause));
+        assert!(clocks.busy.read() >= pause);
+        if stopwatch.schedstat.is_some() {
+            assert!(clocks.asleep.read() >= pause / 2, "{:?}", clocks.asleep.read());
+        }
+        let slept = clocks.asleep.read();
+        stopwatch.time(&clocks, || {
+            let begun = Instant::now();
+            while begun.elapsed() < pause {}
+        });
+        let awake = clocks.asleep.read() - slept;
+        assert!(awake < pause / 2, "{awake:?} asleep, though it never slept");
+    }
 }

@@ -199,7 +199,7 @@ impl ImageFiles {
 
     /// What it takes to have the rows of `picks` at hand: of remote files spans to be fetched; of mapped ones nothing more than
     /// to tell the kernel.
-    pub(super) fn look_ahead(&self, mut picks: Vec<Pick>) -> Result<Lookahead> {
+    pub(super) fn look_ahead(&self, mut picks: Vec<Pick>) -> Lookahead {
         picks.sort_unstable_by_key(|pick| (pick.file, pick.row));
         let (mut spans, mut requests) = (Vec::new(), Vec::new());
         for of_file in picks.chunk_by(|a, b| a.file == b.file) {
@@ -220,7 +220,7 @@ impl ImageFiles {
                 }
             }
         }
-        Ok(Lookahead { spans, requests })
+        Lookahead { spans, requests }
     }
 
     /// Tells the kernel of all rows that lie in mapped files under known addresses. A file of which nothing can be known is left

@@ -46,6 +46,14 @@ impl Rows {
         Self { order, grouping }
     }
 
+    /// The positions of the order whose rows may stand at `positions`.
+    pub(super) fn reach(&self, positions: Range<u64>, n: u64) -> Range<u64> {
+        let Some(grouping) = &self.grouping else { return positions };
+        let pool_size = POOL_BATCHES * grouping.batch;
+        let first = positions.start / pool_size * pool_size;
+        first..(positions.end.div_ceil(pool_size) * pool_size).min(n)
+    }
+
     /// The selected row at `position`.
     pub(super) fn row(&mut self, position: u64, selection: &Selection) -> u64 {
         let Some(grouping) = &mut self.grouping else { return self.order.row(position) };
@@ -58,16 +66,6 @@ impl Rows {
             grouping.fill(number, rows, |row| selection.n_tokens(row as usize));
         }
         u64::from(grouping.pool[place as usize])
-    }
-}
-
-impl Rows {
-    /// The positions of the order whose rows may stand at `positions`.
-    pub(super) fn reach(&self, positions: Range<u64>, n: u64) -> Range<u64> {
-        let Some(grouping) = &self.grouping else { return positions };
-        let pool_size = POOL_BATCHES * grouping.batch;
-        let first = positions.start / pool_size * pool_size;
-        first..(positions.end.div_ceil(pool_size) * pool_size).min(n)
     }
 }
 

@@ -89,7 +89,7 @@ pub(super) struct ScannedFile {
     pub(super) rows: Vec<ImageRow>,
     /// Where each row group begins, and at last the number of rows.
     pub(super) group_starts: Vec<u32>,
-    /// The footer and the offset index of a remote file, for which a second request would take longer than the scan itself.
+    /// The footer and the offset index of a remote file, kept so that the first batch asks for none.
     pub(super) footer: Option<Arc<ParquetMetaData>>,
     /// Whether checksums were asked for.
     verify: bool,

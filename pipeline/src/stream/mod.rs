@@ -219,7 +219,7 @@ impl Stream {
         let ahead =
             (n_readers > 0).then(|| Ahead::new(inner, &order, position, n_readers)).flatten();
         readers::start(inner.lanes(), n_batches, &inner.pool, |reader, clocks| {
-            let ahead = ahead.as_ref().map(|ahead| ahead.place(reader));
+            let ahead = ahead.as_ref().map(|ahead| ahead.reader(reader));
             let options = &inner.options;
             let grouping = options
                 .group_by_length

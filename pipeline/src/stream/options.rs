@@ -24,8 +24,8 @@ pub enum Shuffle {
     Global,
     /// Row groups of `images` in random order, and examples shuffled among `row_groups` of them at a time, for object stores
     /// and spinning disks: the window under the readers and the next one are asked for in few large reads. Of an object store
-    /// they are held in memory, mostly two windows of `row_groups` times 256 stored pictures. An example never comes further
-    /// than its window from its row group.
+    /// they are held in memory, mostly two windows of `row_groups` times 256 stored pictures, and an epoch begins when the
+    /// first has come. An example never comes further than its window from its row group.
     Window {
         /// Row groups a window.
         row_groups: usize,
@@ -51,7 +51,8 @@ pub enum ReadPath {
     General,
 }
 
-/// What becomes of an example whose image cannot be read: its file is gone, cut short, or damaged.
+/// What becomes of an example whose image cannot be read: its file is gone, cut short, or damaged. Of flipped bits within an
+/// image `verify` finds every one; without it those are found that make a length wrong or a JPEG's data end too early.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBadImage {
@@ -61,8 +62,8 @@ pub enum OnBadImage {
     /// The example is left out of its batch, which says so ([`Batch::skipped`](super::Batch::skipped)). The others stay where
     /// they are: positions count left-out examples too, so order, ranks and resuming are as without the damage (under
     /// [`Shuffle::Global`]; the orders that follow the table put examples last whose whole file is gone, and a run stopped
-    /// before that does not go on after it). A store that
-    /// does not answer is an error all the same: that is no fault of an image.
+    /// before that does not go on after it). A store that does not answer is an error all the same: that is no fault of an
+    /// image.
     Skip,
 }
 
@@ -72,8 +73,8 @@ pub enum OnBadImage {
 /// `batch_size * size_px^2 * 3` bytes and its tokens. With the corpus grows only what is kept of each row of `images`: 4 bytes,
 /// 8 where its file holds JPEGs, and with `verify` 4 of its checksum. Ids and tokens of the selected examples, 29 bytes each
 /// and two a token, lie in a file without a name in the folder for temporary files (`TMPDIR`; on disk, unless that folder is
-/// itself in memory). Opening needs up to 80 bytes a selected example and 110 a row of `images` more, for as long as it lasts. Over an object store
-/// a window shuffle also holds its windows.
+/// itself in memory). For as long as it lasts, opening needs up to 80 bytes a selected example and 110 a row of `images`
+/// more, and over an object store 24 of each Parquet page; there a window shuffle also holds its windows.
 /// Mapped files count as memory in some tools' figures (`VmRSS`), but are the page cache's, which the kernel takes back when it
 /// likes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -177,7 +178,7 @@ impl StreamOptions {
             Shuffle::None => 1,
             Shuffle::Window { row_groups } => 2 + row_groups as u64,
         };
-        let groups = if self.group_by_length { self.global_batch() } else { 0 };
+        let groups = if self.group_by_length { self.global_batch() << 1 | 1 } else { 0 };
         mix(shuffle) ^ mix(groups).rotate_left(1)
     }
 

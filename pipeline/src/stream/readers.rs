@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
-use super::clocks::{Clocks, on_core};
+use super::clocks::{Clocks, Stopwatch};
 use super::{Batch, WaitStats};
 
 /// How many readers, how far ahead.
@@ -104,14 +104,12 @@ where
             (builder(reader, Arc::clone(&clocks)), pool.clone(), Arc::clone(&clocks));
         let stopped = stopped.clone();
         let run = move || {
+            let stopwatch = Stopwatch::of_this_thread();
             for number in (reader..n_batches).step_by(n_readers) {
                 if stopped.try_recv() == Err(TryRecvError::Disconnected) {
                     return;
                 }
-                let (begun, on_core_before) = (Instant::now(), on_core());
-                let built = build(number, pool.take());
-                clocks.on_core.add(on_core() - on_core_before);
-                clocks.busy.add_since(begun);
+                let built = stopwatch.time(&clocks, || build(number, pool.take()));
                 let failed = built.is_err();
                 if deliver(&send, built, &clocks).is_err() || failed {
                     return;
@@ -158,7 +156,8 @@ impl Batches {
         WaitStats {
             consumer_waited: self.consumer_waited,
             readers_busy: self.clocks.busy.read(),
-            readers_on_core: self.clocks.on_core.read(),
+            readers_asleep: self.clocks.asleep.read(),
+            readers_queued: self.clocks.queued.read(),
             readers_reading: self.clocks.reading.read(),
             readers_decoding: self.clocks.decoding.read(),
             readers_augmenting: self.clocks.augmenting.read(),

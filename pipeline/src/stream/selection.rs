@@ -268,8 +268,6 @@ impl Found {
         }
         if shuffle != Shuffle::Global {
             keyed.sort_by_key(|&(.., row)| row);
-        }
-        if shuffle != Shuffle::Global {
             // The order follows the table: with a file less it is another one.
             let places = keyed.iter().fold(0, |hash, &(.., row)| mix(hash ^ u64::from(row)));
             fingerprint ^= places;

@@ -8,11 +8,13 @@
 //! the last copied byte lie microseconds in which nothing but a signal handler could help: who expects files to be cut short
 //! under a run reads by calls.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Error, Result, bail, ensure};
@@ -34,7 +36,7 @@ const SPAN_BYTES: u64 = 8 << 20;
 /// to answer.
 const GAP_BYTES: u64 = 256 << 10;
 
-/// Requests to a store at once, for one batch or one window.
+/// Requests to a store at once, for a file's rows of one batch, or for windows.
 pub(super) const REQUESTS: usize = 16;
 
 /// How the files of one table are reached.
@@ -75,9 +77,14 @@ pub(super) struct Remote {
     handle: Handle,
     path: object_store::path::Path,
     size_bytes: u64,
-    /// What was asked for ahead, by its first byte.
-    ahead: Arc<Mutex<BTreeMap<u64, Coming>>>,
+    ahead: Arc<Mutex<Asked>>,
 }
+
+/// What was asked for ahead, by its first byte and a number: two epochs may ask for the same.
+type Asked = BTreeMap<(u64, u64), Coming>;
+
+/// Numbers spans.
+static SPANS: AtomicU64 = AtomicU64::new(0);
 
 /// Bytes that are on their way, or here.
 #[derive(Clone)]
@@ -88,14 +95,14 @@ struct Coming {
 
 /// A range of a remote file that is kept in memory, from when it was asked for until this is dropped.
 pub(super) struct Span {
-    ahead: Arc<Mutex<BTreeMap<u64, Coming>>>,
-    start: u64,
+    ahead: Arc<Mutex<Asked>>,
+    key: (u64, u64),
 }
 
 impl Drop for Span {
     fn drop(&mut self) {
         if let Ok(mut ahead) = self.ahead.lock() {
-            ahead.remove(&self.start);
+            ahead.remove(&self.key);
         }
     }
 }
@@ -261,7 +268,7 @@ impl Remote {
     /// The bytes of `ranges`, in their order.
     async fn request(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let mut ascending = ranges.to_vec();
-        ascending.sort_unstable_by_key(|range| range.start);
+        ascending.sort_unstable_by_key(|range| (range.start, Reverse(range.end)));
         let wholes = joined(&ascending);
         let requests = wholes.iter().map(|whole| self.fetch(whole.clone()));
         let wholes_bytes: Vec<_> = stream::iter(requests).buffered(REQUESTS).try_collect().await?;
@@ -298,7 +305,7 @@ impl Remote {
     async fn read_ahead(&self, range: &Range<u64>) -> Option<Bytes> {
         let (start, coming) = {
             let ahead = self.ahead.lock().ok()?;
-            let (start, coming) = ahead.range(..=range.start).next_back()?;
+            let ((start, _), coming) = ahead.range(..=(range.start, u64::MAX)).next_back()?;
             (*start, coming.clone())
         };
         if range.end > coming.end {
@@ -313,10 +320,11 @@ impl Remote {
     pub(super) fn ask(&self, range: Range<u64>) -> (Span, BoxFuture<'static, ()>) {
         let (send, bytes) = oneshot::channel();
         let coming = Coming { end: range.end, bytes: bytes.shared() };
+        let key = (range.start, SPANS.fetch_add(1, Ordering::Relaxed));
         if let Ok(mut ahead) = self.ahead.lock() {
-            ahead.insert(range.start, coming);
+            ahead.insert(key, coming);
         }
-        let span = Span { ahead: Arc::clone(&self.ahead), start: range.start };
+        let span = Span { ahead: Arc::clone(&self.ahead), key };
         let fetch = self.fetch(range);
         let fetch = async move {
             // No one may be waiting any more.
@@ -344,10 +352,11 @@ pub(super) fn joined(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut joined: Vec<Range<u64>> = Vec::new();
     for range in ranges {
         match joined.last_mut() {
+            Some(last) if range.end <= last.end => {}
             Some(last)
                 if range.start <= last.end + GAP_BYTES && range.end <= last.start + SPAN_BYTES =>
             {
-                last.end = last.end.max(range.end);
+                last.end = range.end;
             }
             _ => joined.push(range.clone()),
         }
@@ -379,7 +388,7 @@ mod tests {
         const GAP: u64 = GAP_BYTES;
         const SPAN: u64 = SPAN_BYTES;
         type Pairs = &'static [(u64, u64)];
-        let cases: [(Pairs, Pairs); 6] = [
+        let cases: [(Pairs, Pairs); 7] = [
             (&[], &[]),
             (&[(0, 5), (5, 9)], &[(0, 9)]),
             (
@@ -395,6 +404,7 @@ mod tests {
                 &[(0, 3 * SPAN), (3 * SPAN, 3 * SPAN + 1)],
             ),
             (&[(4, 9), (4, 9)], &[(4, 9)]),
+            (&[(0, 3 * SPAN), (7, 2 * SPAN)], &[(0, 3 * SPAN)]),
         ];
         for (ranges, expected) in cases {
             let ranges: Vec<_> = ranges.iter().map(|&(start, end)| start..end).collect();

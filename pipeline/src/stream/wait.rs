@@ -13,8 +13,8 @@ const NEVER: f64 = 0.01;
 /// Readers busy for a larger share than this are what the device waits for.
 const BUSY: f64 = 0.9;
 
-/// Busy readers that are on a core for a smaller share than this wait for a disk or a network.
-const ON_CORE: f64 = 0.5;
+/// What readers do for a larger share of their busy time than this is what makes them slow.
+const MOSTLY: f64 = 0.5;
 
 /// Readers that wait for a disk at once: more than this many requests a core it does not answer faster.
 const READERS_PER_CORE: usize = 8;
@@ -26,8 +26,10 @@ pub struct WaitStats {
     pub consumer_waited: Duration,
     /// Time the readers spent building batches: reading, decoding, augmenting, and a little else.
     pub readers_busy: Duration,
-    /// The part of it that they were on a core; for the rest they waited for a disk, a network, or a core.
-    pub readers_on_core: Duration,
+    /// The part of it that they waited for a disk or a network.
+    pub readers_asleep: Duration,
+    /// The part of it that they waited for a core.
+    pub readers_queued: Duration,
     /// Time spent on getting stored pixels and, where they are raw, on copying them into batches.
     pub readers_reading: Duration,
     /// Time spent on decoding JPEGs into batches.
@@ -44,7 +46,8 @@ impl AddAssign for WaitStats {
     fn add_assign(&mut self, other: Self) {
         self.consumer_waited += other.consumer_waited;
         self.readers_busy += other.readers_busy;
-        self.readers_on_core += other.readers_on_core;
+        self.readers_asleep += other.readers_asleep;
+        self.readers_queued += other.readers_queued;
         self.readers_reading += other.readers_reading;
         self.readers_decoding += other.readers_decoding;
         self.readers_augmenting += other.readers_augmenting;
@@ -59,7 +62,8 @@ impl Serialize for WaitStats {
         let times = [
             ("device_waited_s", self.consumer_waited),
             ("readers_busy_s", self.readers_busy),
-            ("readers_on_core_s", self.readers_on_core),
+            ("readers_asleep_s", self.readers_asleep),
+            ("readers_queued_s", self.readers_queued),
             ("readers_reading_s", self.readers_reading),
             ("readers_decoding_s", self.readers_decoding),
             ("readers_augmenting_s", self.readers_augmenting),
@@ -75,14 +79,15 @@ impl fmt::Display for WaitStats {
         let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
         write!(
             f,
-            "device waited {}; readers: busy {} ({} of it on a core; reading {}, decoding {}, augmenting {}), waited for the \
-             device {}",
+            "device waited {}; readers: busy {} (reading {}, decoding {}, augmenting {}; of it waiting for the disk or the \
+             network {}, for a core {}), waited for the device {}",
             seconds(self.consumer_waited),
             seconds(self.readers_busy),
-            seconds(self.readers_on_core),
             seconds(self.readers_reading),
             seconds(self.readers_decoding),
             seconds(self.readers_augmenting),
+            seconds(self.readers_asleep),
+            seconds(self.readers_queued),
             seconds(self.readers_blocked),
         )
     }
@@ -103,21 +108,29 @@ impl WaitStats {
             return format!("device never waited for batches ({:.1} %)", 100.0 * waited);
         }
         let busy = share(self.readers_busy, self.readers_busy + self.readers_blocked);
-        let on_core = share(self.readers_on_core, self.readers_busy);
-        let off_core = 100.0 * (1.0 - on_core);
-        let more =
-            (2 * readers).min(if on_core < ON_CORE { READERS_PER_CORE * cores } else { cores });
+        let [asleep, queued] =
+            [self.readers_asleep, self.readers_queued].map(|time| share(time, self.readers_busy));
+        let most = if asleep > MOSTLY { READERS_PER_CORE * cores } else { cores };
+        let more = (2 * readers).min(most);
         let advice = if busy < BUSY {
             // They had time, but not when the device wanted batches: a longer queue evens that out.
             format!("raise train.prefetch from {prefetch} to {}", 2 * prefetch)
-        } else if on_core < ON_CORE && readers < more {
+        } else if asleep > MOSTLY && readers < more {
             format!(
-                "{off_core:.0} % of it waiting for the disk or the network: raise train.readers from {readers} to {more}"
+                "{:.0} % of it waiting for the disk or the network: raise train.readers from {readers} to {more}",
+                100.0 * asleep
             )
-        } else if on_core < ON_CORE {
+        } else if asleep > MOSTLY {
             format!(
-                "{off_core:.0} % of it waiting for the disk or the network, with {readers} requests at once: only a faster \
-                 one or smaller pictures (decode.codec = \"jpeg\") help; `tuwen bench storage` measures it"
+                "{:.0} % of it waiting for the disk or the network, with {readers} requests at once: only a faster one, \
+                 train.order = \"window\" or smaller pictures (decode.codec = \"jpeg\") help; `tuwen bench storage` \
+                 measures it",
+                100.0 * asleep
+            )
+        } else if queued > MOSTLY {
+            format!(
+                "{:.0} % of it waiting for one of the {cores} cores: lower train.threads, or stop what else runs",
+                100.0 * queued
             )
         } else if readers < more {
             format!("raise train.readers from {readers} to {more}")
@@ -155,33 +168,27 @@ mod tests {
     #[test]
     fn the_advice_fits_the_figures() {
         let ms = Duration::from_millis;
-        // Milliseconds the device waited, readers were busy, on a core, and blocked; readers and cores.
-        for (waited, busy, on_core, blocked, readers, cores, expected) in [
-            (0, 0, 0, 0, 2, 8, "device never waited for batches (0.0 %)"),
-            (9, 500, 500, 500, 2, 8, "device never waited for batches (0.9 %)"),
+        // Milliseconds the device waited, readers were busy, of it asleep and queued, and blocked; readers and cores.
+        for (waited, [busy, asleep, queued, blocked], readers, cores, expected) in [
+            (0, [0, 0, 0, 0], 2, 8, "device never waited for batches (0.0 %)"),
+            (9, [500, 0, 0, 500], 2, 8, "device never waited for batches (0.9 %)"),
             (
                 124,
-                1980,
-                1900,
-                20,
+                [1980, 80, 0, 20],
                 2,
                 8,
                 "device waited 12.4 %: readers were busy 99 %: raise train.readers from 2 to 4",
             ),
             (
                 500,
-                2900,
-                2900,
-                100,
+                [2900, 0, 0, 100],
                 3,
                 4,
                 "device waited 50.0 %: readers were busy 97 %: raise train.readers from 3 to 4",
             ),
             (
                 500,
-                990,
-                900,
-                10,
+                [990, 90, 0, 10],
                 2,
                 2,
                 "device waited 50.0 %: readers were busy 99 %: 2 readers keep all 2 cores busy, 61 % of it decoding \
@@ -189,9 +196,15 @@ mod tests {
             ),
             (
                 500,
-                1000,
-                100,
-                0,
+                [1000, 100, 600, 0],
+                2,
+                2,
+                "device waited 50.0 %: readers were busy 100 %: 60 % of it waiting for one of the 2 cores: lower \
+                 train.threads, or stop what else runs",
+            ),
+            (
+                500,
+                [1000, 900, 0, 0],
                 2,
                 2,
                 "device waited 50.0 %: readers were busy 100 %: 90 % of it waiting for the disk or the network: raise \
@@ -199,20 +212,16 @@ mod tests {
             ),
             (
                 500,
-                1000,
-                100,
-                0,
+                [1000, 900, 50, 0],
                 16,
                 2,
                 "device waited 50.0 %: readers were busy 100 %: 90 % of it waiting for the disk or the network, with 16 \
-                 requests at once: only a faster one or smaller pictures (decode.codec = \"jpeg\") help; `tuwen bench \
-                 storage` measures it",
+                 requests at once: only a faster one, train.order = \"window\" or smaller pictures (decode.codec = \
+                 \"jpeg\") help; `tuwen bench storage` measures it",
             ),
             (
                 30,
-                600,
-                600,
-                400,
+                [600, 0, 0, 400],
                 2,
                 8,
                 "device waited 3.0 %: readers were busy 60 %: raise train.prefetch from 4 to 8",
@@ -221,7 +230,8 @@ mod tests {
             let wait = WaitStats {
                 consumer_waited: ms(waited),
                 readers_busy: ms(busy),
-                readers_on_core: ms(on_core),
+                readers_asleep: ms(asleep),
+                readers_queued: ms(queued),
                 readers_reading: ms(300),
                 readers_decoding: ms(600),
                 readers_blocked: ms(blocked),
@@ -237,19 +247,20 @@ mod tests {
         let one = WaitStats {
             consumer_waited: second,
             readers_busy: 2 * second,
-            readers_on_core: 3 * second,
-            readers_reading: 4 * second,
-            readers_decoding: 5 * second,
-            readers_augmenting: 6 * second,
-            readers_blocked: 7 * second,
+            readers_reading: 3 * second,
+            readers_decoding: 4 * second,
+            readers_augmenting: 5 * second,
+            readers_asleep: 6 * second,
+            readers_queued: 7 * second,
+            readers_blocked: 8 * second,
             batches: 8,
         };
         let mut sum = one;
         sum += one;
         assert_eq!(
             sum.to_string(),
-            "device waited 2.0 s; readers: busy 4.0 s (6.0 s of it on a core; reading 8.0 s, decoding 10.0 s, augmenting \
-             12.0 s), waited for the device 14.0 s"
+            "device waited 2.0 s; readers: busy 4.0 s (reading 6.0 s, decoding 8.0 s, augmenting 10.0 s; of it waiting for \
+             the disk or the network 12.0 s, for a core 14.0 s), waited for the device 16.0 s"
         );
         assert_eq!(sum.batches, 16);
     }

