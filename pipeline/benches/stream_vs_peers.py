@@ -31,6 +31,7 @@ PEERS = {
     "torch_dataloader": (["torch_dataloader.py"], None),
     "torch_dataloader_0": (["torch_dataloader.py", "--workers", "0"], None),
     "hf_datasets": (["hf_datasets.py"], "requirements.txt"),
+    "hf_datasets_0": (["hf_datasets.py", "--workers", "0"], "requirements.txt"),
     "ffcv_raw": (["ffcv_raw.py"], "requirements.txt"),
     "ffcv_jpeg": (["ffcv_jpeg.py"], "requirements.txt"),
     "litdata_streaming": (["litdata_streaming.py"], "requirements.txt"),
@@ -205,6 +206,7 @@ def main():
     for ratio, ours, limit in (("memmap_ratio", "raw_global_1", "numpy_memmap"), ("memmap_ratio_2", "raw_global", "numpy_memmap_2")):
         report[ratio] = round(report[ours] / rates[limit], 3) if ours in report and rates.get(limit) else None
     report.setdefault("first_batch_s", None)
+    report["growth_ratio"] = round(bench("growth", args.folder / "growth", "--rows", 20000, "--size-px", 16)["ratio"], 2) if binary else None
     report["peers"] = rates
     report["versions"] = {name: seen and seen["version"] for name, seen in peers.items()}
     report["images"] = args.images

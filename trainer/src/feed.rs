@@ -2,16 +2,15 @@
 //! Never touches a tensor.
 
 use anyhow::{Context, Result, bail};
-use tuwen::settings::{TrainOrder, TrainSettings};
-use tuwen::stream::{
-    Batch, Batches, RandomResizedCrop, Shuffle, Skipped, Stream, StreamOptions, StreamState,
-    WaitStats,
-};
+use tuwen::settings::TrainSettings;
+use tuwen::stream::{Batch, Batches, Skipped, Stream, StreamOptions, StreamState, WaitStats};
 
 /// The batches of one run.
 pub struct Feed {
     stream: Stream,
     batches: Batches,
+    /// Those of the epoch after, begun when the last batch of this one is given, so that the device does not wait between them.
+    after: Option<Batches>,
     epoch: u64,
     /// Examples of the epoch given so far.
     position: u64,
@@ -33,29 +32,8 @@ impl Feed {
         pad_id: i64,
         from: Option<&StreamState>,
     ) -> Result<Self> {
-        let options = StreamOptions {
-            split: "train".to_owned(),
-            predicate: Some(settings.predicate.clone()).filter(|predicate| !predicate.is_empty()),
-            shuffle: match settings.order {
-                TrainOrder::Global => Shuffle::Global,
-                TrainOrder::Window => Shuffle::Window { row_groups: settings.window_row_groups },
-            },
-            group_by_length: settings.group_by_length,
-            seed: settings.seed,
-            batch_size: settings.batch_size,
-            readers: settings.readers,
-            prefetch: settings.prefetch,
-            versions: from.map(|state| state.versions),
-            pad_id,
-            verify: settings.verify,
-            on_bad_image: settings.on_bad_image,
-            flip: settings.flip,
-            random_resized_crop: settings.random_resized_crop.then_some(RandomResizedCrop {
-                scale: settings.crop_scale,
-                ratio: settings.crop_ratio,
-            }),
-            ..StreamOptions::default()
-        };
+        let versions = from.map(|state| state.versions);
+        let options = StreamOptions { versions, pad_id, ..StreamOptions::from(settings) };
         let stream = Stream::open_by(corpus, options, settings.read_path)
             .with_context(|| format!("corpus {corpus}"))?;
         if stream.is_empty() {
@@ -66,7 +44,8 @@ impl Feed {
             None => (stream.epoch(0, 0)?, 0, 0),
         };
         let (skipped, wait_before) = (Vec::new(), WaitStats::default());
-        Ok(Self { stream, batches, epoch, position, good: position, skipped, wait_before })
+        let after = None;
+        Ok(Self { stream, batches, after, epoch, position, good: position, skipped, wait_before })
     }
 
     /// The stream behind it.
@@ -95,6 +74,9 @@ impl Feed {
                     format!("epoch {}, after example {}", self.epoch, self.position)
                 })?;
                 self.position = batch.next_position;
+                if self.batches.len() == 0 {
+                    self.after = Some(self.stream.epoch(self.epoch + 1, 0)?);
+                }
                 self.skipped.append(&mut batch.skipped);
                 if batch.is_empty() {
                     self.recycle(batch);
@@ -112,7 +94,10 @@ impl Feed {
             }
             self.wait_before += self.batches.wait();
             (self.epoch, self.position, self.good) = (self.epoch + 1, 0, 0);
-            self.batches = self.stream.epoch(self.epoch, 0)?;
+            self.batches = match self.after.take() {
+                Some(batches) => batches,
+                None => self.stream.epoch(self.epoch, 0)?,
+            };
         }
     }
 

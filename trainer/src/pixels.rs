@@ -107,7 +107,7 @@ impl Normalise {
     ) -> Tensor {
         assert_eq!(pixels.len(), b * side * side * 3, "{b} pictures of {side} px");
         let (b, side) = (b as i64, side as i64);
-        let x = Tensor::from_slice(pixels).view([b, side, side, 3]).to_device(device);
+        let x = upload(Tensor::from_slice(pixels).view([b, side, side, 3]), device);
         let x = x.narrow(1, crop.top, crop.side).narrow(2, crop.left, crop.side);
         let x = x.permute([0, 3, 1, 2]); // [b, 3, crop, crop]
         let resize = |x: &Tensor| {
@@ -125,6 +125,18 @@ impl Normalise {
         let shift = channel([0, 1, 2].map(|c| -self.mean[c] / self.std[c]));
         x.to_kind(Kind::Float) * scale + shift // [b, 3, size, size]
     }
+}
+
+/// `x` on `device`. To a CUDA device it goes through page-locked memory, as PyTorch's `pin_memory` and `non_blocking` have it: the
+/// copy is one more piece of work in the device's queue, and nobody waits for it here.
+fn upload(x: Tensor, device: Device) -> Tensor {
+    if device == Device::Cpu {
+        return x;
+    }
+    let kind = x.kind();
+    // Where memory cannot be locked the copy is only slower.
+    let x = x.f_pin_memory(device).unwrap_or(x);
+    x.to_device_(device, kind, true, false)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-"""Hugging Face datasets 5.2.0: the pixels in its Arrow file, `with_format("numpy")`, torch's DataLoader, two worker processes.
+"""Hugging Face datasets 5.2.0: the pixels in its Arrow file, `with_format("numpy")`, torch's DataLoader, two worker processes (`--workers 0`: none).
 
 Measured: complete batches, one `dataset[rows]` for each, one contiguous u8 [64, 224, 224, 3] in shared memory, ids beside it, no
 captions. What makes it fast is chosen: lists of fixed length (four times as fast as its `Array3D`) and `dtype=np.uint8` (without

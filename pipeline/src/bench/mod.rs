@@ -21,8 +21,11 @@ pub use storage::{Pattern, Rate, Storage, StorageOptions, storage};
 pub use stream::{StreamFigure, StreamFigures, StreamMeasure, stream};
 
 fn duration(seconds: f64) -> Result<Duration> {
-    let duration = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
-    duration.with_context(|| format!("expected more than 0 seconds, found {seconds}"))
+    let duration = Duration::try_from_secs_f64(seconds).ok();
+    let duration = duration.filter(|time| !time.is_zero() && *time <= Duration::from_secs(3600));
+    duration.with_context(|| {
+        format!("--seconds: expected more than 0 and at most 3600, found {seconds:e}")
+    })
 }
 
 /// 1, 2, 4, … below `most`, and `most`.
@@ -39,7 +42,7 @@ mod tests {
 
     #[test]
     fn times_that_are_none_are_refused() {
-        for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e30] {
             assert!(duration(seconds).is_err(), "{seconds}");
         }
     }

@@ -2,6 +2,7 @@
 //! process: it has no name from before its first byte is written, so the kernel frees it however the process ends. (NFS keeps a
 //! name until then, `.nfs…`, which a client that crashes leaves behind.)
 
+use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -38,8 +39,17 @@ impl Scratch {
     pub(super) fn write(folder: &Path, size_bytes: u64, written: impl Fn()) -> Result<Self> {
         ensure!(
             folder.is_dir(),
-            "{}: expected a folder on the disk to be measured, found none",
+            "{}: expected a folder on the disk to be measured, found none\nhint: `tuwen bench stream` measures a corpus, also \
+             one in an object store",
             folder.display()
+        );
+        let free_bytes = free_bytes(folder)?;
+        ensure!(
+            size_bytes <= free_bytes,
+            "{}: expected {} MB of free space, found {} MB\nhint: --size-mb with less",
+            folder.display(),
+            size_bytes >> 20,
+            free_bytes >> 20
         );
         let path = folder.join(format!(".tuwen-bench-{}", std::process::id()));
         let context = || format!("{}: a file to measure with", path.display());
@@ -115,6 +125,21 @@ impl Buffer {
         let start = self.bytes.as_ptr().align_offset(BLOCK_BYTES);
         &mut self.bytes[start..start + self.n_bytes]
     }
+}
+
+/// Bytes that may be written to the disk of `folder`.
+#[expect(unsafe_code, reason = "the standard library does not know free space")]
+fn free_bytes(folder: &Path) -> Result<u64> {
+    let name = CString::new(folder.as_os_str().as_encoded_bytes()).context("the folder's name")?;
+    let mut found = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: `name` is a C string and `found` has room for the answer; both outlive the call.
+    let failed = unsafe { libc::statvfs(name.as_ptr(), found.as_mut_ptr()) };
+    if failed != 0 {
+        return Err(std::io::Error::last_os_error()).context("its free space cannot be read");
+    }
+    // SAFETY: the call has succeeded, so it has filled `found`.
+    let found = unsafe { found.assume_init() };
+    Ok(found.f_bavail * found.f_frsize)
 }
 
 #[cfg(target_os = "linux")]

@@ -17,9 +17,6 @@ const COPY_SOURCE_BYTES: usize = 256 << 20;
 /// Batches a thread copies into in turn, as the stream's buffers go round.
 const COPY_BATCHES: usize = 4;
 
-/// Row groups of a measured window.
-const WINDOW_ROW_GROUPS: usize = 16;
-
 /// Share of the time that is spent before the clock starts, for readers to start and buffers to be allocated.
 const WARM_UP: f64 = 0.25;
 
@@ -28,12 +25,12 @@ const WARM_UP: f64 = 0.25;
 pub struct StreamMeasure {
     /// Folder or URL of the corpus.
     pub corpus: String,
-    /// `train` or `test`.
-    pub split: String,
-    /// Most readers.
-    pub readers: usize,
-    /// Examples a batch.
-    pub batch_size: usize,
+    /// What is streamed; its readers are the most.
+    pub options: StreamOptions,
+    /// Row groups of the measured window.
+    pub window_row_groups: usize,
+    /// How pixels are read.
+    pub read_path: ReadPath,
     /// Duration of each measurement.
     pub seconds: f64,
 }
@@ -54,7 +51,7 @@ pub struct StreamFigures {
 /// One of them.
 #[derive(Clone, Debug, Serialize)]
 pub struct StreamFigure {
-    /// `global` or `window`: the order, by the fastest path; `general`: the global order through the parquet crate's decoder.
+    /// `global` or `window`: the order, by the path that was asked for; `general`: the global order through the parquet crate's decoder.
     pub name: &'static str,
     /// Threads that read.
     pub readers: usize,
@@ -71,29 +68,29 @@ pub struct StreamFigure {
 pub fn stream(measure: &StreamMeasure) -> Result<StreamFigures> {
     let seconds = duration(measure.seconds)?;
     let open = |readers, shuffle, read_path| {
-        let (split, batch_size) = (measure.split.clone(), measure.batch_size);
-        let options =
-            StreamOptions { split, readers, batch_size, shuffle, ..StreamOptions::default() };
+        let options = StreamOptions { readers, shuffle, ..measure.options.clone() };
         Stream::open_by(&measure.corpus, options, read_path)
     };
     let begun = Instant::now();
-    let whole = open(measure.readers, Shuffle::Global, ReadPath::Fastest)?;
+    let whole = open(measure.options.readers, Shuffle::Global, measure.read_path)?;
     let first = whole.epoch(0, 0)?.next();
-    let split = &measure.split;
+    let split = &measure.options.split;
     first.with_context(|| format!("corpus {}: split {split} is empty", measure.corpus))??;
     let first_batch_s = begun.elapsed().as_secs_f64();
 
-    let counts = doublings(measure.readers);
+    let batch_size = measure.options.batch_size.min(whole.len());
+    let window = Shuffle::Window { row_groups: measure.window_row_groups };
+    let counts = doublings(measure.options.readers);
     let kinds = [
-        ("global", Shuffle::Global, ReadPath::Fastest),
-        ("window", Shuffle::Window { row_groups: WINDOW_ROW_GROUPS }, ReadPath::Fastest),
+        ("global", Shuffle::Global, measure.read_path),
+        ("window", window, measure.read_path),
         ("general", Shuffle::Global, ReadPath::General),
     ];
     let progress = Progress::start("stream", (counts.len() * (kinds.len() + 1)) as u64);
     let mut copied = Vec::with_capacity(counts.len());
     let source = vec![1; COPY_SOURCE_BYTES];
     for &threads in &counts {
-        copied.push(copies_per_s(&source, whole.size_px(), measure.batch_size, threads, seconds)?);
+        copied.push(copies_per_s(&source, whole.size_px(), batch_size, threads, seconds)?);
         progress.add(1);
     }
     drop(source);

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 
 use crate::bench::{Storage, StorageOptions, StreamFigures, StreamMeasure, storage, stream};
 use crate::cli::Common;
+use crate::stream::StreamOptions;
 
 /// Measure a disk, or the stream on a corpus
 #[derive(Args)]
@@ -52,7 +53,8 @@ struct StorageArgs {
 ///
 /// Three ways: the global order, the window order, and the global order through the parquet crate's decoder (`general`), which
 /// is what a table in another layout would get. `% of copy` compares with as many threads that copy pictures from memory
-/// to memory. The page cache is as it is: the first run on a corpus that was not read lately measures its disk.
+/// to memory; pictures stored as JPEG are decoded, which takes far longer than a copy. What the settings say of the stream
+/// (`--set train.predicate=…`, `train.read_path`, `train.prefetch`, `train.window_row_groups`, crops) applies. The page cache is as it is: the first run on a corpus that was not read lately measures its disk.
 #[derive(Args)]
 #[command(after_help = "Examples:
   tuwen bench stream --corpus corpus
@@ -68,6 +70,9 @@ struct StreamArgs {
     /// Examples a batch
     #[arg(long, value_name = "N", default_value_t = 64)]
     batch_size: usize,
+    /// Check every image against its CRC-32, as training does (train.verify)
+    #[arg(long)]
+    verify: bool,
     /// Seconds of each measurement
     #[arg(long, value_name = "SECS", default_value_t = 3.0)]
     seconds: f64,
@@ -93,11 +98,19 @@ impl Bench {
             }
             What::Stream(args) => {
                 let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-                let found = stream(&StreamMeasure {
-                    corpus: args.common.settings(Vec::new())?.corpus,
+                let settings = args.common.settings(Vec::new())?;
+                let options = StreamOptions {
                     split: args.split,
                     readers: args.readers.unwrap_or_else(cores),
                     batch_size: args.batch_size,
+                    verify: args.verify,
+                    ..StreamOptions::from(&settings.train)
+                };
+                let found = stream(&StreamMeasure {
+                    corpus: settings.corpus,
+                    options,
+                    window_row_groups: settings.train.window_row_groups,
+                    read_path: settings.train.read_path,
                     seconds: args.seconds,
                 })?;
                 (stream_table(&found), serde_json::to_string(&found)?, args.json)

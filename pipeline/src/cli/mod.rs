@@ -85,7 +85,7 @@ fn block_on(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode>
 /// Flags every command has.
 #[derive(Args)]
 struct Common {
-    /// Folder of the corpus [default: corpus]
+    /// Folder or URL of the corpus [default: corpus]
     #[arg(long, value_name = "DIR")]
     corpus: Option<String>,
     /// Settings file [default: tuwen.toml, if it is there]

@@ -337,7 +337,7 @@ impl TrainSettings {
             readers: 2,
             prefetch: 4,
             read_path: ReadPath::Fastest,
-            verify: false,
+            verify: true,
             on_bad_image: OnBadImage::Fail,
             lr: 5e-4,
             schedule: LrSchedule::Cosine,

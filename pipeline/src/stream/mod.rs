@@ -64,6 +64,26 @@ use self::source::Place;
 use self::tables::{LiveFile, PinnedTable};
 
 /// Selected examples of a corpus at pinned versions, ready to be streamed any number of times. Clones share everything.
+///
+/// ```no_run
+/// use tuwen::stream::{Stream, StreamOptions};
+///
+/// # fn main() -> anyhow::Result<()> {
+/// let options = StreamOptions { batch_size: 256, readers: 4, ..StreamOptions::default() };
+/// let stream = Stream::open("corpus", options)?;
+/// for epoch in 0..3 {
+///     let mut batches = stream.epoch(epoch, 0)?;
+///     while let Some(batch) = batches.next() {
+///         let batch = batch?;
+///         // Copy `batch.pixels` [b, s, s, 3] and `batch.input_ids` [b, t] to the device, then give the buffers back.
+///         let state = stream.state(epoch, batch.next_position); // for a checkpoint: `stream.resume(&state)` goes on here
+///         batches.recycle(batch);
+///     }
+///     println!("{}", batches.wait());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Stream(Arc<Inner>);
 

@@ -3,9 +3,12 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::order::mix;
-
 use super::RandomResizedCrop;
+use super::order::mix;
+use crate::settings::{TrainOrder, TrainSettings};
+
+/// More threads than this only take memory: each holds batches.
+const MOST_READERS: usize = 1024;
 
 /// Versions of the two tables a stream reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,10 +42,11 @@ pub enum Shuffle {
 #[serde(rename_all = "snake_case")]
 pub enum ReadPath {
     /// Copies from the mapped file where it is on this machine and its layout allows it, otherwise the next that can. A file
-    /// that someone cuts short within the copy of a row ends the process (SIGBUS).
+    /// that someone cuts short within the copy of a row, or whose disk fails in it, ends the process (SIGBUS).
     #[default]
     Fastest,
-    /// Read calls where the file is on this machine; nothing is mapped, so a file that is cut short is an error at any moment.
+    /// Read calls where the file is on this machine; nothing is mapped, so a file that is cut short, and a disk that fails, is an
+    /// error at any moment. For network file systems.
     Pread,
     /// Range requests through the object store, also for files of this machine (network file systems, for which mapping is slow
     /// or unsafe).
@@ -142,6 +146,33 @@ impl Default for StreamOptions {
     }
 }
 
+/// The training split as the settings have it, at the newest versions.
+impl From<&TrainSettings> for StreamOptions {
+    fn from(settings: &TrainSettings) -> Self {
+        Self {
+            split: "train".to_owned(),
+            predicate: Some(settings.predicate.clone()).filter(|predicate| !predicate.is_empty()),
+            shuffle: match settings.order {
+                TrainOrder::Global => Shuffle::Global,
+                TrainOrder::Window => Shuffle::Window { row_groups: settings.window_row_groups },
+            },
+            group_by_length: settings.group_by_length,
+            seed: settings.seed,
+            batch_size: settings.batch_size,
+            readers: settings.readers,
+            prefetch: settings.prefetch,
+            verify: settings.verify,
+            on_bad_image: settings.on_bad_image,
+            flip: settings.flip,
+            random_resized_crop: settings.random_resized_crop.then_some(RandomResizedCrop {
+                scale: settings.crop_scale,
+                ratio: settings.crop_ratio,
+            }),
+            ..Self::default()
+        }
+    }
+}
+
 impl StreamOptions {
     /// Says which setting is out of range.
     pub(super) fn check(&self) -> Result<()> {
@@ -153,6 +184,11 @@ impl StreamOptions {
         ] {
             ensure!(value > 0, "stream option `{name}`: expected at least 1, found 0");
         }
+        ensure!(
+            self.readers <= MOST_READERS,
+            "stream option `readers`: expected at most {MOST_READERS} threads, found {}",
+            self.readers
+        );
         ensure!(
             self.rank < self.world,
             "stream option `rank`: expected less than `world`, which is {}, found {}",

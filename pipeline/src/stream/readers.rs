@@ -208,7 +208,14 @@ impl Iterator for Batches {
         }
         Some(built)
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.end - self.next;
+        (left, Some(left))
+    }
 }
+
+impl ExactSizeIterator for Batches {}
 
 impl Drop for Batches {
     fn drop(&mut self) {

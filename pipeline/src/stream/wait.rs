@@ -105,7 +105,7 @@ impl WaitStats {
     ) -> String {
         let waited = share(self.consumer_waited, elapsed);
         if waited < NEVER {
-            return format!("device never waited for batches ({:.1} %)", 100.0 * waited);
+            return format!("device waited {:.1} %: nothing to gain there", 100.0 * waited);
         }
         let busy = share(self.readers_busy, self.readers_busy + self.readers_blocked);
         let [asleep, queued] =
@@ -170,8 +170,8 @@ mod tests {
         let ms = Duration::from_millis;
         // Milliseconds the device waited, readers were busy, of it asleep and queued, and blocked; readers and cores.
         for (waited, [busy, asleep, queued, blocked], readers, cores, expected) in [
-            (0, [0, 0, 0, 0], 2, 8, "device never waited for batches (0.0 %)"),
-            (9, [500, 0, 0, 500], 2, 8, "device never waited for batches (0.9 %)"),
+            (0, [0, 0, 0, 0], 2, 8, "device waited 0.0 %: nothing to gain there"),
+            (9, [500, 0, 0, 500], 2, 8, "device waited 0.9 %: nothing to gain there"),
             (
                 124,
                 [1980, 80, 0, 20],

@@ -17,14 +17,14 @@ const INSIDE: &str = "TEST_S3_INSIDE";
 const BUCKET: &str = "s3://bucket/a/corpus";
 
 /// A server that ends with the test.
-struct Server {
+pub(crate) struct Server {
     process: Child,
     address: String,
 }
 
 impl Server {
     /// None without moto.
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/python");
         let found = Command::new(&python).args(["-c", "import moto.server"]).output();
         if !found.is_ok_and(|found| found.status.success()) {
@@ -55,6 +55,30 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Runs the test `name` again in a process whose environment says where the server is; [`inside`] is true there.
+    pub(crate) fn run(&self, name: &str) {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(INSIDE, "1")
+            .env("AWS_ENDPOINT_URL", format!("http://{}", self.address))
+            .env("AWS_ALLOW_HTTP", "true")
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_REGION", "us-east-1")
+            .output()
+            .unwrap();
+        let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        assert!(output.status.success(), "{}\n{}", said[0], said[1]);
+        assert!(said[0].contains("1 passed"), "{}", said[0]);
+    }
+}
+
+/// Whether this process was begun by [`Server::run`].
+pub(crate) fn inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.process.kill().unwrap();
@@ -64,23 +88,12 @@ impl Drop for Server {
 
 #[test]
 fn a_bucket_holds_a_corpus_as_a_folder_does() {
-    if std::env::var_os(INSIDE).is_some() {
+    if inside() {
         return check();
     }
     let Some(server) = Server::start() else { return };
     // The address belongs in the environment, which only a new process can be given.
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "s3::a_bucket_holds_a_corpus_as_a_folder_does", "--nocapture"])
-        .env(INSIDE, "1")
-        .env("AWS_ENDPOINT_URL", format!("http://{}", server.address))
-        .env("AWS_ALLOW_HTTP", "true")
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-        .env("AWS_REGION", "us-east-1")
-        .output()
-        .unwrap();
-    let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-    assert!(output.status.success(), "{}\n{}", said[0], said[1]);
+    server.run("s3::a_bucket_holds_a_corpus_as_a_folder_does");
 }
 
 fn check() {

@@ -5,6 +5,7 @@
 
 mod ahead;
 mod augment;
+mod bucket;
 mod codec;
 mod damage;
 mod fixture;
@@ -22,7 +23,7 @@ use fixture::{
     runtime,
 };
 use tuwen::stream::{
-    Batch, Batches, ImageReferences, ReadPath, Shuffle, Stream, StreamOptions, Versions,
+    Batch, Batches, ImageReferences, OnBadImage, ReadPath, Shuffle, Stream, StreamOptions, Versions,
 };
 
 /// Read by many tests, changed by none.
