@@ -4,7 +4,7 @@
 # make lint    rustfmt and clippy
 # make bench-decode, bench-stream, bench-bucket, bench-train
 #              measurements; the last line of each is one JSON object (bench-stream makes environments of their own for the peers
-#              it measures against, and 11 GB of their data sets, in the user's cache)
+#              it measures against, and 14 GB of data sets, in the user's cache)
 # Everything first makes sure of what it needs (see scripts/setup.sh) and skips what is there.
 
 SHELL := bash

@@ -5,7 +5,7 @@ peer in `benches/peers` has its turn in a process of its own (one epoch to warm 
 median counts), and the stream before each of them. The stream's batches are whole (ids, pixels, padded captions); the peers' are
 ids and pixels; the docstring of each peer's script says exactly what is measured. A peer that cannot be installed or fails is
 null, with the reason on stderr. The corpus, the peers' copies of it and their environments are made once and kept in the
-user's cache: 11 GB for 8,192 images, 2 GB of environments.
+user's cache: 14 GB for 8,192 images, 2 GB of environments.
 
 Progress and a table go to stderr; the last line of stdout is one JSON object.
 """
@@ -42,7 +42,7 @@ PEERS = {
 }
 
 # The limits to be measured against take turns with the stream, round for round.
-LIMITS = ["numpy_memmap", "numpy_memmap_2"]
+LIMITS = {"raw_global_1": "numpy_memmap", "raw_global": "numpy_memmap_2"}
 
 # A peer that hangs ends here; the slowest, the seed's loader, takes some two minutes.
 PEER_TIMEOUT_SECS = 1800
@@ -118,7 +118,7 @@ def print_table(peers, own):
         if seen is None:
             say(f"{name:20}{'null':>10}")
             continue
-        ours = own.get("raw_global_1" if seen["workers"] < 2 else "raw_global")
+        ours = own.get("jpeg_global" if name == "ffcv_jpeg" else "raw_global_1" if seen["workers"] < 2 else "raw_global")
         factor = f"x {statistics.median(ours) / seen['images_per_s']:.2f}" if ours else "-"
         say(f"{name:20}{seen['images_per_s']:10,.0f}{seen['slowest']:10,.0f}{seen['fastest']:10,.0f}{factor:>8}"
             f"  {seen.get('spread', ''):>6}  {seen['version']}")
@@ -173,16 +173,19 @@ def main():
     if args.many:
         ways["first_batch_s"] = lambda: bench("first-batch", many)["first_batch_s"]
     own = {name: [] for name in ways} if binary else {}
-    limits = {name: [] for name in LIMITS if name in args.peers}
+    limits = {name: [] for name in LIMITS.values() if name in args.peers}
 
     for number in range(args.rounds):
         for name in own:
-            own[name].append(ways[name]())
-            say(f"round {number + 1}/{args.rounds} {name}: {own[name][-1]:,.1f}")
-            # Each limit right after the way of reading that it is compared with.
-            limit = {"raw_global_1": "numpy_memmap", "raw_global": "numpy_memmap_2"}.get(name)
+            # Each limit right beside the way of reading that it is compared with, in every other round before it.
+            limit = LIMITS.get(name)
+            turns = [lambda: own[name].append(ways[name]())]
             if limit in limits:
-                limits[limit].append(run_peer(limit, pythons, raw, pictures))
+                turns.append(lambda: limits[limit].append(run_peer(limit, pythons, raw, pictures)))
+            for turn in turns[:: -1 if number % 2 else 1]:
+                turn()
+            said = f", {limit}: {limits[limit][-1]['images_per_s']:,.1f}" if limits.get(limit, [None])[-1] else ""
+            say(f"round {number + 1}/{args.rounds} {name}: {own[name][-1]:,.1f}{said}")
 
     peers = {}
     for name in args.peers:
@@ -200,13 +203,18 @@ def main():
         if peers[name]:
             say(f"{name}: {peers[name]['images_per_s']:,.1f}")
 
+    ratios = {
+        name: [ours / seen["images_per_s"] for ours, seen in zip(own.get(name, []), limits.get(limit, [])) if seen]
+        for name, limit in LIMITS.items()
+    }
     print_table(peers, own)
     report = {name: round(statistics.median(values), 3 if name.endswith("_s") else None) for name, values in own.items()}
     rates = {name: seen and round(seen["images_per_s"]) for name, seen in peers.items()}
-    for ratio, ours, limit in (("memmap_ratio", "raw_global_1", "numpy_memmap"), ("memmap_ratio_2", "raw_global", "numpy_memmap_2")):
-        report[ratio] = round(report[ours] / rates[limit], 3) if ours in report and rates.get(limit) else None
+    # The machine is not equally fast all the time: the two of a round are compared, and the median of those ratios counts.
+    for ratio, name in (("memmap_ratio", "raw_global_1"), ("memmap_ratio_2", "raw_global")):
+        report[ratio] = round(statistics.median(ratios[name]), 3) if ratios[name] else None
     report.setdefault("first_batch_s", None)
-    report["growth_ratio"] = round(bench("growth", args.folder / "growth", "--rows", 20000, "--size-px", 16)["ratio"], 2) if binary else None
+    report["growth_ratio"] = round(bench("growth", args.folder / "growth", "--rows", 20000)["ratio"], 2) if binary else None
     report["peers"] = rates
     report["versions"] = {name: seen and seen["version"] for name, seen in peers.items()}
     report["images"] = args.images
