@@ -1,8 +1,8 @@
 """PyTorch's DataLoader over the memory-mapped raw file, shuffled globally, two worker processes (`--workers 0`: none).
 
 Measured: complete batches, one gather of numpy for each, one contiguous u8 [64, 224, 224, 3] (of workers in shared memory), ids
-beside it, no captions. A row at a time with the default collation is 2 to 6 times as slow. Torch is the project's own
-(requirements.txt).
+beside it, no captions. Without workers a row at a time with the default collation is 3 to 7 times as slow. Torch is
+the project's own (requirements.txt).
 """
 import numpy as np
 import torch
