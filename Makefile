@@ -10,10 +10,10 @@
 SHELL := bash
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # The environment, under the hash of what is in it; .venv is a link to it. By its own path libtorch has the same one for all
-# checkouts, which is what the linker writes into the binaries.
+# checkouts, which is what the linker writes into the binaries. (Not TUWEN_…: those are settings.)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
-export TUWEN_VENV := $(CACHE)/tuwen/venv-$(shell sha256sum requirements.txt | cut -c1-12)
-export PATH := $(TUWEN_VENV)/bin:$(PATH)
+export PROJECT_VENV := $(CACHE)/tuwen/venv-$(shell sha256sum requirements.txt | cut -c1-12)
+export PATH := $(PROJECT_VENV)/bin:$(PATH)
 BIN := $(CARGO_TARGET_DIR)/debug
 
 .PHONY: demo test build lint bench-decode bench-stream bench-bucket bench-train setup setup-test

@@ -18,7 +18,7 @@ if ((${#need[@]})); then
 fi
 
 # The Makefile says where the environment lies; .venv is a link to it.
-venv=${TUWEN_VENV:?run this by make: make setup}
+venv=${PROJECT_VENV:?run this by make: make setup}
 python=$(PATH=${PATH#"$venv/bin:"} sh -c 'command -v python3.11 || command -v python3')
 if [[ ! -e $venv/.ready ]] || ! "$venv/bin/python" -c ""; then
     echo "setup: making $venv (libtorch; about 5 GB)" >&2
