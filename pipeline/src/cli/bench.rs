@@ -54,7 +54,7 @@ struct StorageArgs {
 /// Three ways: the global order, the window order, and the global order through the parquet crate's decoder (`general`), which
 /// is what a table in another layout would get. `% of copy` compares with as many threads that copy pictures from memory
 /// to memory; pictures stored as JPEG are decoded, which takes far longer than a copy. What the settings say of the stream
-/// (`--set train.predicate=…`, `train.read_path`, `train.prefetch`, `train.window_row_groups`, crops) applies. The page cache is as it is: the first run on a corpus that was not read lately measures its disk.
+/// (`--set train.predicate=…`, `train.verify`, `train.read_path`, `train.prefetch`, `train.window_row_groups`, crops) applies. The page cache is as it is: the first run on a corpus that was not read lately measures its disk.
 #[derive(Args)]
 #[command(after_help = "Examples:
   tuwen bench stream --corpus corpus
@@ -70,9 +70,6 @@ struct StreamArgs {
     /// Examples a batch
     #[arg(long, value_name = "N", default_value_t = 64)]
     batch_size: usize,
-    /// Check every image against its CRC-32, as training does (train.verify)
-    #[arg(long)]
-    verify: bool,
     /// Seconds of each measurement
     #[arg(long, value_name = "SECS", default_value_t = 3.0)]
     seconds: f64,
@@ -103,7 +100,6 @@ impl Bench {
                     split: args.split,
                     readers: args.readers.unwrap_or_else(cores),
                     batch_size: args.batch_size,
-                    verify: args.verify,
                     ..StreamOptions::from(&settings.train)
                 };
                 let found = stream(&StreamMeasure {

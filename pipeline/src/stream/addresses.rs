@@ -64,9 +64,8 @@ impl Addresses {
     }
 }
 
-/// Where each row's pixels lie in a file of `file_bytes`; raw ones have `pixel_bytes`. `decoded` are the
-/// rows that hold pixels, ascending. None if any page could be otherwise than the stream's own layout has it: the
-/// general path reads such a file.
+/// Where each row's pixels lie in a file of `file_bytes`; raw ones have `pixel_bytes`. `decoded` are the rows that hold pixels,
+/// ascending. None if any page could be otherwise than the stream's own layout has it: the general path reads such a file.
 pub(super) fn addresses(
     metadata: &ParquetMetaData,
     file_bytes: u64,

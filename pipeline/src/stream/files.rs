@@ -118,9 +118,9 @@ impl ImageFiles {
         Pick { file: file as u32, row: row - self.starts[file], slot }
     }
 
-    /// Reads `picks` into their `slots`; sorts them by where they lie. With `cold` the
-    /// kernel is told of all rows before the first is read. Gives back the picks that cannot be read: their file is gone, is
-    /// shorter or longer than the Delta log says, or does not hold the row; their slots hold anything.
+    /// Reads `picks` into their `slots`; sorts them by where they lie. With `cold` the kernel is told of all rows before the
+    /// first is read. Gives back the picks that cannot be read: their file is gone, is shorter or longer than the Delta log
+    /// says, or does not hold the row; their slots hold anything.
     ///
     /// # Errors
     /// A store does not answer.

@@ -47,7 +47,6 @@ pub(super) struct Selection {
     spilled: Mmap,
     /// Where the entries begin.
     entries_at: usize,
-    n: usize,
     /// Side of the images in pixels; 0 if nothing is selected.
     pub(super) size_px: u32,
     /// The same for the same selected ids, whatever their order; differs for others.
@@ -280,14 +279,14 @@ impl Found {
             };
             spill.append(&some.iter().flat_map(entry).collect::<Vec<u8>>())?;
         }
-        Ok(Selection { spilled: spill.map()?, entries_at, n, size_px, fingerprint })
+        Ok(Selection { spilled: spill.map()?, entries_at, size_px, fingerprint })
     }
 }
 
 impl Selection {
     /// The number of selected examples.
     pub(super) fn len(&self) -> usize {
-        self.n
+        (self.spilled.len() - self.entries_at) / ENTRY_BYTES
     }
 
     /// The number of the image's row of example `index`, counted over all files; none if its file could not be opened.
@@ -312,7 +311,6 @@ impl Selection {
 
     /// The place of the record of example `index`, and its row.
     fn entry(&self, index: usize) -> (usize, u32) {
-        assert!(index < self.n, "example {index} of {}", self.n);
         let entry = &self.spilled[self.entries_at + index * ENTRY_BYTES..];
         let (place, rest) = entry.split_first_chunk().expect("an entry begins with a place");
         let (row, _) = rest.split_first_chunk().expect("a row follows the place");
@@ -323,7 +321,7 @@ impl Selection {
     /// row groups without a selected example are left out, and examples without a row make one at the end.
     pub(super) fn group_starts(&self, groups_of_table: &[u32]) -> Vec<u32> {
         let first_from = |start: u32| {
-            let (mut low, mut high) = (0, self.n);
+            let (mut low, mut high) = (0, self.len());
             while low < high {
                 let middle = usize::midpoint(low, high);
                 if self.entry(middle).1 < start {
@@ -335,7 +333,7 @@ impl Selection {
             low as u32
         };
         let starts = groups_of_table.iter().map(|&start| first_from(start));
-        let mut starts: Vec<u32> = starts.chain([self.n as u32]).collect();
+        let mut starts: Vec<u32> = starts.chain([self.len() as u32]).collect();
         starts.dedup();
         starts
     }
