@@ -29,6 +29,8 @@ pub(super) struct Builder {
     from: u64,
     /// What is done to the pictures, if anything.
     augment: Option<Augment>,
+    /// The batch's examples, by number in the selection.
+    examples: Vec<usize>,
     picks: Vec<Pick>,
     tokens: Vec<i64>,
     /// Batches for which the kernel is still told of rows in advance.
@@ -50,8 +52,19 @@ impl Builder {
         clocks: Arc<Clocks>,
         ahead: Option<ahead::Reader>,
     ) -> Self {
-        let (picks, tokens, cold, disk) = (Vec::new(), Vec::new(), 0, false);
-        Self { inner, rows, from, augment, picks, tokens, cold, disk, clocks, ahead }
+        Self {
+            inner,
+            rows,
+            from,
+            augment,
+            examples: Vec::new(),
+            picks: Vec::new(),
+            tokens: Vec::new(),
+            cold: 0,
+            disk: false,
+            clocks,
+            ahead,
+        }
     }
 
     /// Builds batch `number` in the buffers of `batch`.
@@ -75,8 +88,11 @@ impl Builder {
         let mut bad = Vec::new();
         let first = options.first_position(begin);
         let positions = (0..options.batch_size as u64).map(|place| first + place * world);
-        for (position, slot) in positions.take_while(|position| *position < n).zip(0_u32..) {
-            let index = self.rows.row(position, &self.inner.selection) as usize;
+        let positions = positions.take_while(|position| *position < n);
+        self.examples.clear();
+        self.examples.extend(positions.map(|at| self.rows.row(at, &inner.selection) as usize));
+        inner.selection.prefetch(&self.examples);
+        for (&index, slot) in self.examples.iter().zip(0_u32..) {
             let tokens_before = self.tokens.len();
             batch.example_ids.push(self.inner.selection.read(index, &mut self.tokens));
             batch.lengths.push((self.tokens.len() - tokens_before) as u32);

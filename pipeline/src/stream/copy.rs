@@ -15,8 +15,9 @@ pub(crate) fn stream(from: &[u8], to: &mut [u8]) {
     const LINE_BYTES: usize = 64;
 
     /// Places at which a copy goes on at once. A processor reads ahead only within a page, so one place alone waits at
-    /// every page's beginning; four hide it (76,000 to 86,000 images/s for one thread, measured as above but idle).
-    const PLACES: usize = 4;
+    /// every page's beginning; eight hide it (107,000 images/s with one place, 122,000 with four, 125,000 with eight, for one
+    /// thread that does nothing else).
+    const PLACES: usize = 8;
 
     assert_eq!(from.len(), to.len(), "source and target of a copy");
     let head = to.as_ptr().align_offset(LINE_BYTES).min(to.len());
@@ -47,6 +48,16 @@ pub(crate) fn stream(from: &[u8], to: &mut [u8]) {
     to[head + body..].copy_from_slice(&from[head + body..]);
 }
 
+/// Begins to bring the line of `byte` near, which is to be read soon, and does not wait for it.
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "the hint exists as an intrinsic on raw pointers only")]
+pub(crate) fn prefetch(byte: &u8) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+
+    // SAFETY: a hint changes nothing but caches, and SSE is part of x86-64.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(byte).cast()) }
+}
+
 /// Orders all streaming stores of this thread before whatever it does next, such as handing the batch over.
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "the fence exists as an intrinsic only")]
@@ -60,6 +71,10 @@ pub(crate) fn finish() {
 pub(crate) fn stream(from: &[u8], to: &mut [u8]) {
     to.copy_from_slice(from);
 }
+
+/// No hint.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn prefetch(_: &u8) {}
 
 /// Nothing to order: the copies are usual stores.
 #[cfg(not(target_arch = "x86_64"))]

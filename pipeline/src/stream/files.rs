@@ -269,8 +269,14 @@ impl ImageFiles {
         slots: &mut Slots<'_>,
     ) -> Result<()> {
         let bytes = mapped.bytes();
-        for same_row in picks.chunk_by(|a, b| a.row == b.row) {
-            let address = address_of(table, same_row[0].row)?;
+        let rows = picks.chunk_by(|a, b| a.row == b.row);
+        let rows = rows.map(|same_row| Ok((same_row, address_of(table, same_row[0].row)?)));
+        let rows = rows.collect::<Result<Vec<_>>>()?;
+        for (at, (same_row, address)) in rows.iter().enumerate() {
+            // A row's length is looked at before its pixels: the copy of one row hides the wait for the length of the next.
+            if let Some((_, next)) = rows.get(at + 1) {
+                copy::prefetch(&bytes[next.start as usize]);
+            }
             let bytes = &bytes[address.start as usize..][..address.bytes as usize];
             file.put(address.codec, bytes, same_row, slots)?;
         }

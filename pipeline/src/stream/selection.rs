@@ -19,6 +19,7 @@ use deltalake::delta_datafusion::DeltaSessionContext;
 use futures::StreamExt;
 use memmap2::Mmap;
 
+use super::copy;
 use super::id::{ExampleId, parse_id};
 use super::images::{ScannedFile, rows_by_id};
 use super::order::mix;
@@ -292,6 +293,17 @@ impl Selection {
     /// The number of the image's row of example `index`, counted over all files; none if its file could not be opened.
     pub(super) fn row(&self, index: usize) -> Option<u32> {
         Some(self.entry(index).1).filter(|&row| row != NO_ROW)
+    }
+
+    /// Brings near what is known of `examples`, of all at once: they lie anywhere, and one after the other each would be waited
+    /// for twice.
+    pub(super) fn prefetch(&self, examples: &[usize]) {
+        for index in examples {
+            copy::prefetch(&self.spilled[self.entries_at + index * ENTRY_BYTES]);
+        }
+        for &index in examples {
+            copy::prefetch(&self.record(index)[0]);
+        }
     }
 
     /// The id of example `index`; appends its tokens to `tokens`.
