@@ -1,6 +1,7 @@
 //! How fast this machine trains. In: a model's settings, and a corpus or none. Out: the figures of the computation alone, of
 //! the loader alone, and of both together. Never writes anything.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,7 @@ pub struct Figures {
     pub threads: i32,
     /// Parameters of the model.
     pub parameters: i64,
-    /// Milliseconds of an optimizer step on a batch that is at hand.
+    /// Milliseconds of an optimizer step on batches that are at hand.
     pub step_ms: f64,
     /// The same in images a second.
     pub compute_images_per_s: f64,
@@ -101,14 +102,17 @@ pub fn bench(
     let (model, _) = Model::start(settings, tokenizer, device)?;
     let pad = model.captioner.config.ids.pad;
     let parameters = model.captioner.layout.len();
-    let mut feed = corpus.map(|corpus| Feed::open(corpus, settings, pad, None)).transpose()?;
+    // A short batch would spoil the comparison.
+    let whole_batches = TrainSettings { drop_last: true, ..settings.clone() };
+    let open = |corpus| Feed::open(corpus, &whole_batches, pad, None);
+    let mut feed = corpus.map(open).transpose()?;
     let side = match &feed {
         Some(feed) => feed.stream().size_px(),
         None => model.captioner.config.encoder.image_size as usize,
     };
-    let batch = match &mut feed {
-        Some(feed) => feed.next_batch()?,
-        None => random_batch(&model, settings.batch_size, side, options.tokens),
+    let kept = match &mut feed {
+        Some(feed) => (0..KEPT_BATCHES).map(|_| feed.next_batch()).collect::<Result<_>>()?,
+        None => VecDeque::from([random_batch(&model, settings.batch_size, side, options.tokens)]),
     };
     let caption_images_per_s =
         (options.captions > 0).then(|| captioning(&model, settings, side, options));
@@ -116,12 +120,12 @@ pub fn bench(
     let optimizer = AdamW::new(&model.flat, &model.captioner.layout, settings);
     let mut learner = Learner::new(model, optimizer, None, settings);
     let mut number = 0;
-    let mut fixed = Fixed { batch: Some(batch), images: 0 };
-    steps(&mut learner, settings, side, &mut number, options.warmup, &mut fixed)?;
+    let mut kept = Kept { batches: kept, images: 0 };
+    steps(&mut learner, settings, side, &mut number, options.warmup, &mut kept)?;
     let compute = median(|| {
-        let begun = (Instant::now(), fixed.images);
-        steps(&mut learner, settings, side, &mut number, options.steps, &mut fixed)?;
-        Ok((begun.0.elapsed(), fixed.images - begun.1))
+        let begun = (Instant::now(), kept.images);
+        steps(&mut learner, settings, side, &mut number, options.steps, &mut kept)?;
+        Ok((begun.0.elapsed(), kept.images - begun.1))
     })?;
 
     let (mut loader, mut together, mut data_wait_percent) = (None, None, None);
@@ -166,20 +170,23 @@ pub fn bench(
 /// Images the loader reads at least in a round: a few steps' worth would measure its prefetched batches.
 const LOADER_IMAGES: usize = 4096;
 
-/// The same batch again and again.
-struct Fixed {
-    batch: Option<Batch>,
+/// Batches of a corpus that are computed on without its loader: a single one's captions could be longer or shorter than most.
+const KEPT_BATCHES: usize = 8;
+
+/// The same batches again and again.
+struct Kept {
+    batches: VecDeque<Batch>,
     images: usize,
 }
 
-impl Source for Fixed {
+impl Source for Kept {
     fn next(&mut self) -> Result<Batch> {
-        self.batch.take().context("the batch was not given back")
+        self.batches.pop_front().context("no batch was given back")
     }
 
     fn done(&mut self, batch: Batch, _: Tensor) {
         self.images += batch.len();
-        self.batch = Some(batch);
+        self.batches.push_back(batch);
     }
 }
 

@@ -39,6 +39,14 @@ impl Feed {
         if stream.is_empty() {
             bail!("corpus {corpus}: expected examples in split train, found none");
         }
+        if stream.batches_per_epoch() == 0 {
+            bail!(
+                "corpus {corpus}: expected at least {} examples in split train, found {}\n\
+                 hint: a smaller train.batch_size, or train.drop_last = false",
+                settings.batch_size,
+                stream.len()
+            );
+        }
         let (batches, epoch, position) = match from {
             Some(state) => (stream.resume(state)?, state.epoch, state.position),
             None => (stream.epoch(0, 0)?, 0, 0),

@@ -107,7 +107,15 @@ impl Normalise {
     ) -> Tensor {
         assert_eq!(pixels.len(), b * side * side * 3, "{b} pictures of {side} px");
         let (b, side) = (b as i64, side as i64);
-        let x = upload(Tensor::from_slice(pixels).view([b, side, side, 3]), device);
+        // SAFETY: `b * side * side * 3` bytes stand in `pixels` (asserted), and this tensor and its views end within this
+        // function: what it returns is computed from them.
+        #[expect(unsafe_code, reason = "a batch is megabytes: it is read where it stands")]
+        let x = unsafe {
+            let strides = [side * side * 3, side * 3, 3, 1];
+            let shape = [b, side, side, 3];
+            Tensor::from_blob(pixels.as_ptr(), &shape, &strides, Kind::Uint8, Device::Cpu)
+        };
+        let x = upload(x, device);
         let x = x.narrow(1, crop.top, crop.side).narrow(2, crop.left, crop.side);
         let x = x.permute([0, 3, 1, 2]); // [b, 3, crop, crop]
         let resize = |x: &Tensor| {

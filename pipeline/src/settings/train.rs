@@ -155,6 +155,9 @@ pub struct TrainSettings {
     /// Whether captions of like length share a batch, so that little is padded: within every 50 batches of the order, as
     /// transformers' `group_by_length`.
     pub group_by_length: bool,
+    /// Whether an epoch's last examples are left out where they are too few for a batch; transformers'
+    /// `dataloader_drop_last`.
+    pub drop_last: bool,
     /// Row groups (256 pictures each) of one window of order `window`; an object store's are held in memory, two windows at
     /// a time.
     pub window_row_groups: usize,
@@ -328,6 +331,7 @@ impl TrainSettings {
             predicate: String::new(),
             order: TrainOrder::Global,
             group_by_length: false,
+            drop_last: false,
             window_row_groups: 16,
             crop: 0.0,
             flip: 0.0,

@@ -157,6 +157,7 @@ impl From<&TrainSettings> for StreamOptions {
                 TrainOrder::Window => Shuffle::Window { row_groups: settings.window_row_groups },
             },
             group_by_length: settings.group_by_length,
+            drop_last: settings.drop_last,
             seed: settings.seed,
             batch_size: settings.batch_size,
             readers: settings.readers,

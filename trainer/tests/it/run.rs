@@ -501,3 +501,29 @@ fn a_step_that_overflows_changes_nothing_and_is_counted() {
     assert_eq!(skipped(after), skipped(before) + 1);
     assert_eq!(after["scale"].as_f64().unwrap() * 2.0, before["scale"].as_f64().unwrap());
 }
+
+#[test]
+fn a_last_batch_that_is_short_is_left_out_if_so_asked() {
+    let out = tempfile::tempdir().unwrap();
+    let steps = |out: &str, batch_size: &str, drop_last: &str| {
+        let sets = ["epochs=2", "grad_accumulation=1", batch_size, drop_last];
+        let sets = sets.map(|set| ["--set".to_owned(), format!("train.{set}")]).concat();
+        train(Path::new(out), &sets.iter().map(String::as_str).collect::<Vec<_>>())
+            .output()
+            .unwrap()
+    };
+    let folder = |name: &str| out.path().join(name).display().to_string();
+    for (name, drop_last, expected) in
+        [("all", "drop_last=false", 4), ("whole", "drop_last=true", 2)]
+    {
+        let summary = json(&steps(&folder(name), "batch_size=40", drop_last));
+        assert_eq!((&summary["train_examples"], &summary["steps"]), (&60.into(), &expected.into()));
+    }
+    let none = steps(&folder("none"), "batch_size=61", "drop_last=true");
+    let message = String::from_utf8(none.stderr).unwrap();
+    assert!(!none.status.success());
+    assert!(
+        message.contains("expected at least 61 examples in split train, found 60"),
+        "{message}"
+    );
+}
