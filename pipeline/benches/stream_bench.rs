@@ -22,7 +22,7 @@ use tuwen::decode::{decode_image, encode_stored};
 use tuwen::settings::{DecodeSettings, PixelCodec};
 use tuwen::stream::{ReadPath, Shuffle, Stream, StreamOptions};
 
-/// Bytes of pixels written in one commit, and so in one file.
+/// Bytes of pixels written in one commit.
 const COMMIT_BYTES: usize = 300 << 20;
 
 /// Images written in one commit at most.
@@ -248,6 +248,7 @@ fn id(table: u64, n: usize) -> String {
     format!("{:016x}{:016x}", random(&mut state), random(&mut state))
 }
 
+/// Makes a corpus; what is there is whole.
 fn make(
     folder: &Path,
     n_images: usize,
@@ -255,6 +256,11 @@ fn make(
     size_px: usize,
     pictures: Option<&Path>,
 ) -> Result<serde_json::Value> {
+    let whole = folder;
+    let folder = &whole.with_extension("part");
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)?;
+    }
     std::fs::create_dir_all(folder)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut pictures = match pictures {
@@ -277,6 +283,7 @@ fn make(
         let batch = example_rows(first..(first + COMMIT_EXAMPLES).min(n_examples), n_images)?;
         runtime.block_on(append(folder, "examples", batch))?;
     }
+    std::fs::rename(folder, whole)?;
     Ok(json!({"images": n_images, "examples": n_examples, "size_px": size_px}))
 }
 

@@ -111,15 +111,16 @@ def environments(names):
     return pythons
 
 
-def print_table(peers, own):
-    """A line a peer: median, slowest and fastest epoch, how many times as fast the stream is."""
+def print_table(peers, own, ratios):
+    """A line a peer: median, slowest and fastest epoch, how many times as fast the stream is; `ratios` are those of the limits."""
     say(f"\n{'':20}{'images/s':>10}{'from':>10}{'to':>10}{'tuwen':>8}  {'spread':>6}  version")
     for name, seen in sorted(peers.items(), key=lambda item: -(item[1] or {"images_per_s": 0})["images_per_s"]):
         if seen is None:
             say(f"{name:20}{'null':>10}")
             continue
         ours = own.get("jpeg_global" if name == "ffcv_jpeg" else "raw_global_1" if seen["workers"] < 2 else "raw_global")
-        factor = f"x {statistics.median(ours) / seen['images_per_s']:.2f}" if ours else "-"
+        factor = ratios.get(name) or (statistics.median(ours) / seen["images_per_s"] if ours else None)
+        factor = f"x {factor:.2f}" if factor else "-"
         say(f"{name:20}{seen['images_per_s']:10,.0f}{seen['slowest']:10,.0f}{seen['fastest']:10,.0f}{factor:>8}"
             f"  {seen.get('spread', ''):>6}  {seen['version']}")
     for name, values in own.items():
@@ -150,6 +151,16 @@ def main():
     def measure(*words):
         return bench("measure", corpus, *words)["images_per_s"]
 
+    def first_batch_s():
+        found = bench("first-batch", many)
+        if found["examples"] != args.many:
+            sys.exit(f"{many}: expected {args.many} examples, found {found['examples']}\nhint: remove it, and it is made anew")
+        return found["first_batch_s"]
+
+    def growth_ratio(rows=20_000, size_px=64):
+        folder = args.folder / f"growth-{rows}-{size_px}"
+        return bench("growth", folder, "--rows", rows, "--size-px", size_px)["ratio"]
+
     if binary is None and not raw.exists():
         make_raw(raw, args.images)
     if binary and not (corpus / "examples").is_dir():
@@ -171,7 +182,7 @@ def main():
         "jpeg_global": lambda: bench("measure", jpeg, "--readers", "2")["images_per_s"],
     }
     if args.many:
-        ways["first_batch_s"] = lambda: bench("first-batch", many)["first_batch_s"]
+        ways["first_batch_s"] = first_batch_s
     own = {name: [] for name in ways} if binary else {}
     limits = {name: [] for name in LIMITS.values() if name in args.peers}
 
@@ -203,18 +214,17 @@ def main():
         if peers[name]:
             say(f"{name}: {peers[name]['images_per_s']:,.1f}")
 
-    ratios = {
-        name: [ours / seen["images_per_s"] for ours, seen in zip(own.get(name, []), limits.get(limit, [])) if seen]
-        for name, limit in LIMITS.items()
-    }
-    print_table(peers, own)
+    # The machine is not equally fast all the time: the two of a round are compared, and the median of those ratios counts.
+    ratios = {}
+    for name, limit in LIMITS.items():
+        of_rounds = [ours / seen["images_per_s"] for ours, seen in zip(own.get(name, []), limits.get(limit, [])) if seen]
+        ratios[limit] = round(statistics.median(of_rounds), 3) if of_rounds else None
+    print_table(peers, own, ratios)
     report = {name: round(statistics.median(values), 3 if name.endswith("_s") else None) for name, values in own.items()}
     rates = {name: seen and round(seen["images_per_s"]) for name, seen in peers.items()}
-    # The machine is not equally fast all the time: the two of a round are compared, and the median of those ratios counts.
-    for ratio, name in (("memmap_ratio", "raw_global_1"), ("memmap_ratio_2", "raw_global")):
-        report[ratio] = round(statistics.median(ratios[name]), 3) if ratios[name] else None
+    report["memmap_ratio"], report["memmap_ratio_2"] = ratios["numpy_memmap"], ratios["numpy_memmap_2"]
     report.setdefault("first_batch_s", None)
-    report["growth_ratio"] = round(bench("growth", args.folder / "growth", "--rows", 20000)["ratio"], 2) if binary else None
+    report["growth_ratio"] = round(growth_ratio(), 2) if binary else None
     report["peers"] = rates
     report["versions"] = {name: seen and seen["version"] for name, seen in peers.items()}
     report["images"] = args.images

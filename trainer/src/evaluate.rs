@@ -14,7 +14,7 @@ use crate::generate::{GenerateOptions, generate_keyed};
 use crate::metrics::{self, Captioned, Scores};
 use crate::model::Model;
 use crate::params::Views;
-use crate::pixels::Crop;
+use crate::pixels::{self, Crop};
 
 /// Seed of the order in which a split is sampled when only some of it is evaluated.
 const SAMPLE_SEED: u64 = 0;
@@ -133,7 +133,8 @@ pub fn evaluate(
     let (mut images, mut captioned) = (set.images.as_slice(), Vec::new());
     no_grad(|| -> Result<()> {
         let views = model.views();
-        for batch in set.stream.epoch(EPOCH, 0)? {
+        let mut batches = set.stream.epoch(EPOCH, 0)?;
+        while let Some(batch) = batches.next() {
             let batch = batch?;
             let begin = std::mem::replace(&mut position, batch.next_position);
             let n = images.iter().take_while(|image| image.position < position).count();
@@ -158,6 +159,7 @@ pub fn evaluate(
                     each(&prediction, &batch.pixels[row * side * side * 3..][..side * side * 3])?;
                 }
             }
+            batches.recycle(batch);
             if position >= set.n_examples as u64 {
                 break;
             }
@@ -248,6 +250,7 @@ pub(crate) fn upload(
         }
         row[..n].copy_from_slice(ids);
     }
-    let labels = Tensor::from_slice(&labels).view([b as i64, width as i64]).to_device(model.device);
+    let labels = Tensor::from_slice(&labels).view([b as i64, width as i64]);
+    let labels = pixels::upload(labels, model.device);
     Ok((model.pixels(&batch.pixels, b, size_px, crop), labels))
 }

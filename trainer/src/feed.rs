@@ -11,6 +11,8 @@ pub struct Feed {
     batches: Batches,
     /// Those of the epoch after, begun when the last batch of this one is given, so that the device does not wait between them.
     after: Option<Batches>,
+    /// Batches that are still wanted, empty ones apart.
+    wanted: u64,
     epoch: u64,
     /// Examples of the epoch given so far.
     position: u64,
@@ -41,8 +43,8 @@ impl Feed {
         }
         if stream.batches_per_epoch() == 0 {
             bail!(
-                "corpus {corpus}: expected at least {} examples in split train, found {}\n\
-                 hint: a smaller train.batch_size, or train.drop_last = false",
+                "corpus {corpus}: expected at least {} examples in split train for one whole batch, found {}\n\
+                 hint: a smaller train.batch_size",
                 settings.batch_size,
                 stream.len()
             );
@@ -52,8 +54,23 @@ impl Feed {
             None => (stream.epoch(0, 0)?, 0, 0),
         };
         let (skipped, wait_before) = (Vec::new(), WaitStats::default());
-        let after = None;
-        Ok(Self { stream, batches, after, epoch, position, good: position, skipped, wait_before })
+        let (after, wanted) = (None, u64::MAX);
+        Ok(Self {
+            stream,
+            batches,
+            after,
+            wanted,
+            epoch,
+            position,
+            good: position,
+            skipped,
+            wait_before,
+        })
+    }
+
+    /// Says how many batches are wanted from here on, so that no epoch is begun for nothing after the last of them.
+    pub fn want(&mut self, batches: u64) {
+        self.wanted = batches;
     }
 
     /// The stream behind it.
@@ -82,7 +99,8 @@ impl Feed {
                     format!("epoch {}, after example {}", self.epoch, self.position)
                 })?;
                 self.position = batch.next_position;
-                if self.batches.len() == 0 {
+                self.wanted = self.wanted.saturating_sub(u64::from(!batch.is_empty()));
+                if self.batches.len() == 0 && self.wanted > 0 {
                     self.after = Some(self.stream.epoch(self.epoch + 1, 0)?);
                 }
                 self.skipped.append(&mut batch.skipped);

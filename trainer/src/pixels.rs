@@ -108,7 +108,7 @@ impl Normalise {
         assert_eq!(pixels.len(), b * side * side * 3, "{b} pictures of {side} px");
         let (b, side) = (b as i64, side as i64);
         // SAFETY: `b * side * side * 3` bytes stand in `pixels` (asserted), and this tensor and its views end within this
-        // function: what it returns is computed from them.
+        // function: what it returns is computed from them, or from the copy that `upload` makes before it returns.
         #[expect(unsafe_code, reason = "a batch is megabytes: it is read where it stands")]
         let x = unsafe {
             let strides = [side * side * 3, side * 3, 3, 1];
@@ -126,8 +126,10 @@ impl Normalise {
             (false, Device::Cpu) => resize(&x),
             (false, _) => resize(&x.to_kind(Kind::Float)).round(), // CUDA resizes floats only
         };
+        // Made where they are used: to send them would wait for all the device has still to do.
         let channel = |values: [f64; 3]| {
-            Tensor::from_slice(&values.map(|v| v as f32)).view([3, 1, 1]).to_device(device)
+            let one = |value| Tensor::full([1, 1, 1], value, (Kind::Float, device));
+            Tensor::cat(&values.map(one), 0) // [3, 1, 1]
         };
         let scale = channel([0, 1, 2].map(|c| 1.0 / (255.0 * self.std[c])));
         let shift = channel([0, 1, 2].map(|c| -self.mean[c] / self.std[c]));
@@ -135,16 +137,19 @@ impl Normalise {
     }
 }
 
-/// `x` on `device`. To a CUDA device it goes through page-locked memory, as PyTorch's `pin_memory` and `non_blocking` have it: the
-/// copy is one more piece of work in the device's queue, and nobody waits for it here.
-fn upload(x: Tensor, device: Device) -> Tensor {
+/// `x` on `device`. To a CUDA device it goes through a copy in page-locked memory, as PyTorch's `pin_memory` and `non_blocking`
+/// have it: the way from there is one more piece of work in the device's queue, and nobody waits for it here. The memory of `x`
+/// itself may be written to afterwards.
+pub(crate) fn upload(x: Tensor, device: Device) -> Tensor {
     if device == Device::Cpu {
         return x;
     }
-    let kind = x.kind();
-    // Where memory cannot be locked the copy is only slower.
-    let x = x.f_pin_memory(device).unwrap_or(x);
-    x.to_device_(device, kind, true, false)
+    // Memory that cannot be locked, or is locked already and so was not copied, is waited for.
+    let copied = x.f_pin_memory(device).ok().filter(|copy| copy.data_ptr() != x.data_ptr());
+    match copied {
+        Some(copy) => copy.to_device_(device, x.kind(), true, false),
+        None => x.to_device(device),
+    }
 }
 
 #[cfg(test)]

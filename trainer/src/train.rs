@@ -89,6 +89,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     } else {
         (settings.epochs * per_epoch / accumulation).max(1)
     };
+    feed.want(steps.saturating_sub(first) * accumulation);
     let schedule = Schedule::new(settings, steps);
     std::fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
     let mut progress = Progress::new(out, first, steps)?;

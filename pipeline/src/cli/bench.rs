@@ -100,6 +100,8 @@ impl Bench {
                     split: args.split,
                     readers: args.readers.unwrap_or_else(cores),
                     batch_size: args.batch_size,
+                    // Of a small corpus it would leave nothing.
+                    drop_last: false,
                     ..StreamOptions::from(&settings.train)
                 };
                 let found = stream(&StreamMeasure {

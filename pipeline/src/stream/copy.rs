@@ -86,10 +86,11 @@ mod tests {
 
     #[test]
     fn copies_every_length_at_every_alignment() {
-        let from: Vec<u8> = (0..1000_u32).map(|i| (i * 7 + i / 256) as u8).collect();
-        for length in [0, 1, 15, 16, 63, 64, 65, 127, 128, 191, 300, 517] {
+        let from: Vec<u8> =
+            (0..160_000_u32).map(|i| (i * 7 + i / 256 * 3 + i / 65_536) as u8).collect();
+        for length in [0, 1, 63, 64, 65, 511, 512, 575, 1200, 4700, 12_289, 224 * 224 * 3] {
             for (source, target) in [(0, 0), (1, 0), (0, 1), (13, 29), (5, 63), (64, 17)] {
-                let mut to = vec![0_u8; 700];
+                let mut to = vec![0_u8; 160_000];
                 stream(&from[source..source + length], &mut to[target..target + length]);
                 finish();
                 assert_eq!(

@@ -131,9 +131,7 @@ impl ImageFiles {
         cold: bool,
     ) -> Result<Vec<Bad>> {
         picks.sort_unstable_by_key(|pick| (pick.file, pick.row));
-        if cold {
-            self.advise(picks);
-        }
+        self.bring_near(picks, cold);
         let bad = self.read(picks, slots);
         copy::finish();
         bad
@@ -197,8 +195,8 @@ impl ImageFiles {
         file.pixels(self.read_path, self.pixel_bytes)
     }
 
-    /// What it takes to have the rows of `picks` at hand: of remote files spans to be fetched; of mapped ones nothing more than
-    /// to tell the kernel.
+    /// What it takes to have the rows of `picks` at hand: of remote files spans to be fetched; of files on this machine nothing
+    /// more than to tell the kernel.
     pub(super) fn look_ahead(&self, mut picks: Vec<Pick>) -> Lookahead {
         picks.sort_unstable_by_key(|pick| (pick.file, pick.row));
         let (mut spans, mut requests) = (Vec::new(), Vec::new());
@@ -206,13 +204,12 @@ impl ImageFiles {
             let file = self.file(of_file);
             // What is wrong with a file is for the batch to say that needs its rows.
             let Ok(pixels) = self.pixels(file) else { continue };
-            for range in joined(&pixels.ranges(&file.group_starts, of_file)) {
-                match &file.source {
-                    Source::Mapped(mapped) => {
-                        mapped.will_need(range.start as usize, (range.end - range.start) as usize);
-                    }
-                    Source::Pread(_) => {}
-                    Source::Remote(remote) => {
+            let ranges = joined(&pixels.ranges(&file.group_starts, of_file));
+            match &file.source {
+                Source::Mapped(mapped) => mapped.will_need(&ranges),
+                Source::Pread(pread) => pread.will_need(&ranges),
+                Source::Remote(remote) => {
+                    for range in ranges {
                         let (span, request) = remote.ask(range);
                         spans.push(span);
                         requests.push(request);
@@ -223,19 +220,19 @@ impl ImageFiles {
         Lookahead { spans, requests }
     }
 
-    /// Tells the kernel of all rows that lie in mapped files under known addresses. A file of which nothing can be known is left
-    /// to the read that follows.
-    fn advise(&self, picks: &[Pick]) {
+    /// Brings near where the pixels of all rows begin that lie in mapped files under known addresses: their lengths are looked
+    /// at first, and one after the other each would be waited for. With `cold` the kernel is told of all pixels in files on this
+    /// machine instead. A file of which nothing can be known is left to the read that follows.
+    fn bring_near(&self, picks: &[Pick], cold: bool) {
         for of_file in picks.chunk_by(|a, b| a.file == b.file) {
             let file = self.file(of_file);
-            if let (Ok(Pixels::Direct(table)), Source::Mapped(mapped)) =
-                (self.pixels(file), &file.source)
-            {
-                for pick in of_file {
-                    if let Some(address) = table.of(pick.row) {
-                        mapped.will_need(address.start as usize, address.bytes as usize);
-                    }
-                }
+            let Ok(pixels @ Pixels::Direct(_)) = self.pixels(file) else { continue };
+            let ranges = pixels.ranges(&file.group_starts, of_file);
+            match &file.source {
+                Source::Mapped(mapped) if cold => mapped.will_need(&ranges),
+                Source::Mapped(mapped) => mapped.prefetch(&ranges),
+                Source::Pread(pread) if cold => pread.will_need(&ranges),
+                Source::Pread(_) | Source::Remote(_) => {}
             }
         }
     }
@@ -269,14 +266,8 @@ impl ImageFiles {
         slots: &mut Slots<'_>,
     ) -> Result<()> {
         let bytes = mapped.bytes();
-        let rows = picks.chunk_by(|a, b| a.row == b.row);
-        let rows = rows.map(|same_row| Ok((same_row, address_of(table, same_row[0].row)?)));
-        let rows = rows.collect::<Result<Vec<_>>>()?;
-        for (at, (same_row, address)) in rows.iter().enumerate() {
-            // A row's length is looked at before its pixels: the copy of one row hides the wait for the length of the next.
-            if let Some((_, next)) = rows.get(at + 1) {
-                copy::prefetch(&bytes[next.start as usize]);
-            }
+        for same_row in picks.chunk_by(|a, b| a.row == b.row) {
+            let address = address_of(table, same_row[0].row)?;
             let bytes = &bytes[address.start as usize..][..address.bytes as usize];
             file.put(address.codec, bytes, same_row, slots)?;
         }

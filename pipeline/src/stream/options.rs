@@ -10,6 +10,9 @@ use crate::settings::{TrainOrder, TrainSettings};
 /// More threads than this only take memory: each holds batches.
 const MOST_READERS: usize = 1024;
 
+/// More batches waiting than this are a slip of the keyboard: a channel has room for all of them from its beginning.
+const MOST_PREFETCH: usize = 1 << 16;
+
 /// Versions of the two tables a stream reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
@@ -189,6 +192,11 @@ impl StreamOptions {
             self.readers <= MOST_READERS,
             "stream option `readers`: expected at most {MOST_READERS} threads, found {}",
             self.readers
+        );
+        ensure!(
+            self.prefetch <= MOST_PREFETCH,
+            "stream option `prefetch`: expected at most {MOST_PREFETCH} batches, found {}",
+            self.prefetch
         );
         ensure!(
             self.rank < self.world,

@@ -27,6 +27,7 @@ use memmap2::{Advice, Mmap};
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 
+use super::copy;
 use super::tables::LiveFile;
 
 /// Most bytes of one request for several ranges: large against a store's latency, small enough for several to come at once.
@@ -207,10 +208,18 @@ impl Mapped {
         &self.map
     }
 
-    /// Tells the kernel that a range will be read soon, so that several reads of a cold disk go on at once.
-    pub(super) fn will_need(&self, start: usize, length: usize) {
-        // Advice that the kernel cannot take changes nothing but speed.
-        drop(self.map.advise_range(Advice::WillNeed, start, length));
+    /// Brings the beginnings of `ranges` near.
+    pub(super) fn prefetch(&self, ranges: &[Range<u64>]) {
+        ranges.iter().for_each(|range| copy::prefetch(&self.map[range.start as usize]));
+    }
+
+    /// Tells the kernel that `ranges` will be read soon, so that several reads of a cold disk go on at once.
+    pub(super) fn will_need(&self, ranges: &[Range<u64>]) {
+        for range in ranges {
+            let (start, length) = (range.start as usize, (range.end - range.start) as usize);
+            // Advice that the kernel cannot take changes nothing but speed.
+            drop(self.map.advise_range(Advice::WillNeed, start, length));
+        }
     }
 }
 
@@ -227,6 +236,14 @@ impl Pread {
         Ok(file)
     }
 
+    /// Tells the kernel that `ranges` will be read soon, as [`Mapped::will_need`]. What is wrong with the file is for the read to
+    /// say.
+    pub(super) fn will_need(&self, ranges: &[Range<u64>]) {
+        if let Ok(file) = File::open(&self.path) {
+            ranges.iter().for_each(|range| will_need(&file, range));
+        }
+    }
+
     fn read(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let mut file = self.open_checked()?;
         ranges
@@ -240,6 +257,19 @@ impl Pread {
             .collect()
     }
 }
+
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "the standard library has no posix_fadvise")]
+fn will_need(file: &File, range: &Range<u64>) {
+    use std::os::fd::AsRawFd;
+    let (start, length) = (range.start as libc::off_t, (range.end - range.start) as libc::off_t);
+    // SAFETY: the descriptor is open as long as `file` is borrowed, and no memory is handed over. Advice that the file system
+    // cannot take changes nothing but speed.
+    unsafe { libc::posix_fadvise(file.as_raw_fd(), start, length, libc::POSIX_FADV_WILLNEED) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn will_need(_: &File, _: &Range<u64>) {}
 
 /// Fills `bytes` from `start` of the file on.
 pub(super) fn read_at(file: &mut File, start: u64, bytes: &mut [u8]) -> Result<()> {

@@ -80,7 +80,7 @@ impl fmt::Display for WaitStats {
         write!(
             f,
             "device waited {}; readers: busy {} (reading {}, decoding {}, augmenting {}; of it waiting for the disk or the \
-             network {}, for a core {}), waited for the device {}",
+             network {}, for a core {}), waited with full queues {}",
             seconds(self.consumer_waited),
             seconds(self.readers_busy),
             seconds(self.readers_reading),
@@ -107,7 +107,8 @@ impl WaitStats {
         if waited < NEVER {
             return format!("device waited {:.1} %: nothing to gain there", 100.0 * waited);
         }
-        let busy = share(self.readers_busy, self.readers_busy + self.readers_blocked);
+        // Of that time, not of all: while a trainer evaluates or saves, the readers wait with full queues.
+        let busy = share(self.readers_busy, elapsed * readers as u32).min(1.0);
         let [asleep, queued] =
             [self.readers_asleep, self.readers_queued].map(|time| share(time, self.readers_busy));
         let most = if asleep > MOSTLY { READERS_PER_CORE * cores } else { cores };
@@ -188,7 +189,7 @@ mod tests {
             ),
             (
                 500,
-                [990, 90, 0, 10],
+                [1980, 180, 0, 20],
                 2,
                 2,
                 "device waited 50.0 %: readers were busy 99 %: 2 readers keep all 2 cores busy, 61 % of it decoding \
@@ -196,7 +197,7 @@ mod tests {
             ),
             (
                 500,
-                [1000, 100, 600, 0],
+                [2000, 200, 1200, 0],
                 2,
                 2,
                 "device waited 50.0 %: readers were busy 100 %: 60 % of it waiting for one of the 2 cores: lower \
@@ -204,7 +205,7 @@ mod tests {
             ),
             (
                 500,
-                [1000, 900, 0, 0],
+                [2000, 1800, 0, 0],
                 2,
                 2,
                 "device waited 50.0 %: readers were busy 100 %: 90 % of it waiting for the disk or the network: raise \
@@ -212,16 +213,24 @@ mod tests {
             ),
             (
                 500,
-                [1000, 900, 50, 0],
+                [16_000, 14_400, 800, 0],
                 16,
                 2,
                 "device waited 50.0 %: readers were busy 100 %: 90 % of it waiting for the disk or the network, with 16 \
                  requests at once: only a faster one, train.order = \"window\" or smaller pictures (decode.codec = \
                  \"jpeg\") help; `tuwen bench storage` measures it",
             ),
+            // Half as long again the trainer evaluated.
+            (
+                500,
+                [2000, 0, 0, 1000],
+                2,
+                8,
+                "device waited 50.0 %: readers were busy 100 %: raise train.readers from 2 to 4",
+            ),
             (
                 30,
-                [600, 0, 0, 400],
+                [1200, 0, 0, 800],
                 2,
                 8,
                 "device waited 3.0 %: readers were busy 60 %: raise train.prefetch from 4 to 8",
@@ -232,8 +241,8 @@ mod tests {
                 readers_busy: ms(busy),
                 readers_asleep: ms(asleep),
                 readers_queued: ms(queued),
-                readers_reading: ms(300),
-                readers_decoding: ms(600),
+                readers_reading: ms(600),
+                readers_decoding: ms(1200),
                 readers_blocked: ms(blocked),
                 ..WaitStats::default()
             };
@@ -260,7 +269,7 @@ mod tests {
         assert_eq!(
             sum.to_string(),
             "device waited 2.0 s; readers: busy 4.0 s (reading 6.0 s, decoding 8.0 s, augmenting 10.0 s; of it waiting for \
-             the disk or the network 12.0 s, for a core 14.0 s), waited for the device 16.0 s"
+             the disk or the network 12.0 s, for a core 14.0 s), waited with full queues 16.0 s"
         );
         assert_eq!(sum.batches, 16);
     }

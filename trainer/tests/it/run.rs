@@ -96,32 +96,36 @@ pub(crate) fn tuwen(arguments: &[&str]) -> Command {
     command
 }
 
+/// A model that learns the sample in seconds.
+const SMALL: [&str; 16] = [
+    "threads=1",
+    "image_size=32",
+    "patch_size=16",
+    "encoder_width=32",
+    "encoder_layers=1",
+    "encoder_heads=2",
+    "encoder_mlp=64",
+    "decoder_width=48",
+    "decoder_layers=1",
+    "decoder_heads=2",
+    "decoder_dropout=0.1",
+    "encoder_dropout=0.1",
+    "batch_size=8",
+    "grad_accumulation=2",
+    "lr=0.005",
+    "log_every=1",
+];
+
+fn small() -> impl Iterator<Item = String> {
+    SMALL.iter().flat_map(|set| ["--set".to_owned(), format!("train.{set}")])
+}
+
 pub(crate) fn train(out: &Path, more: &[&str]) -> Command {
     let tokenizer = here("tests/it/tokenizer.json");
     let mut command =
         tuwen(&["train", "--preset", "tiny", "--corpus", "corpus", "--device", "cpu", "--json"]);
     command.arg("--tokenizer").arg(tokenizer).arg("--out").arg(out);
-    for set in [
-        "threads=1",
-        "image_size=32",
-        "patch_size=16",
-        "encoder_width=32",
-        "encoder_layers=1",
-        "encoder_heads=2",
-        "encoder_mlp=64",
-        "decoder_width=48",
-        "decoder_layers=1",
-        "decoder_heads=2",
-        "decoder_dropout=0.1",
-        "encoder_dropout=0.1",
-        "batch_size=8",
-        "grad_accumulation=2",
-        "lr=0.005",
-        "log_every=1",
-    ] {
-        command.arg("--set").arg(format!("train.{set}"));
-    }
-    command.args(more);
+    command.args(small()).args(more);
     command
 }
 
@@ -523,7 +527,32 @@ fn a_last_batch_that_is_short_is_left_out_if_so_asked() {
     let message = String::from_utf8(none.stderr).unwrap();
     assert!(!none.status.success());
     assert!(
-        message.contains("expected at least 61 examples in split train, found 60"),
+        message
+            .contains("expected at least 61 examples in split train for one whole batch, found 60"),
         "{message}"
     );
+}
+
+#[test]
+fn bench_gives_the_computation_the_loader_and_both() {
+    let bench = |source: &[&str]| {
+        let mut command = tuwen(&["bench", "--preset", "tiny", "--json", "--device", "cpu"]);
+        command.args(["--steps", "3", "--warmup", "1"]).args(small()).args(source);
+        command.arg("--tokenizer").arg(here("tests/it/tokenizer.json"));
+        json(&command.output().unwrap())
+    };
+    let figure = |found: &Value, name: &str| found[name].as_f64();
+    let found = bench(&["--corpus", "corpus"]);
+    let [compute, loader, together] = ["compute", "loader", "together"]
+        .map(|name| figure(&found, &format!("{name}_images_per_s")).unwrap());
+    assert!(compute > 0.0 && together > 0.0 && loader > together, "{found}");
+    // A step is two batches of 8.
+    assert!((figure(&found, "step_ms").unwrap() * compute / 16e3 - 1.0).abs() < 1e-9, "{found}");
+    assert!((0.0..=100.0).contains(&figure(&found, "data_wait_percent").unwrap()), "{found}");
+
+    let found = bench(&["--synthetic"]);
+    assert!(figure(&found, "compute_images_per_s").unwrap() > 0.0, "{found}");
+    for name in ["loader_images_per_s", "together_images_per_s", "data_wait_percent"] {
+        assert_eq!(found[name], Value::Null);
+    }
 }

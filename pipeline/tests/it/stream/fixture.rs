@@ -18,8 +18,8 @@ use parquet::schema::types::ColumnPath;
 use tempfile::TempDir;
 use url::Url;
 
-/// Side of the pictures.
-pub(super) const SIZE_PX: usize = 12;
+/// Side of the pictures: some lines of a cache for each place at which they are copied.
+pub(super) const SIZE_PX: usize = 36;
 
 /// Bytes of a picture.
 pub(super) const PIXEL_BYTES: usize = SIZE_PX * SIZE_PX * 3;
