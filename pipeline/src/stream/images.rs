@@ -135,7 +135,7 @@ pub(super) fn scan(
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(file) = files.get(index) else { return Ok(scanned) };
             let of_file = || format!("{label}, file {}", file.path);
-            let found = match Source::open(place, file) {
+            let found = match Source::open(place, file, index) {
                 Ok(source) => match scan_file(&source, verify) {
                     Ok((rows, group_starts, footer)) => {
                         let footer = source.is_remote().then_some(footer);
