@@ -54,7 +54,8 @@ struct StorageArgs {
 /// Three ways: the global order, the window order, and the global order through the parquet crate's decoder (`general`), which
 /// is what a table in another layout would get. `% of copy` compares with as many threads that copy pictures from memory
 /// to memory; pictures stored as JPEG are decoded, which takes far longer than a copy. What the settings say of the stream
-/// (`--set train.predicate=…`, `train.verify`, `train.read_path`, `train.prefetch`, `train.window_row_groups`, crops) applies. The page cache is as it is: the first run on a corpus that was not read lately measures its disk.
+/// (`--set train.predicate=…`, `train.verify`, `train.read_path`, `train.prefetch`, `train.window_row_groups`, crops) applies. The page
+/// cache is as it is: the first run on a corpus that was not read lately measures its disk.
 #[derive(Args)]
 #[command(after_help = "Examples:
   tuwen bench stream --corpus corpus

@@ -68,7 +68,7 @@ pub(super) enum Source {
 pub(super) struct Mapped {
     path: PathBuf,
     map: Arc<Mmap>,
-    /// The file, kept open where there are few: asking it takes a fifth of the time of asking by its path.
+    /// The file, kept open where there are few: asking it takes less than half the time of asking by its path.
     file: Option<File>,
 }
 
