@@ -2,9 +2,10 @@
 # make test    all tests
 # make build   the binaries tuwen, tuwen-trainer and tuwen-sample
 # make lint    rustfmt and clippy
-# make bench-decode, bench-stream, bench-bucket, bench-train
+# make bench-decode, bench-stream, bench-bucket, bench-train, bench-growth
 #              measurements; the last line of each is one JSON object (bench-stream makes environments of their own for the peers
-#              it measures against, and 14 GB of data sets, in the user's cache)
+#              it measures against, and 14 GB of data sets, in the user's cache; bench-growth makes corpora there, 3 GB that stay
+#              and some 40 GB while it runs; `ARGS=…` passes flags on to it)
 # Everything first makes sure of what it needs (see scripts/setup.sh) and skips what is there.
 
 SHELL := bash
@@ -16,7 +17,7 @@ export PROJECT_VENV := $(CACHE)/tuwen/venv-$(shell sha256sum requirements.txt | 
 export PATH := $(PROJECT_VENV)/bin:$(PATH)
 BIN := $(CARGO_TARGET_DIR)/debug
 
-.PHONY: demo test build lint bench-decode bench-stream bench-bucket bench-train setup setup-test
+.PHONY: demo test build lint bench-decode bench-stream bench-bucket bench-train bench-growth setup setup-test
 
 demo: build
 	$(BIN)/tuwen-sample demo
@@ -32,16 +33,19 @@ lint: setup
 	cargo clippy --workspace --all-targets -- -D warnings
 
 bench-decode: setup-test build
-	.venv/bin/python pipeline/benches/decode_vs_seed.py --tuwen $(BIN)/tuwen
+	.venv/bin/python pipeline/cli/benches/decode_vs_seed.py --tuwen $(BIN)/tuwen
 
 bench-train: setup-test build
 	.venv/bin/python trainer/benches/train_vs_pytorch.py --trainer $(BIN)/tuwen-trainer
 
 bench-stream: setup-test
-	.venv/bin/python pipeline/benches/stream_vs_peers.py
+	.venv/bin/python pipeline/cli/benches/stream_vs_peers.py
 
 bench-bucket: setup-test
-	.venv/bin/python pipeline/benches/stream_from_bucket.py
+	.venv/bin/python pipeline/cli/benches/stream_from_bucket.py
+
+bench-growth: setup-test build
+	.venv/bin/python pipeline/cli/benches/growth.py --tuwen $(BIN)/tuwen $(ARGS)
 
 setup:
 	@scripts/setup.sh

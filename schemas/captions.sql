@@ -7,5 +7,6 @@ create table captions (
     model_id varchar not null comment 'first 128 bits of the SHA-256 of the model''s weights, sizes, normalisation and tokenizer, hex',
     settings varchar not null comment 'how the caption was written, as in generation_config.json, with the seed of draws and the precision; JSON',
     images_version bigint not null comment 'Delta version of images that the pixels were read from',
-    captioned_at timestamp not null comment 'when the caption was written, UTC'
-);
+    captioned_at timestamp not null comment 'when the caption was written, UTC',
+    primary key (image_id, model_id, settings)
+) with (version = 2);

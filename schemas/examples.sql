@@ -6,5 +6,6 @@ create table examples (
     text varchar comment 'the clean caption; null if the line was malformed',
     input_ids array<int> comment 'token ids of the clean caption, special tokens as the tokenizer puts them; null if rejected',
     n_tokens int comment 'length of input_ids; null if rejected',
-    reject_reason varchar comment 'null if the pair is in a split, otherwise one of the CurateReject reasons'
-);
+    reject_reason varchar comment 'null if the pair is in a split, otherwise one of the CurateReject reasons',
+    primary key (example_id)
+) with (version = 2);

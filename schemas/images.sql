@@ -14,5 +14,6 @@ create table images (
     pixels binary comment 'raw: size_px*size_px*3 u8, RGB, row-major; jpeg: a JPEG of size_px*size_px; null if rejected',
     pixels_crc32 bigint comment 'CRC-32 of the value of pixels (IEEE 802.3, as zlib''s crc32), 0 to 2^32-1; null if rejected',
     reject_reason varchar comment 'null if decoded, otherwise one of the DecodeReject reasons',
-    detail varchar comment 'what the decoder said; null if decoded'
-);
+    detail varchar comment 'what the decoder said; null if decoded',
+    primary key (image_id)
+) with (version = 2);

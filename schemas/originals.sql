@@ -1,6 +1,6 @@
 -- A row is one attempt to get one URL or one file of an image folder. Append-only: the log of everything that was tried.
 create table originals (
-    seq bigint not null comment 'place in this log: 0, 1, 2, … in the order of the commits',
+    seq bigint not null generated always as identity comment 'place in this log: 0, 1, 2, … in the order of the commits',
     locator varchar not null comment 'what was asked for: the URL, or file:NAME for a file of an image folder',
     image_id varchar comment 'first 128 bits of the SHA-256 of the bytes, hex; null if nothing was got',
     bytes binary comment 'the picture file as it came, unchanged; null unless outcome is ok',
@@ -11,5 +11,6 @@ create table originals (
     attempt int not null comment 'how many times this locator had been tried, this time included: 1, 2, …',
     elapsed_ms bigint not null comment 'milliseconds from asking to the last byte or the error',
     bytes_len bigint comment 'length of bytes; null if none',
-    fetched_at timestamp not null comment 'when the attempt ended, UTC'
-);
+    fetched_at timestamp not null comment 'when the attempt ended, UTC',
+    primary key (locator, attempt)
+) with (version = 2);

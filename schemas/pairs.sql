@@ -8,5 +8,6 @@ create table pairs (
     split_hint varchar not null comment 'train or test: train if the file name (the URL where there is none) contains "train", otherwise test',
     source varchar not null comment 'the file name of the CSV',
     source_line bigint not null comment 'the line of the CSV on which the row starts, from 1; the header is line 1',
-    malformed varchar comment 'what is wrong with the line, and the line itself; null in a good row'
-);
+    malformed varchar comment 'what is wrong with the line, and the line itself; null in a good row',
+    primary key (pair_id)
+) with (version = 2);

@@ -12,14 +12,11 @@ with firsts as (
 
 todo as (
     select
-        firsts.seq as seq,
-        firsts.image_id as image_id
+        firsts.seq as seq
     from firsts
     left anti join images on firsts.image_id = images.image_id
 )
 
 select
-    cast(seq as bigint) as seq,
-    cast(image_id as varchar) as image_id
+    cast(seq as bigint) as seq
 from todo
-order by seq

@@ -1,17 +1,7 @@
 -- A row is one pair: in a split with its tokens, or rejected with the first reason that applies.
 -- reads: clean_captions, leaks
 -- params: none
-with ranked as (
-    select
-        pair_id,
-        row_number() over (
-            partition by image_id, split_hint, text order by source, source_line, pair_id
-        ) as place
-    from clean_captions
-    where fault is null
-),
-
-judged as (
+with judged as (
     select
         clean_captions.pair_id,
         clean_captions.image_id,
@@ -19,11 +9,10 @@ judged as (
         clean_captions.text,
         case
             when clean_captions.fault is not null then clean_captions.fault
-            when ranked.place > 1 then 'duplicate_caption'
+            when clean_captions.place > 1 then 'duplicate_caption'
             when leaks.image_id is not null and clean_captions.split_hint = 'train' then 'leak'
         end as reject_reason
     from clean_captions
-    left join ranked on clean_captions.pair_id = ranked.pair_id
     left join leaks on clean_captions.image_id = leaks.image_id
 ),
 

@@ -1,36 +1,36 @@
--- A row is one pair and the image it got: from the image folder where the file was there, else from its URL.
--- reads: pairs, originals, images
+-- A row is one pair with its clean caption and the image it got: from the image folder where the file was there, else from its URL.
+-- reads: pairs, answers, images
 -- params: none
-with attempts as (
+with by_file as (
     select
-        locator,
-        image_id,
-        row_number() over (partition by locator order by outcome <> 'ok', seq desc) as place
-    from originals
+        locator_key,
+        image_id
+    from answers
+    where is_file
 ),
 
-answers as (
+by_url as (
     select
-        locator,
+        locator_key,
         image_id
-    from attempts
-    where place = 1
+    from answers
+    where not is_file
 ),
 
 located as (
     select
         pairs.pair_id,
-        pairs.text,
+        clean_caption(pairs.text) as text,
         pairs.split_hint,
         pairs.source,
         pairs.source_line,
         pairs.malformed is not null as is_malformed,
         pairs.url is null and pairs.filename is null as has_no_locator,
-        by_file.locator is null and by_url.locator is null as is_not_fetched,
+        by_file.locator_key is null and by_url.locator_key is null as is_not_fetched,
         coalesce(by_file.image_id, by_url.image_id) as image_id
     from pairs
-    left join answers as by_file on by_file.locator = 'file:' || pairs.filename
-    left join answers as by_url on by_url.locator = pairs.url
+    left join by_file on id128('file:' || pairs.filename) = by_file.locator_key
+    left join by_url on id128(pairs.url) = by_url.locator_key
 )
 
 select

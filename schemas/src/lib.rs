@@ -6,13 +6,11 @@ use std::sync::{Arc, LazyLock};
 
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use sqlparser::ast::{
-    ArrayElemTypeDef, ColumnDef, ColumnOption, DataType as SqlType, Statement, TimezoneInfo,
+    ArrayElemTypeDef, ColumnDef, ColumnOption, CreateTableOptions, DataType as SqlType, SqlOption,
+    Statement, TableConstraint, TimezoneInfo,
 };
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
-
-/// Version of all the contracts together; a corpus records it and is refused when it differs.
-pub const SCHEMA_VERSION: &str = "2";
 
 /// Key of a field's metadata under which its comment (unit and meaning) stands.
 pub const COMMENT: &str = "comment";
@@ -23,44 +21,86 @@ pub struct Table {
     pub name: &'static str,
     /// The columns.
     pub schema: SchemaRef,
+    /// Columns that tell a row from any other.
+    pub key: Vec<String>,
+    /// The column that numbers the rows in the order of the commits, if there is one: 0, 1, 2, …
+    pub identity: Option<String>,
+    /// Version of this contract; a table records it. It grows by one with each change, and what a change asks of a table made
+    /// before it is in `tuwen_corpus::migrate`.
+    pub version: u32,
 }
 
 /// All tables in the order in which a row meets them.
 pub static TABLES: LazyLock<[Table; 6]> = LazyLock::new(|| {
     [
-        table("pairs", include_str!("../pairs.sql")),
-        table("originals", include_str!("../originals.sql")),
-        table("images", include_str!("../images.sql")),
-        table("examples", include_str!("../examples.sql")),
-        table("captions", include_str!("../captions.sql")),
-        table("runs", include_str!("../runs.sql")),
+        contract("pairs", include_str!("../pairs.sql")),
+        contract("originals", include_str!("../originals.sql")),
+        contract("images", include_str!("../images.sql")),
+        contract("examples", include_str!("../examples.sql")),
+        contract("captions", include_str!("../captions.sql")),
+        contract("runs", include_str!("../runs.sql")),
     ]
 });
+
+/// The table called `name`.
+///
+/// # Panics
+/// If there is no such table: names are written in the code, so a wrong one is a bug.
+pub fn table(name: &str) -> &'static Table {
+    let found = TABLES.iter().find(|table| table.name == name);
+    found.unwrap_or_else(|| panic!("no table `{name}` in schemas/"))
+}
 
 /// The schema of the table called `name`.
 ///
 /// # Panics
-/// If there is no such table: names are written in the code, so a wrong one is a bug.
+/// As [`table`].
 pub fn schema(name: &str) -> SchemaRef {
-    let table = TABLES.iter().find(|table| table.name == name);
-    Arc::clone(&table.unwrap_or_else(|| panic!("no table `{name}` in schemas/")).schema)
+    Arc::clone(&table(name).schema)
 }
 
-fn table(name: &'static str, ddl: &str) -> Table {
-    let schema = parse(ddl).unwrap_or_else(|error| panic!("schemas/{name}.sql: {error}"));
-    Table { name, schema: Arc::new(schema) }
+fn contract(name: &'static str, ddl: &str) -> Table {
+    parse(name, ddl).unwrap_or_else(|error| panic!("schemas/{name}.sql: {error}"))
 }
 
-fn parse(ddl: &str) -> Result<Schema, String> {
+fn parse(name: &'static str, ddl: &str) -> Result<Table, String> {
     let mut statements =
         Parser::parse_sql(&GenericDialect {}, ddl).map_err(|error| error.to_string())?;
-    match (statements.pop(), statements.is_empty()) {
-        (Some(Statement::CreateTable(create)), true) => {
-            let fields: Result<Fields, String> = create.columns.iter().map(field).collect();
-            Ok(Schema::new(fields?))
-        }
-        _ => Err("expected one `create table`".to_owned()),
-    }
+    let (Some(Statement::CreateTable(create)), true) = (statements.pop(), statements.is_empty())
+    else {
+        return Err("expected one `create table`".to_owned());
+    };
+    let fields: Result<Fields, String> = create.columns.iter().map(field).collect();
+    let identity = create.columns.iter().find(|column| {
+        column.options.iter().any(|o| matches!(o.option, ColumnOption::Generated { .. }))
+    });
+    Ok(Table {
+        name,
+        schema: Arc::new(Schema::new(fields?)),
+        key: primary_key(&create.constraints)?,
+        identity: identity.map(|column| column.name.value.clone()),
+        version: version(&create.table_options)?,
+    })
+}
+
+fn primary_key(constraints: &[TableConstraint]) -> Result<Vec<String>, String> {
+    let key = constraints.iter().find_map(|constraint| match constraint {
+        TableConstraint::PrimaryKey(key) => Some(key),
+        _ => None,
+    });
+    let key = key.ok_or("expected a `primary key`")?;
+    Ok(key.columns.iter().map(|column| column.column.expr.to_string()).collect())
+}
+
+fn version(options: &CreateTableOptions) -> Result<u32, String> {
+    let CreateTableOptions::With(options) = options else {
+        return Err("expected `with (version = …)`".to_owned());
+    };
+    let version = options.iter().find_map(|option| match option {
+        SqlOption::KeyValue { key, value } if key.value == "version" => value.to_string().parse().ok(),
+        _ => None,
+    });
+    version.ok_or_else(|| "expected `with (version = …)`".to_owned())
 }
 
 fn field(column: &ColumnDef) -> Result<Field, String> {
@@ -104,23 +144,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_table_has_its_key_first_and_comments_on_all_columns() {
-        let keys = ["pair_id", "seq", "image_id", "example_id", "image_id", "run_id"];
-        for (table, key) in TABLES.iter().zip(keys) {
-            assert_eq!(table.schema.field(0).name(), key);
-            assert!(!table.schema.field(0).is_nullable());
+    fn every_table_has_a_key_that_is_never_null_and_comments_on_all_columns() {
+        for table in TABLES.iter() {
+            assert!(!table.key.is_empty() && table.version > 1);
+            for column in table.key.iter().chain(&table.identity) {
+                assert!(!table.schema.field_with_name(column).unwrap().is_nullable());
+            }
             assert!(table.schema.fields().iter().all(|f| !f.metadata()[COMMENT].is_empty()));
         }
+        assert_eq!(table("originals").identity.as_deref(), Some("seq"));
+        assert_eq!(table("captions").key, ["image_id", "model_id", "settings"]);
     }
 
     #[test]
-    fn a_column_without_comment_or_of_a_strange_type_is_refused() {
+    fn a_contract_that_lacks_something_is_refused() {
         for (ddl, expected) in [
             ("create table t (a int)", "column `a` has no comment"),
             ("create table t (a uuid comment 'x')", "type `UUID` is none that the contracts use"),
+            ("create table t (a int comment 'x')", "expected a `primary key`"),
+            (
+                "create table t (a int comment 'x', primary key (a))",
+                "expected `with (version = …)`",
+            ),
             ("select 1", "expected one `create table`"),
         ] {
-            assert_eq!(parse(ddl).unwrap_err(), expected);
+            assert_eq!(parse("t", ddl).err().unwrap(), expected);
         }
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use tch::{Device, Tensor};
-use tuwen::settings::TrainSettings;
-use tuwen::stream::Batch;
+use tuwen_settings::TrainSettings;
+use tuwen_stream::Batch;
 
 use crate::feed::Feed;
 use crate::generate::{GenerateOptions, generate};

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
-use tuwen::settings::{BestMetric, TrainSettings};
+use tuwen_settings::{BestMetric, TrainSettings};
 
 use crate::checkpoint;
 use crate::evaluate::{EvalSet, Evaluation};

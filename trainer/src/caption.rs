@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use tuwen::decode::decode_image;
-use tuwen::ingest::{hex, id_of};
-use tuwen::settings::{DecodeSettings, TrainSettings};
+use tuwen_image::decode_image;
+use tuwen_corpus::id::{hex, id_of};
+use tuwen_settings::{DecodeSettings, TrainSettings};
 
 use crate::caption_corpus::draw_key;
 use crate::generate::{GenerateOptions, generate_keyed};

@@ -3,10 +3,10 @@
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use tuwen::captions::{Author, Caption, CaptionStage};
-use tuwen::report::StageReport;
-use tuwen::settings::Settings;
+use tuwen_corpus::report::StageReport;
+use tuwen_settings::Settings;
 
+use crate::caption_stage::{Author, Caption, CaptionStage};
 use crate::fingerprint::fingerprint;
 use crate::generate::{GenerateOptions, generate_keyed, generation_config};
 use crate::model::Model;

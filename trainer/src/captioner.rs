@@ -128,7 +128,7 @@ pub(crate) fn cross_entropy(logits: &Tensor, labels: &Tensor, label_smoothing: f
 mod tests {
     use super::*;
     use crate::config::SpecialIds;
-    use tuwen::settings::TrainSettings;
+    use tuwen_settings::TrainSettings;
 
     #[test]
     fn the_seeds_model_has_the_seeds_parameters() {

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail};
 use safetensors::{Dtype, View};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
-use tuwen::settings::{BestMetric, TrainSettings};
-use tuwen::stream::StreamState;
+use tuwen_settings::{BestMetric, TrainSettings};
+use tuwen_stream::StreamState;
 
 use crate::best::Best;
 use crate::config::read_json;

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use tuwen::report::{self, StageReport};
-use tuwen::settings::{Resolved, Settings};
+use tuwen_corpus::report::{self, StageReport};
+use tuwen_settings::{Resolved, Settings};
 
 use crate::bench::{BenchOptions, bench};
 use crate::caption::{Format, caption};

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tuwen::settings::TrainSettings;
+use tuwen_settings::TrainSettings;
 
 /// Sizes of a ViT encoder; field names and defaults are those of transformers' `ViTConfig`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

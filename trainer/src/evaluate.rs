@@ -6,8 +6,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use tch::{Kind, Tensor, no_grad};
-use tuwen::settings::TrainSettings;
-use tuwen::stream::{Batch, ImageReferences, Shuffle, Stream, StreamOptions, Versions};
+use tuwen_settings::TrainSettings;
+use tuwen_stream::{Batch, ImageReferences, Shuffle, Stream, StreamOptions, Versions};
 
 use crate::captioner::IGNORED;
 use crate::generate::{GenerateOptions, generate_keyed};

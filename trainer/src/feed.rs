@@ -2,8 +2,8 @@
 //! Never touches a tensor.
 
 use anyhow::{Context, Result, bail};
-use tuwen::settings::TrainSettings;
-use tuwen::stream::{Batch, Batches, Skipped, Stream, StreamOptions, StreamState, WaitStats};
+use tuwen_settings::TrainSettings;
+use tuwen_stream::{Batch, Batches, Skipped, Stream, StreamOptions, StreamState, WaitStats};
 
 /// The batches of one run.
 pub struct Feed {

@@ -2,7 +2,7 @@
 //! number format they were read from. Never depends on the device.
 
 use anyhow::Result;
-use tuwen::ingest::{hex, id_of};
+use tuwen_corpus::id::{hex, id_of};
 
 use crate::checkpoint::bytes_of;
 use crate::model::Model;

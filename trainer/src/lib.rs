@@ -11,6 +11,7 @@ pub mod bench;
 pub mod best;
 pub mod caption;
 pub mod caption_corpus;
+pub mod caption_stage;
 pub mod captioner;
 pub mod checkpoint;
 pub mod cli;

@@ -3,7 +3,7 @@
 
 use anyhow::{Result, bail};
 use tch::{Kind, Tensor};
-use tuwen::stream::ExampleId;
+use tuwen_stream::ExampleId;
 
 /// Losses, in the order of their steps.
 #[derive(Default)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use tch::{Device, Kind, Tensor, no_grad};
-use tuwen::settings::{Precision, TrainSettings};
+use tuwen_settings::{Precision, TrainSettings};
 
 use crate::captioner::Captioner;
 use crate::config::ModelConfig;

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
-use tuwen::settings::TrainSettings;
+use tuwen_settings::TrainSettings;
 
 use crate::params::Layout;
 

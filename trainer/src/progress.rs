@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
-use tuwen::stream::Skipped;
+use tuwen_stream::Skipped;
 
 use crate::evaluate::{Evaluation, Prediction};
 use crate::tensorboard::{self, EventWriter};

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use tuwen::settings::{LrSchedule, TrainSettings};
+use tuwen_settings::{LrSchedule, TrainSettings};
 
 /// The schedule of one run.
 #[derive(Clone, Copy, Debug)]

@@ -3,8 +3,8 @@
 
 use anyhow::Result;
 use tch::{Tensor, no_grad};
-use tuwen::settings::{Precision, TrainSettings};
-use tuwen::stream::Batch;
+use tuwen_settings::{Precision, TrainSettings};
+use tuwen_stream::Batch;
 
 use crate::evaluate::upload;
 use crate::loss_scale::LossScale;

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 use tch::{Device, Tensor};
-use tuwen::settings::TrainSettings;
-use tuwen::stream::{Batch, WaitStats};
+use tuwen_settings::TrainSettings;
+use tuwen_stream::{Batch, WaitStats};
 
 use crate::best::Best;
 use crate::checkpoint::{self, RunState};

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
-use tuwen::settings::{self, Resolved, Settings};
+use tuwen_settings::{Resolved, Settings, resolve_command};
 
 use crate::checkpoint;
 use crate::generate::check;
@@ -29,48 +29,12 @@ pub(super) struct Common {
 }
 
 impl Common {
-    /// Settings with `named` flags and `--set` on top of them; device and sizes are flags as any other.
+    /// Settings with `--set` and the `named` flags on top of it; device and sizes are flags as any other.
     pub(super) fn resolve(&self, named: &[(&str, Option<String>)]) -> Result<Resolved> {
-        let mut flags: Vec<(String, String)> = Vec::new();
-        for (key, value) in named.iter().chain(&[("train.device", self.device.clone())]) {
-            flags.extend(value.clone().map(|value| ((*key).to_owned(), value)));
-        }
-        for pair in &self.set {
-            let Some((key, value)) = pair.split_once('=') else {
-                bail!("--set: expected KEY=VALUE, found `{pair}`");
-            };
-            flags.push((key.trim().to_owned(), value.trim().to_owned()));
-        }
-        let resolved = settings::resolve(self.config.as_deref(), &flags)?;
-        let t = &resolved.settings.train;
-        for (key, value) in [
-            ("batch_size", t.batch_size),
-            ("eval_batch_size", t.eval_batch_size),
-            ("max_length", t.max_length),
-            ("caption_chunk", t.caption_chunk),
-        ] {
-            if value == 0 {
-                bail!("train.{key}: expected at least 1, found 0");
-            }
-        }
-        for (key, value, most) in [
-            ("crop", t.crop, 0.9),
-            ("warmup_ratio", t.warmup_ratio, 1.0),
-            ("label_smoothing", t.label_smoothing, 1.0),
-            ("encoder_dropout", t.encoder_dropout, 1.0),
-            ("decoder_dropout", t.decoder_dropout, 1.0),
-            ("beta1", t.beta1, 1.0),
-            ("beta2", t.beta2, 1.0),
-            ("lr", t.lr, f64::MAX),
-            ("weight_decay", t.weight_decay, f64::MAX),
-            ("max_grad_norm", t.max_grad_norm, f64::MAX),
-        ] {
-            if !(0.0..=most).contains(&value) {
-                let most = if most == f64::MAX { "a number".to_owned() } else { most.to_string() };
-                bail!("train.{key}: expected 0 to {most}, found {value}");
-            }
-        }
-        check(t)?;
+        let device = [("train.device", self.device.clone())];
+        let flags: Vec<_> = named.iter().chain(&device).cloned().collect();
+        let resolved = resolve_command(self.config.as_deref(), &self.set, &flags)?;
+        check(&resolved.settings.train)?;
         Ok(resolved)
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
-use tuwen::settings::TrainSettings;
+use tuwen_settings::TrainSettings;
 
 use super::options::check;
 use crate::config::{SpecialIds, read_json};
@@ -117,7 +117,7 @@ pub fn apply(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tuwen::settings::EarlyStopping;
+    use tuwen_settings::EarlyStopping;
 
     fn applied(file: &Value, given: &[&str]) -> Result<(TrainSettings, Option<String>)> {
         let folder = tempfile::tempdir().unwrap();

@@ -1,9 +1,9 @@
 //! How captions are written. In: settings. Out: the same as plain values, checked. Never knows a model.
 
 use anyhow::{Result, bail};
-use tuwen::settings::TrainSettings;
+use tuwen_settings::TrainSettings;
 
-pub use tuwen::settings::EarlyStopping;
+pub use tuwen_settings::EarlyStopping;
 
 /// How captions are written; names and meanings are those of transformers' `GenerationConfig`.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
-use tuwen::settings::{Precision, TrainSettings};
+use tuwen_settings::{Precision, TrainSettings};
 use tuwen_trainer::captioner::{Captioner, IGNORED};
 use tuwen_trainer::checkpoint::write_model;
 use tuwen_trainer::config::{Activation, ModelConfig};

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
-use tuwen::settings::TrainSettings;
+use tuwen_settings::TrainSettings;
 use tuwen_trainer::generate::{
     EarlyStopping, GenerateOptions, Generated, Sampling, generate, generate_keyed,
     generation_config, processed,

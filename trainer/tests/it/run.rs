@@ -8,9 +8,11 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tuwen::corpus::Corpus;
-use tuwen::fetch::{Source, fetch};
-use tuwen::settings::{CurateSettings, DecodeSettings, FetchSettings};
+use tokio_util::sync::CancellationToken;
+use tuwen_corpus::Corpus;
+use tuwen_etl::fetch::{Origin, fetch};
+use tuwen_etl::curate::Gates;
+use tuwen_settings::{CurateSettings, DecodeSettings, FetchSettings, Settings};
 
 use crate::python;
 
@@ -58,13 +60,15 @@ fn make_sample() -> anyhow::Result<tempfile::TempDir> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let corpus =
             Corpus::open_or_create(&folder.path().join("corpus").display().to_string()).await?;
-        tuwen::ingest::ingest(&corpus, &files).await?;
-        fetch(&corpus, Source::Folder(images), &FetchSettings::default()).await?;
+        let stop = CancellationToken::new();
+        tuwen_etl::ingest::ingest(&corpus, &files, &stop).await?;
+        fetch(&corpus, Origin::Folder(images), &FetchSettings::default(), &stop).await?;
         let settings = DecodeSettings { size: 48, ..DecodeSettings::default() };
-        tuwen::decode::decode(&corpus, &settings).await?;
+        tuwen_etl::decode::decode(&corpus, &settings, &stop).await?;
         // Striped pictures look alike; here they are wanted all.
-        let settings = CurateSettings { tokenizer, near_levels: 0.0, ..CurateSettings::default() };
-        tuwen::curate::curate(&corpus, &settings).await
+        let curate = CurateSettings { tokenizer, near_levels: 0.0, ..CurateSettings::default() };
+        let settings = Settings { curate, ..Settings::default() };
+        tuwen_etl::curate::curate(&corpus, &settings, Gates::Judge, &stop).await
     })?;
     Ok(folder)
 }
@@ -419,12 +423,12 @@ fn what_cannot_work_is_said_in_a_line() {
     for (more, expected) in [
         (["--set", "corpus=nowhere"], "nowhere"),
         (["--set", "train.tokenizer=train.csv"], "train.csv: expected a tokenizer.json"),
-        (["--set", "train.nothing=1"], "unknown field `nothing`"),
+        (["--set", "train.nothing=1"], "train.nothing: no such setting"),
         (["--encoder", "images"], "images/config.json"),
         (["--set", "train.device=tpu"], "expected cpu, cuda, cuda:N or auto, found `tpu`"),
         (["--set", "train.predicate=no_column = 1"], "no_column"),
         (["--set", "train.decoder_positions=4"], "the decoder holds 4"),
-        (["--set", "train.metric_for_best_model=bleu"], "expected one of `none`, `loss`, `cider`"),
+        (["--set", "train.metric_for_best_model=bleu"], "expected one of none, loss, cider"),
     ] {
         let output = train(out.path(), &more).output().unwrap();
         let message = String::from_utf8(output.stderr).unwrap();

@@ -1,0 +1,85 @@
+//! `tuwen repair`: mend what `tuwen verify` finds.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use tuwen_corpus::Corpus;
+use tuwen_corpus::maintenance::{Depth, RepairReport, Repairs, repair};
+
+use crate::cli::Common;
+use crate::cli::hold::Holding;
+use crate::cli::print::{exit_code, print};
+
+/// Mend what `tuwen verify` finds: rows that are there twice, damaged or lost
+///
+/// Of rows with one key the oldest stays (of images, the oldest that is decoded). Rows that cannot
+/// be read or are not what was written are dropped, so that the next `tuwen run` fetches or decodes
+/// them again. All other rows stay as they are. What is dropped is in the old versions of the tables
+/// until `tuwen vacuum`.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  tuwen repair --dry-run
+  tuwen repair && tuwen run --tokenizer tokenizer.json
+  tuwen repair --quick")]
+pub(super) struct Repair {
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Read footers and keys only, as `tuwen verify` without --full: finds no damaged pixels
+    #[arg(long)]
+    quick: bool,
+    #[command(flatten)]
+    holding: Holding,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Repair {
+    pub(super) async fn run(self) -> Result<ExitCode> {
+        let settings = self.common.settings(Vec::new())?;
+        let corpus = Corpus::open(&settings.corpus).await?;
+        let depth = if self.quick { Depth::Footers } else { Depth::Pages };
+        let repairs = Repairs { depth, dry_run: self.dry_run };
+        let report = self
+            .holding
+            .hold(&corpus, "repair", async |stop| {
+                Box::pin(repair(&corpus, repairs, stop)).await
+            })
+            .await?;
+        print(self.holding.json, &report, &text(&report))?;
+        Ok(exit_code(report.outcome))
+    }
+}
+
+fn text(report: &RepairReport) -> String {
+    let mut lines = vec![format!(
+        "{:<10}{:>14}{:>14}{:>8}{:>12}",
+        "table", "rows before", "rows after", "files", "renumbered"
+    )];
+    for (name, table) in &report.tables {
+        lines.push(format!(
+            "{name:<10}{:>14}{:>14}{:>8}{:>12}",
+            table.rows_before, table.rows_after, table.files, table.renumbered
+        ));
+        let mut dropped: Vec<_> = table.dropped.iter().collect();
+        dropped.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+        lines.extend(dropped.iter().map(|(why, n)| format!("{n:>38}  dropped: {why}")));
+        if table.append_only {
+            lines.push(format!("{:40}property delta.appendOnly set as the table was made", ""));
+        }
+        if table.outdated {
+            lines.push(format!("{:40}the next `tuwen curate` makes it anew", ""));
+        }
+    }
+    let is_touched = report.tables.values().any(|table| !table.is_untouched());
+    lines.push(match (is_touched, report.dry_run) {
+        (false, _) => "nothing to repair".to_owned(),
+        (true, true) => "this is what would be done; nothing was written".to_owned(),
+        (true, false) => format!(
+            "done in {} commits and {:.1} s\nhint: `tuwen run` fetches and decodes again what was dropped",
+            report.commits, report.seconds
+        ),
+    });
+    lines.join("\n")
+}

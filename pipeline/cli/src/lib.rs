@@ -1,0 +1,5 @@
+//! The command `tuwen`: one file a subcommand, and the benches a person runs on a disk or a corpus.
+
+pub mod bench;
+
+pub mod cli;

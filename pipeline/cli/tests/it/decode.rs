@@ -1,0 +1,185 @@
+//! `decode_image` against what PIL made of the files in `tests/decode/files` (see `tests/decode/make.py`), and, where the
+//! repository's `.venv` has PIL, against PIL itself. The first tests need no Python.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+use tuwen_image::{DecodedImage, Header, Rejected, decode_image, decode_stored, encode_stored};
+use tuwen_settings::{DecodeSettings, PixelCodec};
+
+/// Side of the stored square.
+const SIZE: usize = 224;
+/// Sampled pixels along each side.
+const SPOTS: usize = 16;
+
+/// One entry of `expected.json`: a good file, or a bad one with its reason.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Expected {
+    Good(Golden),
+    Bad { file: String, reject_reason: String },
+}
+
+/// What PIL makes of a file.
+#[derive(Deserialize)]
+struct Golden {
+    file: String,
+    format: String,
+    color: String,
+    width: u32,
+    height: u32,
+    frames: u32,
+    orientation: u8,
+    /// Levels of 255 by which a pixel may differ.
+    tolerance: u8,
+    /// `[16, 16, 3]` u8 in hexadecimal: the pixels at rows and columns i * 223 / 15.
+    grid: String,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/decode")
+}
+
+fn expected() -> Vec<Expected> {
+    let json = std::fs::read_to_string(folder().join("expected.json")).unwrap();
+    serde_json::from_str(&json).unwrap()
+}
+
+fn goldens() -> Vec<Golden> {
+    let good = |entry| match entry {
+        Expected::Good(golden) => Some(golden),
+        Expected::Bad { .. } => None,
+    };
+    expected().into_iter().filter_map(good).collect()
+}
+
+fn decoded(file: &str) -> Result<DecodedImage, Rejected> {
+    let bytes = std::fs::read(folder().join("files").join(file)).unwrap();
+    decode_image(&bytes, &DecodeSettings::default())
+}
+
+/// The largest difference between the sampled pixels and the golden ones.
+fn difference(pixels: &[u8], golden: &Golden) -> u8 {
+    let level = |i: usize| u8::from_str_radix(&golden.grid[2 * i..2 * i + 2], 16).unwrap();
+    let spot = |i: usize| i * (SIZE - 1) / (SPOTS - 1);
+    let at = |i: usize| (spot(i / 3 / SPOTS) * SIZE + spot(i / 3 % SPOTS)) * 3 + i % 3;
+    (0..SPOTS * SPOTS * 3).map(|i| pixels[at(i)].abs_diff(level(i))).max().unwrap()
+}
+
+fn assert_none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "{} files:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn pixels_are_those_of_pil() {
+    let goldens = goldens();
+    assert!(goldens.len() >= 60);
+    let judge = |golden: &Golden| match decoded(&golden.file) {
+        Ok(image) => {
+            assert_eq!(image.pixels.len(), SIZE * SIZE * 3);
+            let found = difference(&image.pixels, golden);
+            let allowed = golden.tolerance;
+            (found > allowed).then(|| format!("{}: differs by {found}, not {allowed}", golden.file))
+        }
+        Err(rejected) => Some(format!("{}: {rejected}", golden.file)),
+    };
+    assert_none(&goldens.iter().filter_map(judge).collect::<Vec<_>>());
+}
+
+#[test]
+fn headers_are_those_of_pil() {
+    let judge = |golden: &Golden| {
+        let found = decoded(&golden.file).ok()?.header;
+        let Header { width, height, format, color, orientation, frames } = found;
+        let found = (format, color, width, height, orientation, frames);
+        let g = golden;
+        let wanted = (&*g.format, &*g.color, g.width, g.height, g.orientation, g.frames);
+        (found != wanted).then(|| format!("{}: expected {wanted:?}, found {found:?}", golden.file))
+    };
+    assert_none(&goldens().iter().filter_map(judge).collect::<Vec<_>>());
+}
+
+#[test]
+fn bad_files_have_their_reason() {
+    let mut wrong = Vec::new();
+    let mut n_bad = 0;
+    for entry in expected() {
+        let Expected::Bad { file, reject_reason } = entry else { continue };
+        n_bad += 1;
+        let found = match decoded(&file) {
+            Ok(_) => "pixels".to_owned(),
+            Err(rejected) if rejected.reason.to_string() == reject_reason => continue,
+            Err(rejected) => rejected.to_string(),
+        };
+        wrong.push(format!("{file}: expected {reject_reason}, found {found}"));
+    }
+    assert!(n_bad >= 10);
+    assert_none(&wrong);
+}
+
+/// Every pixel of every file, where the repository's `.venv` has PIL.
+#[test]
+fn every_pixel_is_that_of_the_pil_at_hand() {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/python");
+    let has_pil = Command::new(&python).args(["-c", "import PIL, numpy"]).output();
+    if !has_pil.is_ok_and(|output| output.status.success()) {
+        eprintln!("no PIL in .venv: not compared; `make test` installs it");
+        return;
+    }
+    let raw = tempfile::tempdir().unwrap();
+    for golden in goldens() {
+        if let Ok(image) = decoded(&golden.file) {
+            std::fs::write(raw.path().join(format!("{}.rgb", golden.file)), image.pixels).unwrap();
+        }
+    }
+    let mut check = Command::new(&python);
+    check.args(["-W", "ignore"]).arg(folder().join("check.py"));
+    let output = check.arg(folder().join("files")).arg(raw.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let wrong: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains("more than") || line.contains("missing"))
+        .collect();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{errors}", wrong.join("\n"));
+}
+
+/// Codec jpeg: near the raw pixels, and its bytes decode to what PIL makes of them, where the repository's `.venv` has PIL.
+#[test]
+fn a_stored_jpeg_is_near_raw_and_decodes_as_pil_does() {
+    let settings = DecodeSettings { codec: PixelCodec::Jpeg, ..DecodeSettings::default() };
+    let raw_folder = tempfile::tempdir().unwrap();
+    let mut ours = Vec::new();
+    for golden in goldens().iter().filter(|golden| golden.width > 64) {
+        let Ok(image) = decoded(&golden.file) else { continue };
+        let stored = encode_stored(&image.pixels, &settings).unwrap();
+        let mut pixels = vec![0; image.pixels.len()];
+        decode_stored(settings.codec, &stored, &mut pixels).unwrap();
+        let squares =
+            image.pixels.iter().zip(&pixels).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2));
+        let mean = squares.sum::<f64>() / pixels.len() as f64;
+        let psnr_db = 10.0 * (255.0_f64.powi(2) / mean).log10();
+        assert!(psnr_db > 30.0, "{}: {psnr_db:.1} dB", golden.file);
+        std::fs::write(raw_folder.path().join(format!("{:03}.jpg", ours.len())), &stored).unwrap();
+        ours.push(pixels);
+    }
+    assert!(ours.len() > 20);
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/python");
+    let has_pil = Command::new(&python).args(["-c", "import PIL, numpy"]).output();
+    if !has_pil.is_ok_and(|output| output.status.success()) {
+        eprintln!("no PIL in .venv: not compared; `make test` installs it");
+        return;
+    }
+    let program = "import pathlib, sys; from PIL import Image\n\
+        for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):\n    \
+        sys.stdout.buffer.write(Image.open(path).convert('RGB').tobytes())";
+    let output =
+        Command::new(&python).args(["-c", program]).arg(raw_folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let ours = ours.concat();
+    assert_eq!(ours.len(), output.stdout.len());
+    let furthest = ours.iter().zip(&output.stdout).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+    // Another version of libjpeg-turbo may round otherwise.
+    assert!(furthest <= 2, "{furthest} levels of 255");
+}

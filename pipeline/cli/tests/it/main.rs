@@ -1,0 +1,13 @@
+//! One binary for all of the pipeline's integration tests: each binary would link DataFusion again.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cli;
+mod corpus;
+mod decode;
+mod growth;
+mod races;
+mod s3;
+mod server;
+mod slt;
+mod stream;

@@ -1,0 +1,394 @@
+//! The files of sql/ on rows that are written out: every `.slt` of tests/slt runs in a session with empty tables of the
+//! contracts' shape, the project's functions, and each SQL file as one view or several, with parameters of its own. Files of
+//! sql/queries are run as they are, for a view has no order.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+
+use anyhow::{Context, Result};
+use arrow::array::{AsArray, BooleanArray};
+use arrow::datatypes::{DataType, Int64Type};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::datasource::MemTable;
+use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+use datafusion::prelude::SessionContext;
+use datafusion::scalar::ScalarValue;
+use tuwen_corpus::report::Progress;
+use tuwen_corpus::{AUDITS, Rows, bare_session};
+use tuwen_etl::curate::{
+    CaptionTokenizer, clean_caption_udf, distance_udfs, hash_distance, id128_udf, thumb_distance,
+    tokenize_udf,
+};
+use tuwen_etl::decode::decode_udf;
+use tuwen_schemas::{TABLES, schema};
+use tuwen_settings::DecodeSettings;
+
+/// Tokens of a caption, special tokens included.
+const MAX_LENGTH: usize = 4;
+
+/// Bits of 64 in which near images may differ.
+const NEAR_BITS: u32 = 3;
+
+/// Levels of 255 by which near images may differ on average.
+const NEAR_LEVELS: f64 = 6.0;
+
+/// What a change is worked out from besides the tables. `touched_pair_images` stands for `pair_images` of the touched pairs,
+/// `judged_images` for `used_images` of the concerned ones, `made` for the examples of the concerned pairs.
+const CHANGE_INPUTS: [&str; 3] = [
+    "create table touched_pair_images as select * from pair_images",
+    "create table judged_images as select * from used_images",
+    "create view examples_in_files as
+     select *, 'part-' || coalesce(split, 'rejected') || '.parquet' as file from examples",
+];
+
+/// An SQL file as a view of the session.
+struct View {
+    name: &'static str,
+    /// The file, without `sql/` and `.sql`.
+    file: String,
+    params: Vec<(&'static str, ScalarValue)>,
+    /// Names in the file that stand for another table of the session, and that table.
+    reads: Vec<(&'static str, &'static str)>,
+    /// A function in the file that says whether an image is near one of a view's, and that view.
+    near: Option<(&'static str, &'static str)>,
+}
+
+fn view(name: &'static str, file: impl Into<String>) -> View {
+    View { name, file: file.into(), params: Vec::new(), reads: Vec::new(), near: None }
+}
+
+impl View {
+    fn param(mut self, name: &'static str, value: impl Into<ScalarValue>) -> Self {
+        self.params.push((name, value.into()));
+        self
+    }
+
+    fn reads(mut self, name: &'static str, table: &'static str) -> Self {
+        self.reads.push((name, table));
+        self
+    }
+
+    fn near(mut self, function: &'static str, view: &'static str) -> Self {
+        self.near = Some((function, view));
+        self
+    }
+}
+
+/// The views of the stages, in the order in which they read each other; a file that fills a table of its own name ends in
+/// `_sql`.
+fn stage_views() -> Vec<View> {
+    let fetch_todo = |name, from_files: bool, retry_failed: bool| {
+        view(name, "fetch_todo")
+            .param("from_files", from_files)
+            .param("retry_failed", retry_failed)
+            .param("attempts", 3i32)
+    };
+    vec![
+        view("pairs_sql", "pairs"),
+        fetch_todo("fetch_urls", false, false),
+        fetch_todo("fetch_files", true, false),
+        fetch_todo("fetch_urls_again", false, true),
+        view("fetch_outcomes", "fetch_outcomes").param("first_seq", 4i64),
+        view("decode_todo", "decode_todo"),
+        view("images_sql", "images")
+            .param("first_seq", 0i64)
+            .param("last_seq", 9i64)
+            .param("size_px", 224i32),
+        view("last_run", "last_run").param("stage", "curate"),
+        view("answers", "answers"),
+        view("pair_images", "pair_images"),
+        view("clean_captions", "clean_captions")
+            .param("min_chars", 2i64)
+            .param("max_chars", 5i64)
+            .param("placeholder_captions", 2i64),
+        view("used_images", "used_images"),
+        view("near_sources", "near_sources"),
+        view("leaks", "leaks").near("near_test", "near_sources"),
+        view("examples_sql", "examples"),
+        view("rejects", "rejects"),
+    ]
+}
+
+/// The views of sql/change.
+fn change_views() -> Vec<View> {
+    vec![
+        view("touched_rows", "change/touched_rows"),
+        view("originals_of_rows", "change/originals_of_rows").reads("rows_at_hand", "touched_rows"),
+        view("concerned_images", "change/concerned_images")
+            .reads("pair_images", "touched_pair_images"),
+        view("concerned_pairs", "change/concerned_pairs"),
+        view("concerned_rows", "change/concerned_rows"),
+        view("image_rows", "change/image_rows"),
+        view("used_before", "change/used_before"),
+        view("test_changes", "change/test_changes").reads("used_images", "judged_images"),
+        view("used_now", "change/used_now").reads("used_images", "judged_images"),
+        view("near_sources_now", "near_sources").reads("used_images", "used_now"),
+        view("near_changes", "change/near_changes").near("near_change", "test_changes"),
+        view("flipped", "change/flipped").near("near_test", "near_sources_now"),
+        view("changed_examples", "change/changed_examples"),
+        view("rewritten", "change/rewritten"),
+    ]
+}
+
+/// The views of those who read a corpus.
+fn reader_views() -> Vec<View> {
+    let mut views = vec![
+        view("stream_split", "stream_split").param("split", "train"),
+        view("stream_selection", "stream_selection").param("split", "train"),
+        view("references_sql", "references").param("split", "train").param("n_images", 2i64),
+        view("captions_asked", "captions_asked").param("model_id", "m1").param("settings", "{}"),
+    ];
+    views.extend(AUDITS.map(|(name, _)| match name {
+        "examples_have_tokens" => {
+            view(name, format!("audits/{name}")).param("max_length", MAX_LENGTH as i64)
+        }
+        _ => view(name, format!("audits/{name}")),
+    }));
+    views
+}
+
+fn sql_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sql")
+}
+
+/// The text of a file of sql/.
+fn sql_text(file: &str) -> Result<String> {
+    let path = sql_folder().join(file).with_extension("sql");
+    std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
+
+/// The files of sql/, as [`View::file`] has them.
+fn sql_files() -> Result<BTreeSet<String>> {
+    let root = sql_folder();
+    let (mut folders, mut files) = (vec![root.clone()], BTreeSet::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "sql") {
+                let file = path.with_extension("");
+                files.insert(file.strip_prefix(&root)?.display().to_string());
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Difference hash and thumbnail of some images.
+type Images = Arc<RwLock<Vec<(i64, Vec<u8>)>>>;
+
+/// The images that a function of SQL compares others with: the rows of view `source`.
+struct Near {
+    source: &'static str,
+    images: Images,
+}
+
+/// `name(dhash, thumb) -> boolean`: whether one of `images` is near, by looking at each. (The index of tuwen_etl wants near hashes
+/// to have a key in common too; those of the `.slt` do.)
+fn near_udf(name: &str, images: Images) -> ScalarUDF {
+    create_udf(
+        name,
+        vec![DataType::Int64, DataType::Binary],
+        DataType::Boolean,
+        Volatility::Volatile,
+        Arc::new(move |args| {
+            let arrays = ColumnarValue::values_to_arrays(args)?;
+            let hashes = arrays[0].as_primitive::<Int64Type>().iter();
+            let thumbs = arrays[1].as_binary::<i32>().iter();
+            let images = images.read().unwrap();
+            let is_near = |(hash, thumb): (i64, &[u8])| {
+                images.iter().any(|(other_hash, other_thumb)| {
+                    hash_distance(hash, *other_hash) <= NEAR_BITS
+                        && thumb_distance(thumb, other_thumb) <= NEAR_LEVELS
+                })
+            };
+            let near = hashes.zip(thumbs).map(|(hash, thumb)| hash.zip(thumb).is_some_and(is_near));
+            Ok(ColumnarValue::Array(Arc::new(near.map(Some).collect::<BooleanArray>())))
+        }),
+    )
+}
+
+struct Session {
+    ctx: SessionContext,
+    near: Vec<Near>,
+}
+
+impl Session {
+    async fn new() -> Result<Self> {
+        let ctx = bare_session(Rows::Light)?;
+        let empty = |name: &str| MemTable::try_new(schema(name), vec![Vec::new()]);
+        for table in TABLES.iter() {
+            ctx.register_table(table.name, Arc::new(empty(table.name)?))?;
+        }
+        for (name, table) in [
+            ("incoming", "pairs"),
+            ("new_pairs", "pairs"),
+            ("new_originals", "originals"),
+            ("new_images", "images"),
+            ("made", "examples"),
+            ("rewritten_files", "examples"),
+        ] {
+            ctx.register_table(name, Arc::new(empty(table)?))?;
+        }
+        for table in [
+            "create table decode_chunk (seq bigint)",
+            "create table asked_images (image_id varchar)",
+            "create table sampled (example_id varchar, position bigint)",
+        ] {
+            ctx.sql(table).await?.collect().await?;
+        }
+        let folder = tempfile::TempDir::new()?;
+        let tokenizer = crate::corpus::tokenizer(folder.path());
+        ctx.register_udf(tokenize_udf(CaptionTokenizer::open(&tokenizer, MAX_LENGTH)?));
+        ctx.register_udf(clean_caption_udf());
+        ctx.register_udf(id128_udf());
+        ctx.register_udf(decode_udf(DecodeSettings::default(), Progress::hidden()));
+        distance_udfs().into_iter().for_each(|udf| ctx.register_udf(udf));
+
+        let mut session = Self { ctx, near: Vec::new() };
+        session.register(stage_views()).await?;
+        for input in CHANGE_INPUTS {
+            session.rows(input).await.context(input)?;
+        }
+        session.register(change_views()).await?;
+        session.register(reader_views()).await?;
+        Ok(session)
+    }
+
+    async fn register(&mut self, views: Vec<View>) -> Result<()> {
+        for view in views {
+            let context = format!("sql/{}.sql as view `{}`", view.file, view.name);
+            self.register_view(view).await.context(context)?;
+        }
+        Ok(())
+    }
+
+    async fn register_view(&mut self, view: View) -> Result<()> {
+        if let Some((function, source)) = view.near {
+            let near = Near { source, images: Images::default() };
+            self.ctx.register_udf(near_udf(function, Arc::clone(&near.images)));
+            self.near.push(near);
+        }
+        let mut hidden = Vec::new();
+        for (name, table) in view.reads {
+            let table = self.ctx.table_provider(table).await?;
+            hidden.push((name, self.ctx.deregister_table(name)?));
+            self.ctx.register_table(name, table)?;
+        }
+        let rows = self.ctx.sql(&sql_text(&view.file)?).await?.with_param_values(view.params)?;
+        for (name, table) in hidden {
+            self.ctx.deregister_table(name)?;
+            if let Some(table) = table {
+                self.ctx.register_table(name, table)?;
+            }
+        }
+        self.ctx.register_table(view.name, rows.into_view())?;
+        Ok(())
+    }
+
+    /// Has the functions that look for near images compare with the rows that are there now.
+    async fn look_at_near_images(&self) -> Result<()> {
+        for near in &self.near {
+            let sql = format!("select dhash, thumb from {}", near.source);
+            let mut images = Vec::new();
+            for batch in self.ctx.sql(&sql).await?.collect().await? {
+                let hashes = batch.column(0).as_primitive::<Int64Type>().iter();
+                let thumbs = batch.column(1).as_binary::<i32>().iter();
+                let rows = hashes.zip(thumbs);
+                images.extend(rows.filter_map(|(hash, thumb)| Some((hash?, thumb?.to_vec()))));
+            }
+            *near.images.write().unwrap() = images;
+        }
+        Ok(())
+    }
+
+    /// The rows of `sql`, a line each; cells parted by blanks, NULL and (empty) written out.
+    async fn rows(&self, sql: &str) -> Result<Vec<String>> {
+        let options = FormatOptions::default().with_null("NULL");
+        let mut rows = Vec::new();
+        for batch in &self.ctx.sql(sql).await?.collect().await? {
+            let cells: Result<Vec<_>, _> = batch
+                .columns()
+                .iter()
+                .map(|column| ArrayFormatter::try_new(column, &options))
+                .collect();
+            let cells = cells?;
+            rows.extend((0..batch.num_rows()).map(|i| {
+                let texts = cells.iter().map(|cell| match cell.value(i).to_string() {
+                    text if text.is_empty() => "(empty)".to_owned(),
+                    text => text,
+                });
+                texts.collect::<Vec<_>>().join(" ")
+            }));
+        }
+        Ok(rows)
+    }
+}
+
+/// Runs the records of a file, which are parted by empty lines: `statement ok` and a statement, or `query TYPES [rowsort]`,
+/// a query or the name of its file, `----` and its rows. (The crate `sqllogictest` switches on features of DataFusion's
+/// dependencies, and everything would be compiled a second time for the tests.)
+async fn run_file(text: &str) -> Result<()> {
+    let session = Session::new().await?;
+    for record in text.split("\n\n") {
+        let record: Vec<&str> = record.lines().filter(|line| !line.starts_with('#')).collect();
+        let Some((head, body)) = record.split_first() else { continue };
+        if head.trim().is_empty() {
+            continue;
+        }
+        if *head == "statement ok" {
+            session.rows(&body.join("\n")).await.with_context(|| body.join("\n"))?;
+            session.look_at_near_images().await.with_context(|| body.join("\n"))?;
+            continue;
+        }
+        anyhow::ensure!(
+            head.starts_with("query "),
+            "expected `statement ok` or `query …`, found `{head}`"
+        );
+        let end = body.iter().position(|line| *line == "----").context("no ----")?;
+        let query = body[..end].join("\n");
+        let mut found = match query_file(&query) {
+            Some(file) => session.rows(&sql_text(file)?).await,
+            None => session.rows(&query).await,
+        }
+        .with_context(|| query.clone())?;
+        let mut expected: Vec<&str> = body[end + 1..].to_vec();
+        if head.ends_with("rowsort") {
+            found.sort();
+            expected.sort_unstable();
+        }
+        anyhow::ensure!(found == expected, "{query}\nexpected {expected:#?}\nfound {found:#?}");
+    }
+    Ok(())
+}
+
+/// The file that a record names in the place of a query, as [`sql_files`] has it.
+fn query_file(query: &str) -> Option<&str> {
+    query.strip_prefix("sql/")?.strip_suffix(".sql")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_sql_file_has_an_slt_and_passes_it() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt");
+    let (mut texts, mut failed) = (String::new(), Vec::new());
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        if let Err(error) = run_file(&text).await {
+            failed.push(format!("{}: {error:#}", path.display()));
+        }
+        texts.push_str(&text);
+    }
+    let mut run: BTreeSet<String> =
+        texts.lines().filter_map(query_file).map(str::to_owned).collect();
+    let words: Vec<&str> = texts.split_whitespace().collect();
+    for view in [stage_views(), change_views(), reader_views()].into_iter().flatten() {
+        let is_read = words.windows(2).any(|words| words == ["from", view.name]);
+        assert!(is_read, "no .slt reads {}", view.name);
+        run.insert(view.file);
+    }
+    assert_eq!(run, sql_files().unwrap(), "files that an .slt runs, and the files of sql/");
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}

@@ -1,0 +1,96 @@
+//! The data files of a snapshot. In: a table's name. Out: which files it has, some of them as a table, and how they leave it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::Result;
+use datafusion::datasource::TableProvider;
+use datafusion::prelude::SessionContext;
+use deltalake::kernel::Remove;
+
+use crate::snapshot::{Snapshot, TableVersions};
+
+/// What a snapshot has more than an earlier one: files by table.
+pub type NewFiles = std::collections::BTreeMap<&'static str, BTreeSet<String>>;
+
+impl Snapshot {
+    /// The paths of table `name`'s files, below its folder.
+    ///
+    /// # Errors
+    /// The table is not there.
+    pub fn file_paths(&self, name: &str) -> Result<BTreeSet<String>> {
+        let files = self.delta(name).snapshot()?.log_data();
+        Ok(files.iter().map(|file| file.path().into_owned()).collect())
+    }
+
+    /// The actions by which files of table `name` leave it: those of `paths`, or all.
+    ///
+    /// # Errors
+    /// The table is not there.
+    pub fn removes(&self, name: &str, paths: Option<&BTreeSet<String>>) -> Result<Vec<Remove>> {
+        let files = self.delta(name).snapshot()?.log_data();
+        let leaving = files.iter().filter(|file| {
+            paths.is_none_or(|paths| paths.contains(file.path().as_ref()))
+        });
+        Ok(leaving.map(|file| file.remove_action(true)).collect())
+    }
+
+    /// Those files of table `name` that are called `paths` as a table; with `file_column` a column of that name says which file a
+    /// row stands in.
+    ///
+    /// # Errors
+    /// The table is not there, or has no such file.
+    pub async fn table_of_files(
+        &self,
+        ctx: &SessionContext,
+        name: &str,
+        paths: Option<&BTreeSet<String>>,
+        file_column: Option<&str>,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let delta = self.delta(name);
+        delta.update_datafusion_session(&ctx.state())?;
+        // The provider takes its string and binary types from the session, if it is told of it.
+        let mut builder = delta.table_provider().with_session(Arc::new(ctx.state()));
+        if let Some(paths) = paths {
+            builder = builder.with_file_paths(paths.iter().cloned());
+        }
+        if let Some(column) = file_column {
+            builder = builder.with_file_column(column);
+        }
+        Ok(Arc::new(builder.build().await?))
+    }
+
+    /// The files of `names` that came after `versions`. None if one of those tables has lost files since, or the version is gone:
+    /// then its new files do not say what is new.
+    ///
+    /// # Errors
+    /// A log cannot be read.
+    pub async fn files_since(
+        &self,
+        versions: &TableVersions,
+        names: &[&'static str],
+    ) -> Result<Option<NewFiles>> {
+        let mut new = NewFiles::new();
+        for &name in names {
+            let now = self.file_paths(name)?;
+            let Some(&version) = versions.get(name) else { return Ok(None) };
+            if Some(version) == self.version(name) {
+                new.insert(name, BTreeSet::new());
+                continue;
+            }
+            let Ok(then) = self.at(name, version).await else { return Ok(None) };
+            if !then.is_subset(&now) {
+                return Ok(None);
+            }
+            new.insert(name, now.difference(&then).cloned().collect());
+        }
+        Ok(Some(new))
+    }
+
+    async fn at(&self, name: &str, version: i64) -> Result<BTreeSet<String>> {
+        let mut then = self.clone();
+        then.pin(name, u64::try_from(version)?).await?;
+        then.file_paths(name)
+    }
+}
+

@@ -1,0 +1,37 @@
+//! A corpus: one folder of Delta tables. Where it lies, how its tables are opened, checked and committed to, how they lie in
+//! Parquet, and what each run did. Never knows what a stage does with them.
+
+mod append;
+mod audits;
+mod commit;
+mod contract;
+mod corpus;
+pub mod id;
+pub mod layout;
+mod files;
+mod last_run;
+mod lease;
+pub mod location;
+pub mod log;
+pub mod maintenance;
+pub mod query;
+pub mod report;
+mod runs;
+mod scratch;
+mod session;
+mod snapshot;
+pub mod step;
+mod write;
+
+pub use append::Appended;
+pub use audits::{AUDITS, audit};
+pub use commit::{Author, Change, Committed};
+pub use corpus::Corpus;
+pub use files::NewFiles;
+pub use last_run::LastRun;
+pub use lease::{Asked, Holder, Lease};
+pub use runs::Run;
+pub use scratch::Scratch;
+pub use session::{Rows, bare_session, spilling_session};
+pub use snapshot::{Snapshot, TableVersions};
+pub use write::Files;

@@ -1,0 +1,115 @@
+//! The files of a table: those that its log names, and those that lie in its folder. In: a
+//! snapshot. Out: both, oldest first, with all that can be said of them without opening them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use tuwen_schemas::TABLES;
+
+use super::store_file::StoreFile;
+use crate::snapshot::Snapshot;
+
+/// A file that a version of a table has, as the log describes it.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveFile {
+    /// Path below the table's folder.
+    pub(crate) path: String,
+    /// The same for the store.
+    pub(crate) store_path: Path,
+    /// Size.
+    pub(crate) bytes: u64,
+    /// Rows, if the log has statistics.
+    pub(crate) n_rows: Option<u64>,
+    /// When its rows were written, in milliseconds since 1970: the order of files.
+    pub(crate) modified_ms: i64,
+}
+
+impl LiveFile {
+    /// The file in `store`, of the size that the log says.
+    pub(crate) fn in_store(&self, store: &Arc<dyn ObjectStore>) -> StoreFile {
+        StoreFile::new(Arc::clone(store), self.store_path.clone(), self.bytes)
+    }
+}
+
+/// A file that lies in a table's folder.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lying {
+    /// Size.
+    pub(crate) bytes: u64,
+    /// When it was written.
+    pub(crate) modified: DateTime<Utc>,
+}
+
+/// Data files by path; what begins with `_` or `.` is not data (Delta's log, say).
+pub(crate) type Folder = BTreeMap<Path, Lying>;
+
+impl Snapshot {
+    /// The names of the tables that are there.
+    pub(crate) fn present(&self) -> Vec<&'static str> {
+        let names = TABLES.iter().map(|table| table.name);
+        names.filter(|name| self.version(name).is_some()).collect()
+    }
+
+    /// The store of table `name`, whose root is the table's folder.
+    pub(crate) fn store_of(&self, name: &str) -> Arc<dyn ObjectStore> {
+        self.delta(name).log_store().object_store(None)
+    }
+
+    /// The files of table `name`, oldest first.
+    ///
+    /// # Errors
+    /// The table is not there, or its files alone do not say what its rows are.
+    pub(crate) fn live_files(&self, name: &str) -> Result<Vec<LiveFile>> {
+        let state = self.delta(name).snapshot()?;
+        if !state.metadata().partition_columns().is_empty() {
+            bail!("table `{name}`: expected no partitions, found some: another program made them");
+        }
+        let mut files = Vec::new();
+        for view in state.log_data().iter() {
+            let path = view.path().into_owned();
+            if view.deletion_vector_descriptor().is_some() {
+                bail!(
+                    "table `{name}`, file {path}: it has a deletion vector, and tuwen reads whole files\n\
+                     hint: compact the table with the program that wrote it (`reorg … apply (purge)` in Spark)"
+                );
+            }
+            files.push(LiveFile {
+                store_path: view.object_store_path(),
+                bytes: u64::try_from(view.size()).unwrap_or(0),
+                n_rows: view.num_records().map(|n| n as u64),
+                modified_ms: view.modification_time(),
+                path,
+            });
+        }
+        files.sort_by(|a, b| (a.modified_ms, &a.path).cmp(&(b.modified_ms, &b.path)));
+        Ok(files)
+    }
+
+    /// The data files that lie in the folder of table `name`, whether a version has them or not.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub(crate) async fn folder(&self, name: &str) -> Result<Folder> {
+        let store = self.store_of(name);
+        let mut listed = store.list(None);
+        let mut files = Folder::new();
+        while let Some(file) =
+            listed.try_next().await.with_context(|| format!("listing the folder of table `{name}`"))?
+        {
+            let is_hidden = file.location.parts().any(|part| {
+                let part = part.as_ref();
+                part.starts_with('_') || part.starts_with('.')
+            });
+            if !is_hidden {
+                let lying = Lying { bytes: file.size, modified: file.last_modified };
+                files.insert(file.location, lying);
+            }
+        }
+        Ok(files)
+    }
+}

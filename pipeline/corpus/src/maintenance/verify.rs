@@ -1,0 +1,160 @@
+//! `tuwen verify`. In: a corpus. Out: what is wrong with it, by kind, with what mends it. It holds
+//! the logs against the files, the rows against their keys and checksums, and the tables against
+//! the audits. Never writes anything.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::datasource::{MemTable, TableProvider};
+use datafusion::prelude::SessionContext;
+use tuwen_schemas::table;
+
+use super::Depth;
+use super::curated::{ask, curated, tables_of};
+use super::findings::{Kind, TableState, VerifyReport};
+use super::health::{Checkup, amount, check};
+use super::said::{REPAIR, Said};
+use crate::audits::AUDITS;
+use crate::corpus::Corpus;
+use crate::report::Progress;
+use crate::session::spilling_session;
+use crate::snapshot::Snapshot;
+
+/// Checks the corpus.
+///
+/// # Errors
+/// A table does not keep its contract, or the store does not answer.
+pub async fn verify(corpus: &Corpus, depth: Depth) -> Result<VerifyReport> {
+    let clock = Instant::now();
+    let snapshot = corpus.snapshot().await?;
+    let names = snapshot.present();
+    let progress = Progress::start("verify", amount(&snapshot, &names, depth)?);
+    let mut said = Said::default();
+    let mut checkups = Vec::new();
+    for name in names {
+        let checkup = check(&snapshot, name, depth, &progress).await?;
+        said.files(&checkup);
+        checkups.push(checkup);
+    }
+    progress.finish();
+    let ctx = session_of_readable(&snapshot, &checkups).await?;
+    for checkup in &checkups {
+        said.properties(&snapshot, checkup.name)?;
+        said.keys(&ctx, checkup).await?;
+    }
+    said.lacking(&snapshot);
+    said.audits(&snapshot, &ctx, &checkups).await?;
+    let tables = checkups.iter().map(|checkup| TableState {
+        table: checkup.name,
+        version: snapshot.version(checkup.name).unwrap_or(-1),
+        files: checkup.files.len() as u64,
+        bytes: checkup.files.iter().map(|health| health.file.bytes).sum(),
+        rows: checkup.n_rows(),
+    });
+    Ok(VerifyReport {
+        whole: said.findings.is_empty(),
+        full: depth == Depth::Pages,
+        tables: tables.collect(),
+        findings: said.findings,
+        notes: said.notes,
+        seconds: clock.elapsed().as_secs_f64(),
+    })
+}
+
+/// A session with all tables, without the files that cannot be read.
+pub(crate) async fn session_of_readable(
+    snapshot: &Snapshot,
+    checkups: &[Checkup],
+) -> Result<SessionContext> {
+    let ctx = spilling_session()?;
+    snapshot.register(&ctx).await?;
+    for checkup in checkups.iter().filter(|checkup| !checkup.is_readable()) {
+        let readable = checkup.files.iter().filter(|health| !health.loses_rows());
+        let paths: BTreeSet<String> = readable.map(|health| health.file.path.clone()).collect();
+        let name = checkup.name;
+        let provider: Arc<dyn TableProvider> = match paths.is_empty() {
+            true => {
+                let schema = Arc::clone(&table(name).schema);
+                Arc::new(MemTable::try_new(schema, vec![Vec::new()])?)
+            }
+            false => snapshot.provider(name, Some(&paths), &ctx).await?,
+        };
+        ctx.deregister_table(name)?;
+        ctx.register_table(name, provider)?;
+    }
+    Ok(ctx)
+}
+
+impl Said {
+    /// Asks the audits that can be asked.
+    async fn audits(
+        &mut self,
+        snapshot: &Snapshot,
+        ctx: &SessionContext,
+        checkups: &[Checkup],
+    ) -> Result<()> {
+        let runs = checkups.iter().find(|checkup| checkup.name == "runs");
+        let last = match runs.is_some_and(Checkup::is_readable) {
+            true => snapshot.last_run("curate").await?,
+            false => None,
+        };
+        let curated = curated(snapshot, last.as_ref());
+        let (mut not_asked, mut not_readable) = (Vec::new(), Vec::new());
+        for (name, text) in AUDITS {
+            let tables = tables_of(text);
+            if !checkups.iter().filter(|c| tables.contains(&c.name)).all(Checkup::is_readable) {
+                not_readable.push(name);
+                continue;
+            }
+            if !curated.can_ask(&tables) {
+                not_asked.push(name);
+                continue;
+            }
+            let asked = ask(ctx, (name, text), last.as_ref()).await?;
+            let first = match asked.clone().limit(0, Some(1))?.collect().await {
+                Ok(first) => first,
+                Err(error) => {
+                    self.unreadable(tables[0], error.into())?;
+                    continue;
+                }
+            };
+            let Some(first) = first.iter().find(|batch| batch.num_rows() > 0) else { continue };
+            let n = asked.count().await? as u64;
+            let hint = match tables.contains(&"examples") {
+                true => "tuwen repair, then tuwen run makes examples anew",
+                false => REPAIR,
+            };
+            let what = format!("audit {name}: {n} rows, the first: {}", shown(first)?);
+            self.found(Kind::FailedAudit, tables[0], n, what, hint);
+        }
+        if !not_asked.is_empty() {
+            let what = format!(
+                "not up to date with the other tables, so these audits were not asked: {}",
+                not_asked.join(", ")
+            );
+            self.note("examples", what, "tuwen run");
+        }
+        if !not_readable.is_empty() {
+            let what = format!(
+                "audits that read what cannot be read were not asked: {}",
+                not_readable.join(", ")
+            );
+            self.note("all", what, REPAIR);
+        }
+        Ok(())
+    }
+}
+
+/// The first row of `batch`: `column = value, …`.
+fn shown(batch: &arrow::array::RecordBatch) -> Result<String> {
+    let options = FormatOptions::default().with_null("null");
+    let mut cells = Vec::new();
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        let cell = ArrayFormatter::try_new(column, &options)?;
+        cells.push(format!("{} = {}", field.name(), cell.value(0)));
+    }
+    Ok(cells.join(", "))
+}

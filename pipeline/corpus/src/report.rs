@@ -1,0 +1,194 @@
+//! What a person sees of a run. In: counts. Out: progress on stderr while it lasts, a summary table or one JSON object at
+//! the end. Never decides anything.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::log::BARS;
+use crate::snapshot::TableVersions;
+
+/// Between two log lines where stderr is no terminal.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// All that was to do is done.
+    #[default]
+    Ok,
+    /// By an error.
+    Failed,
+    /// By a signal, after the chunk under way.
+    Interrupted,
+    /// A gate was red.
+    Gate,
+}
+
+impl Outcome {
+    /// Its name in `runs` and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+            Self::Gate => "gate",
+        }
+    }
+}
+
+/// What a stage did.
+#[derive(Clone, Debug, Serialize)]
+pub struct StageReport {
+    /// The run's id in `runs` and in Delta's commit info.
+    pub run_id: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it failed by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// ingest, fetch, decode, curate or caption.
+    pub stage: &'static str,
+    /// Rows the stage had to handle.
+    pub rows_in: u64,
+    /// Rows that came out good.
+    pub rows_out: u64,
+    /// Rows that came out rejected, by reason.
+    pub rejected: BTreeMap<String, u64>,
+    /// Rows the corpus had already.
+    pub known: u64,
+    /// Commits made, over all tables.
+    pub commits: u64,
+    /// When it began.
+    pub started: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub finished: Option<DateTime<Utc>>,
+    /// Wall time in seconds.
+    pub seconds: f64,
+    /// Delta versions of all tables when it began.
+    pub versions_read: TableVersions,
+    /// Those that were others when it ended.
+    pub versions_written: TableVersions,
+    /// What a person should know besides.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
+}
+
+impl StageReport {
+    /// An empty report.
+    pub fn new(stage: &'static str) -> Self {
+        Self {
+            run_id: String::new(),
+            outcome: Outcome::Ok,
+            error: None,
+            started: None,
+            finished: None,
+            versions_read: TableVersions::new(),
+            versions_written: TableVersions::new(),
+            stage,
+            rows_in: 0,
+            rows_out: 0,
+            rejected: BTreeMap::new(),
+            known: 0,
+            commits: 0,
+            seconds: 0.0,
+            hints: Vec::new(),
+        }
+    }
+
+    /// Rejected rows of all reasons.
+    pub fn n_rejected(&self) -> u64 {
+        self.rejected.values().sum()
+    }
+}
+
+/// Progress of one stage: a bar on a terminal, otherwise a line now and then.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    stage: &'static str,
+    bar: ProgressBar,
+    last_line: Option<Arc<Mutex<Instant>>>,
+}
+
+impl Progress {
+    /// Shows `total` rows of `stage` going by.
+    pub fn start(stage: &'static str, total: u64) -> Self {
+        let bar = BARS.add(ProgressBar::new(total));
+        let style = ProgressStyle::with_template(
+            "{prefix:>7} [{bar:30}] {human_pos}/{human_len} {per_sec}, {eta} left {msg}",
+        );
+        bar.set_style(style.expect("the template is well formed").progress_chars("=> "));
+        bar.set_prefix(stage);
+        let last_line = bar.is_hidden().then(|| Arc::new(Mutex::new(Instant::now())));
+        Self { stage, bar, last_line }
+    }
+
+    /// Shows nothing.
+    pub fn hidden() -> Self {
+        Self { stage: "", bar: ProgressBar::hidden(), last_line: None }
+    }
+
+    /// `n` more rows are done.
+    pub fn add(&self, n: u64) {
+        self.bar.inc(n);
+        let Some(last_line) = &self.last_line else { return };
+        let mut last_line = last_line.lock().unwrap_or_else(PoisonError::into_inner);
+        if last_line.elapsed() >= LOG_EVERY {
+            *last_line = Instant::now();
+            let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
+            let stage = self.stage;
+            tracing::info!(stage, done, total, "{stage}: {} of {}", HumanCount(done), HumanCount(total));
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// The summary table of a run, one line a stage and one line a reason.
+pub fn table(reports: &[StageReport]) -> String {
+    let mut lines = vec![format!(
+        "{:<8}{:>12}{:>12}{:>12}{:>12}{:>10}{:>12}",
+        "stage", "rows in", "good", "rejected", "known", "seconds", "rows/s"
+    )];
+    for report in reports {
+        let rate = if report.rows_in == 0 { 0.0 } else { report.rows_in as f64 / report.seconds };
+        lines.push(format!(
+            "{:<8}{:>12}{:>12}{:>12}{:>12}{:>10.1}{:>12.0}",
+            report.stage,
+            HumanCount(report.rows_in).to_string(),
+            HumanCount(report.rows_out).to_string(),
+            HumanCount(report.n_rejected()).to_string(),
+            HumanCount(report.known).to_string(),
+            report.seconds,
+            rate
+        ));
+        let mut reasons: Vec<_> = report.rejected.iter().collect();
+        reasons.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+        for (reason, count) in reasons {
+            lines.push(format!("{:>44}  {reason}", HumanCount(*count).to_string()));
+        }
+    }
+    lines.extend(
+        reports.iter().flat_map(|report| &report.hints).map(|hint| format!("hint: {hint}")),
+    );
+    if reports.iter().all(|report| report.commits == 0) {
+        lines.push("nothing new: nothing was committed".to_owned());
+    }
+    lines.join("\n")
+}
+
+/// The same as one JSON object.
+///
+/// # Errors
+/// Never for these types; serde's signature has them.
+pub fn json(reports: &[StageReport]) -> anyhow::Result<String> {
+    Ok(serde_json::to_string(&serde_json::json!({ "stages": reports }))?)
+}

@@ -1,0 +1,100 @@
+//! Scratch: rows that a stage computes once and reads several times, on disk instead of in memory. In: a frame. Out: a table of
+//! that name in the session, in Parquet files of a folder in `TMPDIR` that goes with the value.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::basic::Compression;
+use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
+use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionContext};
+use datafusion::execution::SendableRecordBatchStream;
+use futures::TryStreamExt;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+/// Rows a row group: what a reader decodes at once, and the unit by which cores share a file.
+const ROW_GROUP_ROWS: usize = 64 << 10;
+
+/// A folder of scratch tables.
+#[derive(Debug)]
+pub struct Scratch {
+    folder: TempDir,
+}
+
+impl Scratch {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// `TMPDIR` cannot be written to.
+    pub fn new() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("tuwen-").tempdir();
+        let folder = folder.with_context(|| {
+            format!("making a folder for scratch tables in {}", std::env::temp_dir().display())
+        })?;
+        Ok(Self { folder })
+    }
+
+    /// Computes `frame` and registers its rows with `ctx` under `name`, in the place of what stood there; returns their number.
+    /// They are read in no particular order.
+    ///
+    /// # Errors
+    /// The rows cannot be computed, or the disk is full.
+    pub async fn hold(&self, ctx: &SessionContext, name: &str, frame: DataFrame) -> Result<u64> {
+        let folder = self.folder.path().join(name);
+        if folder.exists() {
+            self.release(ctx, name)?;
+        }
+        std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let schema = Arc::new(frame.schema().as_arrow().clone());
+        let mut tasks = JoinSet::new();
+        for (i, stream) in frame.execute_stream_partitioned().await?.into_iter().enumerate() {
+            let path = folder.join(format!("{i}.parquet"));
+            tasks.spawn(write(stream, path));
+        }
+        let mut n_rows = 0;
+        while let Some(written) = tasks.join_next().await {
+            n_rows += written.context("a task that computes rows panicked")??;
+        }
+        ctx.deregister_table(name)?;
+        let options = ParquetReadOptions::default().schema(&schema);
+        ctx.register_parquet(name, folder_url(&folder)?, options).await?;
+        Ok(n_rows)
+    }
+}
+
+impl Scratch {
+    /// Takes table `name` away, and its files.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn release(&self, ctx: &SessionContext, name: &str) -> Result<()> {
+        ctx.deregister_table(name)?;
+        let folder = self.folder.path().join(name);
+        std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())
+    }
+}
+
+fn folder_url(folder: &Path) -> Result<String> {
+    let url = url::Url::from_directory_path(folder);
+    Ok(url.map_err(|()| anyhow::anyhow!("{}: not an absolute path", folder.display()))?.to_string())
+}
+
+async fn write(mut stream: SendableRecordBatchStream, path: PathBuf) -> Result<u64> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::UNCOMPRESSED)
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .build();
+    let file = std::fs::File::create(&path).with_context(|| path.display().to_string())?;
+    let mut writer = ArrowWriter::try_new(file, stream.schema(), Some(properties))?;
+    let mut n_rows = 0;
+    while let Some(batch) = stream.try_next().await? {
+        n_rows += batch.num_rows() as u64;
+        writer.write(&batch).with_context(|| path.display().to_string())?;
+    }
+    writer.close().with_context(|| path.display().to_string())?;
+    Ok(n_rows)
+}

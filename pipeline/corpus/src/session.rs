@@ -1,0 +1,75 @@
+//! DataFusion sessions as tuwen uses them. In: what the batches carry. Out: a session without tables, whose memory is bounded:
+//! what sorts and aggregates hold beyond it is spilled to `TMPDIR`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::Result;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::SessionContext;
+use deltalake::delta_datafusion::DeltaSessionContext;
+
+/// Rows a batch in the sessions that carry bytes or pixels: 16 rows of the largest originals still fit.
+const BYTES_BATCH_ROWS: usize = 16;
+
+/// Bytes that the operators of one session may hold together before they spill.
+const MEMORY_BYTES: usize = 1 << 30;
+
+/// Largest users of memory that an error names when there is not enough.
+const NAMED_CONSUMERS: usize = 3;
+
+/// What a session's batches carry; decides how many rows stand in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// Captions, ids, numbers.
+    Light,
+    /// Whole pictures.
+    Heavy,
+}
+
+/// A session with DataFusion's functions and tuwen's settings, and no table.
+///
+/// # Errors
+/// Never for the settings used here; DataFusion's signature has them.
+pub fn bare_session(rows: Rows) -> Result<SessionContext> {
+    let mut overrides = HashMap::from([
+        ("datafusion.sql_parser.enable_ident_normalization", "true".to_owned()),
+        ("datafusion.execution.parquet.schema_force_view_types", "false".to_owned()),
+        // One string type everywhere: what Delta stores, casts and functions all give Utf8.
+        ("datafusion.sql_parser.map_string_types_to_utf8view", "false".to_owned()),
+        // Pulling the fields out of a struct below the function that makes it would decode a picture once a field.
+        ("datafusion.optimizer.enable_leaf_expression_pushdown", "false".to_owned()),
+        ("datafusion.catalog.information_schema", "true".to_owned()),
+    ]);
+    if rows == Rows::Heavy {
+        overrides.insert("datafusion.execution.batch_size", BYTES_BATCH_ROWS.to_string());
+        // Joins repartition both sides, so that what comes after them runs on all cores even if one file is read.
+        overrides
+            .insert("datafusion.optimizer.hash_join_single_partition_threshold", "0".to_owned());
+        overrides.insert(
+            "datafusion.optimizer.hash_join_single_partition_threshold_rows",
+            "0".to_owned(),
+        );
+    }
+    let overrides = overrides.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    Ok(DeltaSessionContext::new_with_session_overrides(&overrides)?.into_inner())
+}
+
+/// As [`bare_session`] for [`Rows::Light`], with operators that hold [`MEMORY_BYTES`] together at most and spill the rest. Joins
+/// sort and merge, for a hash join cannot spill.
+///
+/// # Errors
+/// As [`bare_session`].
+pub fn spilling_session() -> Result<SessionContext> {
+    let ctx = bare_session(Rows::Light)?;
+    let pool = TrackConsumersPool::new(
+        FairSpillPool::new(MEMORY_BYTES),
+        std::num::NonZeroUsize::new(NAMED_CONSUMERS).expect("3 is not 0"),
+    );
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
+    let state = datafusion::execution::SessionStateBuilder::new_from_existing(ctx.state())
+        .with_runtime_env(runtime)
+        .build();
+    Ok(SessionContext::new_with_state(state))
+}

@@ -1,0 +1,247 @@
+//! What a change concerns. In: the snapshot of the last curation and the one of now, under the same rules. Out: the rows of
+//! examples that are others now, in files, and the files that held them.
+//!
+//! A row depends on its pair, on what its locators answered, on its image, on the other pairs of that image (placeholders and
+//! repeated captions), and on the images near it (leaks). So the rules run on the pairs of those images alone which something
+//! new touches; a row that is near an image which came into the test split, or left it, only turns into a leak or back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use anyhow::Result;
+use arrow::array::AsArray;
+use datafusion::datasource::MemTable;
+use datafusion::prelude::{DataFrame, SessionContext, col};
+use tuwen_corpus::query::{frame, tally};
+use tuwen_corpus::{Change, Files, NewFiles, Scratch, Snapshot, spilling_session};
+use tuwen_schemas::schema;
+
+use crate::curate::near::near_udf;
+use crate::curate::rules::Rules;
+
+macro_rules! change_sql {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../../../sql/change/", $name, ".sql")))
+    };
+}
+
+/// The column that says which file an example stands in.
+const FILE_COLUMN: &str = "file";
+
+/// What a change comes to.
+pub(super) struct Changed {
+    /// The files that come and go.
+    pub(super) change: Change,
+    /// Rows in the files that come.
+    pub(super) files: Files,
+    /// Pairs that were judged anew.
+    pub(super) n_judged: u64,
+    /// Examples that are new or others, by reason; "" for those in a split.
+    pub(super) reasons: BTreeMap<String, u64>,
+    /// All examples by reason, as they are to be.
+    pub(super) all_reasons: BTreeMap<String, u64>,
+    /// A session for the audits, with the concerned rows of pairs, images and examples under those names.
+    pub(super) concerned: SessionContext,
+}
+
+/// The sessions of a change: one with the whole tables, one in which pairs, originals and images are those concerned.
+struct Sessions<'a> {
+    all: SessionContext,
+    concerned: SessionContext,
+    scratch: &'a Scratch,
+}
+
+/// Works out what the rows of `new` change in `examples`.
+pub(super) async fn change(
+    snapshot: &Snapshot,
+    new: &NewFiles,
+    rules: &Rules<'_>,
+    scratch: &Scratch,
+) -> Result<Changed> {
+    let sessions =
+        Sessions { all: spilling_session()?, concerned: spilling_session()?, scratch };
+    snapshot.register(&sessions.all).await?;
+    rules.register(&sessions.all);
+    rules.register(&sessions.concerned);
+    for name in ["pairs", "originals", "images"] {
+        sessions.register_new(snapshot, name, &new[name]).await?;
+    }
+    let n_judged = sessions.concerned_rows(rules).await?;
+    sessions.judge(rules).await?;
+    sessions.changed_examples(snapshot).await?;
+    let (change, files) = rewrite(snapshot, &sessions).await?;
+    let reasons = tally(&sessions.all, "changed_examples", "reject_reason").await?;
+    let all_reasons = sessions.all_reasons(&reasons).await?;
+    sessions.share("originals", "originals").await?;
+    sessions.share("made", "examples").await?;
+    Ok(Changed { change, files, n_judged, reasons, all_reasons, concerned: sessions.concerned })
+}
+
+impl Sessions<'_> {
+    async fn frame(&self, (name, text): (&str, &str)) -> Result<DataFrame> {
+        frame(&self.all, name, text, []).await
+    }
+
+    /// Computes a step from the whole tables, for both sessions; returns its number of rows.
+    async fn step(&self, sql: (&str, &str)) -> Result<u64> {
+        let rows = self.frame(sql).await?;
+        let n_rows = self.scratch.hold(&self.all, sql.0, rows).await?;
+        self.share(sql.0, sql.0).await?;
+        Ok(n_rows)
+    }
+
+    /// Makes `name` of the session of whole tables known to the other, as `alias`.
+    async fn share(&self, name: &str, alias: &str) -> Result<()> {
+        let table = self.all.table_provider(name).await?;
+        self.concerned.deregister_table(alias)?;
+        self.concerned.register_table(alias, table)?;
+        Ok(())
+    }
+
+    /// The other way round.
+    async fn share_back(&self, name: &str) -> Result<()> {
+        let table = self.concerned.table_provider(name).await?;
+        self.all.deregister_table(name)?;
+        self.all.register_table(name, table)?;
+        Ok(())
+    }
+
+    async fn register_new(
+        &self,
+        snapshot: &Snapshot,
+        name: &str,
+        paths: &BTreeSet<String>,
+    ) -> Result<()> {
+        let alias = format!("new_{name}");
+        if paths.is_empty() {
+            let empty = MemTable::try_new(schema(name), vec![Vec::new()])?;
+            self.all.register_table(alias, Arc::new(empty))?;
+            return Ok(());
+        }
+        let table = snapshot.table_of_files(&self.all, name, Some(paths), None).await?;
+        self.all.register_table(alias, table)?;
+        Ok(())
+    }
+
+    /// Finds the pairs that are to be judged anew, and registers them with their originals and images as `pairs`, `originals` and
+    /// `images` of the session of concerned rows.
+    async fn concerned_rows(&self, rules: &Rules<'_>) -> Result<u64> {
+        let n_touched = self.step(change_sql!("touched_rows")).await?;
+        self.rows_at_hand("touched_rows").await?;
+        self.share("images", "images").await?;
+        rules.pair_images(&self.concerned, self.scratch).await?;
+        self.share_back("pair_images").await?;
+        self.step(change_sql!("concerned_images")).await?;
+        let n_concerned = self.step(change_sql!("concerned_pairs")).await?;
+        if n_concerned > n_touched {
+            self.step(change_sql!("concerned_rows")).await?;
+            self.rows_at_hand("concerned_rows").await?;
+        }
+        self.step(change_sql!("image_rows")).await?;
+        self.share("image_rows", "images").await?;
+        Ok(n_concerned)
+    }
+
+    /// Registers pairs and their originals with the session of concerned rows.
+    async fn rows_at_hand(&self, name: &str) -> Result<()> {
+        self.all.deregister_table("rows_at_hand")?;
+        self.all.register_table("rows_at_hand", self.all.table_provider(name).await?)?;
+        self.share(name, "pairs").await?;
+        self.step(change_sql!("originals_of_rows")).await?;
+        self.share("originals_of_rows", "originals").await
+    }
+
+    /// The rules over the concerned rows: `made` has their examples, `flipped` those near a change of the test split.
+    async fn judge(&self, rules: &Rules<'_>) -> Result<()> {
+        rules.clean_captions(&self.concerned, self.scratch).await?;
+        rules.used_images(&self.concerned, self.scratch).await?;
+        self.share_back("used_images").await?;
+        let used_before = change_sql!("used_before");
+        let view = self.frame(used_before).await?.into_view();
+        self.all.register_table(used_before.0, view)?;
+        let test_changes = self.frame(change_sql!("test_changes")).await?;
+        let near_change = rules.near_index(test_changes).await?;
+
+        // From here on `used_images` is that of the whole corpus, where leaks are looked for.
+        let used_now = self.frame(change_sql!("used_now")).await?.into_view();
+        self.all.deregister_table("used_images")?;
+        self.all.register_table("used_images", used_now)?;
+        let near_test = Arc::new(rules.near_sources(&self.all).await?);
+        for ctx in [&self.all, &self.concerned] {
+            ctx.register_udf(near_udf("near_test", Arc::clone(&near_test)));
+        }
+        rules.leaks(&self.concerned, self.scratch).await?;
+        let made = rules.examples(&self.concerned).await?;
+        self.scratch.hold(&self.concerned, "made", made).await?;
+        self.share_back("made").await?;
+
+        let flipped = change_sql!("flipped");
+        if near_change.is_empty() {
+            let none = MemTable::try_new(schema("examples"), vec![Vec::new()])?;
+            self.all.register_table(flipped.0, Arc::new(none))?;
+            return self.share(flipped.0, flipped.0).await;
+        }
+        self.all.register_udf(near_udf("near_change", Arc::new(near_change)));
+        self.step(change_sql!("near_changes")).await?;
+        self.step(flipped).await?;
+        Ok(())
+    }
+
+    /// `changed_examples`: of what was made anew, what is other than it was.
+    async fn changed_examples(&self, snapshot: &Snapshot) -> Result<()> {
+        let in_files =
+            snapshot.table_of_files(&self.all, "examples", None, Some(FILE_COLUMN)).await?;
+        self.all.register_table("examples_in_files", in_files)?;
+        self.step(change_sql!("changed_examples")).await?;
+        Ok(())
+    }
+
+    /// All examples by reason: those that are, less those that go, and those that come.
+    async fn all_reasons(
+        &self,
+        coming: &BTreeMap<String, u64>,
+    ) -> Result<BTreeMap<String, u64>> {
+        let mut all = tally(&self.all, "examples", "reject_reason").await?;
+        let old = self.all.table("changed_examples").await?.filter(col(FILE_COLUMN).is_not_null())?;
+        self.all.register_table("replaced_examples", old.into_view())?;
+        for (reason, n) in tally(&self.all, "replaced_examples", "old_reason").await? {
+            let count = all.entry(reason).or_default();
+            *count = count.saturating_sub(n);
+        }
+        for (reason, n) in coming {
+            *all.entry(reason.clone()).or_default() += n;
+        }
+        all.retain(|_, n| *n > 0);
+        Ok(all)
+    }
+}
+
+/// Writes the changed rows, and with them those that stood in the same files.
+async fn rewrite(snapshot: &Snapshot, sessions: &Sessions<'_>) -> Result<(Change, Files)> {
+    let leaving = files_of(&sessions.all).await?;
+    let empty = leaving.is_empty();
+    let stood = match empty {
+        true => Arc::new(MemTable::try_new(schema("examples"), vec![Vec::new()])?) as Arc<_>,
+        false => snapshot.table_of_files(&sessions.all, "examples", Some(&leaving), None).await?,
+    };
+    sessions.all.register_table("rewritten_files", stood)?;
+    let rows = sessions.frame(change_sql!("rewritten")).await?;
+    let files = snapshot.write_files("examples", rows, 0).await?;
+    let removes = if empty { Vec::new() } else { snapshot.removes("examples", Some(&leaving))? };
+    let change = Change { adds: files.adds.clone(), removes, ..Change::default() };
+    Ok((change, files))
+}
+
+/// The files in which changed examples stand.
+async fn files_of(ctx: &SessionContext) -> Result<BTreeSet<String>> {
+    let files = ctx.table("changed_examples").await?.select(vec![col(FILE_COLUMN)])?.distinct()?;
+    let mut paths = BTreeSet::new();
+    for batch in files.collect().await? {
+        let column = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)?;
+        for file in column.as_string::<i32>().iter().flatten() {
+            let (_, name) = file.rsplit_once('/').unwrap_or(("", file));
+            paths.insert(name.to_owned());
+        }
+    }
+    Ok(paths)
+}

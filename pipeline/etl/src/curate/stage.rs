@@ -1,0 +1,234 @@
+//! The curate stage. In: a corpus whose pairs, originals or images, or whose rules changed. Out: examples brought up to date in
+//! one commit, once the audits passed and the gates are green; nothing when nothing changed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use datafusion::prelude::SessionContext;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tuwen_corpus::query::tally;
+use tuwen_corpus::report::{Progress, StageReport};
+use tuwen_corpus::{Change, Corpus, NewFiles, Rows, Run, Scratch, Snapshot, audit};
+use tuwen_settings::Settings;
+
+use crate::curate::change::change;
+use crate::curate::rebuild::rebuild;
+use crate::curate::rules::Rules;
+use crate::curate::{CaptionTokenizer, gates};
+use crate::driver::{self, Chunk, Stage};
+
+/// Whether gates that are red hold up the commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gates {
+    /// They do.
+    Judge,
+    /// They are not asked.
+    Force,
+}
+
+/// Brings `examples` up to date with what it depends on.
+///
+/// # Errors
+/// The tokenizer is none, the corpus cannot be read or written, an audit found rows, or a gate is red; `examples` stays as it
+/// was then.
+pub async fn curate(
+    corpus: &Corpus,
+    settings: &Settings,
+    gates: Gates,
+    stop: &CancellationToken,
+) -> Result<StageReport> {
+    let tokenizer = Path::new(&settings.curate.tokenizer);
+    let tokenizer = CaptionTokenizer::open(tokenizer, settings.curate.max_length)?;
+    let stage = Curate {
+        settings,
+        gates,
+        rules: Rules::new(&settings.curate, tokenizer),
+        scratch: Scratch::new()?,
+        todo: None,
+        stop,
+    };
+    driver::run(corpus, stage, stop).await
+}
+
+struct Curate<'a> {
+    settings: &'a Settings,
+    gates: Gates,
+    rules: Rules<'a>,
+    scratch: Scratch,
+    todo: Option<Todo>,
+    stop: &'a CancellationToken,
+}
+
+/// How `examples` is brought up to date.
+enum Todo {
+    /// All rows are made anew.
+    Rebuild,
+    /// Those rows that the new files concern.
+    Change(NewFiles),
+}
+
+impl Stage for Curate<'_> {
+    const NAME: &'static str = "curate";
+    const TABLE: &'static str = "examples";
+    const SOURCES: &'static [&'static str] = &["pairs", "originals", "images"];
+
+    fn settings(&self) -> Value {
+        self.rules.identity()
+    }
+
+    async fn todo(
+        &mut self,
+        _run: &Run,
+        snapshot: &Snapshot,
+        report: &mut StageReport,
+    ) -> Result<Option<u64>> {
+        if report.commits > 0 {
+            return Ok(None);
+        }
+        let ctx = snapshot.session(Rows::Light).await?;
+        let n_pairs = ctx.table("pairs").await?.count().await? as u64;
+        if n_pairs == 0 {
+            return Ok(None);
+        }
+        report.rows_in = n_pairs;
+        self.todo = Some(self.what(snapshot).await?);
+        Ok(Some(n_pairs))
+    }
+
+    async fn next_chunk(
+        &mut self,
+        snapshot: &Snapshot,
+        _progress: &Progress,
+        report: &mut StageReport,
+    ) -> Result<Option<Chunk>> {
+        let Some(todo) = self.todo.take() else { return Ok(None) };
+        let stop = self.stop.clone();
+        let work = async {
+            match todo {
+                Todo::Rebuild => self.rebuild(snapshot, report).await,
+                Todo::Change(new) => self.change(snapshot, &new, report).await,
+            }
+        };
+        // Nothing of it is committed before the end, so there is no chunk to finish when it is to stop.
+        tokio::select! {
+            made = work => Ok(Some(Chunk::Files(made?))),
+            () = stop.cancelled() => Ok(None),
+        }
+    }
+
+    fn stop(&mut self) {
+        self.todo = None;
+    }
+}
+
+impl Curate<'_> {
+    /// How it is done: by what is new, if the last curation had the same rules and nobody wrote `examples` since.
+    async fn what(&self, snapshot: &Snapshot) -> Result<Todo> {
+        let Some(last) = snapshot.last_run(Self::NAME).await? else { return Ok(Todo::Rebuild) };
+        if last.settings != self.settings().to_string() || !last.left(snapshot, &[Self::TABLE]) {
+            return Ok(Todo::Rebuild);
+        }
+        let new = snapshot.files_since(&last.versions, Self::SOURCES).await?;
+        Ok(new.map_or(Todo::Rebuild, Todo::Change))
+    }
+
+    async fn rebuild(&self, snapshot: &Snapshot, report: &mut StageReport) -> Result<Change> {
+        let files = rebuild(snapshot, &self.rules, &self.scratch).await?;
+        let removes = snapshot.removes("examples", None)?;
+        let change = Change { adds: files.adds, removes, ..Change::default() };
+        let ctx = self.as_it_is_to_be(snapshot, &change).await?;
+        let reasons = tally(&ctx, "examples", "reject_reason").await?;
+        report.rejected = reasons.clone();
+        report.rows_out = report.rejected.remove("").unwrap_or(0);
+        let passed = async {
+            audit(&ctx, self.settings.curate.max_length).await?;
+            self.judge(&ctx, &reasons).await
+        };
+        self.keep(passed.await, snapshot, change, report).await
+    }
+
+    async fn change(
+        &self,
+        snapshot: &Snapshot,
+        new: &NewFiles,
+        report: &mut StageReport,
+    ) -> Result<Change> {
+        let changed = change(snapshot, new, &self.rules, &self.scratch).await?;
+        report.known = report.rows_in.saturating_sub(changed.n_judged);
+        report.rows_in = changed.n_judged;
+        report.rejected = changed.reasons;
+        report.rows_out = report.rejected.remove("").unwrap_or(0);
+        let passed = async {
+            audit(&changed.concerned, self.settings.curate.max_length).await?;
+            let ctx = self.as_it_is_to_be(snapshot, &changed.change).await?;
+            self.judge(&ctx, &changed.all_reasons).await
+        };
+        self.keep(passed.await, snapshot, changed.change, report).await
+    }
+
+    /// `change` if everything passed; otherwise its files go.
+    async fn keep(
+        &self,
+        passed: Result<()>,
+        snapshot: &Snapshot,
+        change: Change,
+        report: &mut StageReport,
+    ) -> Result<Change> {
+        if let Err(error) = passed {
+            snapshot.discard("examples", &change.adds).await;
+            return Err(error);
+        }
+        if report.rejected.contains_key("not_fetched") {
+            report.hints.push(
+                "not_fetched pairs have a file name and no URL, or were not asked for yet: `tuwen fetch --image-dir DIR` \
+                 reads files that are at hand"
+                    .to_owned(),
+            );
+        }
+        Ok(change)
+    }
+
+    async fn judge(
+        &self,
+        ctx: &SessionContext,
+        reasons: &BTreeMap<String, u64>,
+    ) -> Result<()> {
+        match self.gates {
+            Gates::Judge => gates::judge(ctx, self.settings, reasons).await,
+            Gates::Force => Ok(()),
+        }
+    }
+
+    /// A session in which `examples` has the rows it would have with `change`.
+    async fn as_it_is_to_be(
+        &self,
+        snapshot: &Snapshot,
+        change: &Change,
+    ) -> Result<SessionContext> {
+        let ctx = snapshot.session(Rows::Light).await?;
+        let mut staying = snapshot.file_paths("examples")?;
+        for remove in &change.removes {
+            staying.remove(&remove.path);
+        }
+        let mut rows = None;
+        if !staying.is_empty() {
+            let table = snapshot.table_of_files(&ctx, "examples", Some(&staying), None).await?;
+            rows = Some(ctx.read_table(table)?);
+        }
+        if !change.adds.is_empty() {
+            let paths = change.adds.iter().map(|add| add.path.as_str());
+            let coming = snapshot.read_files(&ctx, "examples", paths).await?;
+            rows = Some(match rows {
+                Some(rows) => rows.union(coming)?,
+                None => coming,
+            });
+        }
+        if let Some(rows) = rows {
+            ctx.deregister_table("examples")?;
+            ctx.register_table("examples", rows.into_view())?;
+        }
+        Ok(ctx)
+    }
+}

@@ -1,0 +1,86 @@
+//! Captions to token ids. In: a `tokenizer.json`. Out: ids, special tokens as the tokenizer's own post-processor puts them,
+//! truncated; as SQL function `tokenize(text)`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow, bail};
+use arrow::array::{AsArray, Int32Builder, ListBuilder};
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::DataFusionError;
+use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+use tokenizers::{Tokenizer, TruncationParams};
+
+use tuwen_corpus::id::{hex, id_of};
+
+/// A tokenizer set up for captions.
+#[derive(Clone)]
+pub struct CaptionTokenizer {
+    tokenizer: Arc<Tokenizer>,
+    /// Identity of the file, so that another tokenizer is seen as a change.
+    pub file_id: String,
+}
+
+impl CaptionTokenizer {
+    /// Reads `path`; captions are cut to `max_length` tokens, special tokens included.
+    ///
+    /// # Errors
+    /// No such file, or not a tokenizer.
+    pub fn open(path: &Path, max_length: usize) -> Result<Self> {
+        let shown = path.display();
+        if path.as_os_str().is_empty() {
+            bail!(
+                "curate.tokenizer: expected the path of a tokenizer.json, found nothing\nhint: --tokenizer FILE"
+            );
+        }
+        let bytes = std::fs::read(path).map_err(|error| {
+            anyhow!("{shown}: expected a tokenizer.json, cannot read it: {error}")
+        })?;
+        let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(|error| {
+            anyhow!("{shown}: expected a tokenizer.json of the tokenizers library, found: {error}")
+        })?;
+        let truncation = TruncationParams { max_length, ..TruncationParams::default() };
+        tokenizer
+            .with_truncation(Some(truncation))
+            .map_err(|error| anyhow!("curate.max_length = {max_length}: {error}"))?;
+        tokenizer.with_padding(None);
+        Ok(Self { tokenizer: Arc::new(tokenizer), file_id: hex(id_of(&bytes)) })
+    }
+
+    /// The ids of `text`.
+    ///
+    /// # Errors
+    /// The tokenizer's model cannot say the text.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding =
+            self.tokenizer.encode_fast(text, true).map_err(|error| anyhow!("{text}: {error}"))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+}
+
+/// `tokenize(varchar) -> list<int>`.
+pub fn tokenize_udf(tokenizer: CaptionTokenizer) -> ScalarUDF {
+    let element = Arc::new(Field::new("element", DataType::Int32, true));
+    let ids = DataType::List(Arc::clone(&element));
+    create_udf(
+        "tokenize",
+        vec![DataType::Utf8],
+        ids,
+        Volatility::Immutable,
+        Arc::new(move |args| {
+            let arrays = ColumnarValue::values_to_arrays(args)?;
+            let mut lists = ListBuilder::new(Int32Builder::new()).with_field(Arc::clone(&element));
+            for text in arrays[0].as_string::<i32>() {
+                let Some(text) = text else {
+                    lists.append_null();
+                    continue;
+                };
+                let ids = tokenizer
+                    .encode(text)
+                    .map_err(|error| DataFusionError::Execution(error.to_string()))?;
+                lists.append_value(ids.into_iter().map(|id| Some(id as i32)));
+            }
+            Ok(ColumnarValue::Array(Arc::new(lists.finish())))
+        }),
+    )
+}

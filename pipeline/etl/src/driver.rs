@@ -1,0 +1,223 @@
+//! The one loop that all stages run in. In: a stage, which says what is to do and does it chunk by chunk. Out: its report. The
+//! driver reads the snapshot, commits each chunk against it, begins again where another run was first, stops when it is told
+//! to, and writes the row of `runs`.
+
+use std::fmt;
+
+use anyhow::Result;
+use datafusion::prelude::DataFrame;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tuwen_corpus::report::{Outcome, Progress, StageReport};
+use tuwen_corpus::{Change, Committed, Corpus, Run, Snapshot};
+
+/// What a chunk of work comes to.
+pub enum Chunk {
+    /// Rows that the stage's table does not have, to be appended.
+    Rows(DataFrame),
+    /// Files that are written already, and files that they replace.
+    Files(Change),
+}
+
+/// A stage: what is to do, in SQL, and the work on a bounded chunk of it.
+#[expect(async_fn_in_trait, reason = "stages are known to the driver by type, never boxed")]
+pub trait Stage {
+    /// Its name in `runs`, reports and progress.
+    const NAME: &'static str;
+
+    /// The table it commits to.
+    const TABLE: &'static str;
+
+    /// The tables it reads to find what is to do: while they and its own are at the versions its last run left, and it is told the
+    /// same, nothing is. Empty if that depends on more.
+    const SOURCES: &'static [&'static str];
+
+    /// What it was told, for `runs`.
+    fn settings(&self) -> Value;
+
+    /// Whether it is to be asked for [`Stage::todo`] whatever its last run left.
+    fn always(&self) -> bool {
+        Self::SOURCES.is_empty()
+    }
+
+    /// Asks what is to do in `snapshot`, and gets ready to do it: the number of rows, 0 where that is not known before; none if
+    /// nothing is. Asked again after the last chunk, so that nothing is left to do at the end.
+    async fn todo(
+        &mut self,
+        run: &Run,
+        snapshot: &Snapshot,
+        report: &mut StageReport,
+    ) -> Result<Option<u64>>;
+
+    /// Does the next chunk; none after the last.
+    async fn next_chunk(
+        &mut self,
+        snapshot: &Snapshot,
+        progress: &Progress,
+        report: &mut StageReport,
+    ) -> Result<Option<Chunk>>;
+
+    /// Another run has committed to the table: begins nothing more, since it may be done, and is asked for [`Stage::todo`] again.
+    fn overtaken(&mut self) {
+        self.stop();
+    }
+
+    /// Begins nothing more of what is to do; what is under way still comes out of [`Stage::next_chunk`].
+    fn stop(&mut self);
+
+    /// Completes the report after the last chunk.
+    async fn finish(&mut self, _snapshot: &Snapshot, _report: &mut StageReport) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A stage that failed, with its report.
+#[derive(Debug)]
+pub struct StageFailed {
+    /// What it did until then.
+    pub report: Box<StageReport>,
+    source: anyhow::Error,
+}
+
+impl fmt::Display for StageFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The error is the message; that it has a report is for callers that look.
+        self.source.fmt(f)
+    }
+}
+
+impl std::error::Error for StageFailed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.source()
+    }
+}
+
+/// A red gate: the run's work is not committed, and is judged again when it is run again.
+#[derive(Debug)]
+pub struct RedGate(pub String);
+
+impl fmt::Display for RedGate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for RedGate {}
+
+/// Runs `stage` on `corpus` until nothing is left to do, or `stop` is cancelled: then the chunk under way is finished and
+/// committed, and the report says that the run was interrupted.
+///
+/// # Errors
+/// [`StageFailed`]: the corpus cannot be read or written, or what the stage itself finds wrong. Chunks committed by then stay.
+pub async fn run<S: Stage>(
+    corpus: &Corpus,
+    mut stage: S,
+    stop: &CancellationToken,
+) -> Result<StageReport> {
+    let mut snapshot = corpus.snapshot().await?;
+    let run = Run::start(S::NAME, &snapshot);
+    let mut report = StageReport::new(S::NAME);
+    let ended = Box::pin(chunks(&mut stage, &run, &mut snapshot, &mut report, stop)).await;
+    let error = match ended {
+        Ok(outcome) => {
+            report.outcome = outcome;
+            None
+        }
+        Err(error) => {
+            report.outcome =
+                if error.is::<RedGate>() { Outcome::Gate } else { Outcome::Failed };
+            report.error = Some(format!("{error:#}"));
+            Some(error)
+        }
+    };
+    let recorded = Box::pin(run.finish(&mut snapshot, report.clone(), &stage.settings())).await;
+    match (error, recorded) {
+        (None, recorded) => recorded,
+        // A run that failed because nothing can be written cannot be recorded either.
+        (Some(source), recorded) => {
+            Err(StageFailed { report: Box::new(recorded.unwrap_or(report)), source }.into())
+        }
+    }
+}
+
+async fn chunks<S: Stage>(
+    stage: &mut S,
+    run: &Run,
+    snapshot: &mut Snapshot,
+    report: &mut StageReport,
+    stop: &CancellationToken,
+) -> Result<Outcome> {
+    if !stage.always() && is_done(stage, snapshot).await? {
+        return Ok(Outcome::Ok);
+    }
+    while let Some(n_rows) = Box::pin(stage.todo(run, snapshot, report)).await? {
+        let progress = Progress::start(S::NAME, n_rows);
+        let mut overtaken = false;
+        if stop.is_cancelled() {
+            stage.stop();
+        }
+        while let Some(chunk) =
+            Box::pin(stage.next_chunk(snapshot, &progress, report)).await?
+        {
+            if Box::pin(commit::<S>(chunk, run, snapshot, report)).await? {
+                overtaken = true;
+                stage.overtaken();
+            }
+            if stop.is_cancelled() {
+                stage.stop();
+            }
+        }
+        progress.finish();
+        if stop.is_cancelled() {
+            break;
+        }
+        if overtaken {
+            snapshot.refresh().await?;
+        }
+    }
+    stage.finish(snapshot, report).await?;
+    Ok(if stop.is_cancelled() { Outcome::Interrupted } else { Outcome::Ok })
+}
+
+/// Whether the stage's last run was told the same and left the tables as they are.
+async fn is_done<S: Stage>(stage: &S, snapshot: &Snapshot) -> Result<bool> {
+    let Some(last) = snapshot.last_run(S::NAME).await? else { return Ok(false) };
+    Ok(last.settings == stage.settings().to_string()
+        && last.left(snapshot, S::SOURCES)
+        && last.left(snapshot, &[S::TABLE]))
+}
+
+/// Commits a chunk and counts it; whether another run was first.
+async fn commit<S: Stage>(
+    chunk: Chunk,
+    run: &Run,
+    snapshot: &mut Snapshot,
+    report: &mut StageReport,
+) -> Result<bool> {
+    match chunk {
+        Chunk::Rows(frame) => {
+            let appended = snapshot.append(S::TABLE, frame, run.author()).await?;
+            let n_rejected: u64 = appended.rejected.values().sum();
+            report.rows_out += appended.n_rows - n_rejected;
+            report.known += appended.n_lost;
+            for (reason, n) in appended.rejected {
+                *report.rejected.entry(reason).or_default() += n;
+            }
+            report.commits += u64::from(appended.n_rows > 0);
+            Ok(appended.overtaken)
+        }
+        Chunk::Files(change) => {
+            let adds = change.adds.clone();
+            match snapshot.commit(S::TABLE, change, run.author()).await? {
+                Committed::Yes => {
+                    report.commits += 1;
+                    Ok(false)
+                }
+                Committed::Conflict => {
+                    snapshot.discard(S::TABLE, &adds).await;
+                    Ok(true)
+                }
+            }
+        }
+    }
+}

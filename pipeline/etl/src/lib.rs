@@ -1,0 +1,14 @@
+//! The stages that fill a corpus, in the order in which a row meets them: ingest -> fetch -> decode -> curate. They all run in
+//! [`driver`]; [`sql`] is a session with all their functions.
+
+pub mod driver;
+
+pub mod ingest;
+
+pub mod fetch;
+
+pub mod decode;
+
+pub mod curate;
+
+pub mod sql;

@@ -1,0 +1,59 @@
+//! Full-size RGB to the stored square. Fixed-point convolution as PIL's `Image.resize` does it: support grows with the
+//! scale, weights are normalised per output pixel, the horizontal pass comes first.
+
+use std::cell::RefCell;
+
+use anyhow::Result;
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+use crate::image::Rgb;
+use tuwen_settings::ResizeFilter;
+
+/// What a thread keeps from one picture to the next, to save allocations.
+#[derive(Default)]
+struct Kept {
+    resizer: Resizer,
+    /// The picture after the horizontal pass.
+    narrow: Vec<u8>,
+}
+
+thread_local! {
+    static KEPT: RefCell<Kept> = RefCell::default();
+}
+
+/// Resizes to `[size, size, 3]` u8, aspect ratio not kept (as the seed's processor).
+///
+/// # Errors
+/// The picture has no pixels.
+pub fn resize_rgb(rgb: &Rgb, size: u32, filter: ResizeFilter) -> Result<Vec<u8>> {
+    let mut pixels = vec![0; size as usize * size as usize * 3];
+    resize_into(&rgb.pixels, rgb.width, rgb.height, size, filter, &mut pixels)?;
+    Ok(pixels)
+}
+
+/// As [`resize_rgb`], from `[height, width, 3]` to `out`, `[size, size, 3]`.
+pub fn resize_into(
+    pixels: &[u8],
+    width: u32,
+    height: u32,
+    size: u32,
+    filter: ResizeFilter,
+    out: &mut [u8],
+) -> Result<()> {
+    let filter = match filter {
+        ResizeFilter::Bilinear => FilterType::Bilinear,
+        ResizeFilter::Bicubic => FilterType::CatmullRom,
+        ResizeFilter::Lanczos => FilterType::Lanczos3,
+    };
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
+    let source = ImageRef::new(width, height, pixels, PixelType::U8x3)?;
+    let mut target = Image::from_slice_u8(size, size, out, PixelType::U8x3)?;
+    KEPT.with_borrow_mut(|Kept { resizer, narrow }| {
+        narrow.resize(size as usize * height as usize * 3, 0);
+        // Two calls, because the resizer takes the vertical pass first and PIL the horizontal one.
+        let mut narrow = Image::from_slice_u8(size, height, narrow, PixelType::U8x3)?;
+        resizer.resize(&source, &mut narrow, &options)?;
+        Ok(resizer.resize(&narrow, &mut target, &options)?)
+    })
+}

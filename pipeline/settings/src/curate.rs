@@ -1,0 +1,34 @@
+//! Settings of `tuwen curate`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::allowed::Allowed::Text;
+use crate::allowed::{number, whole};
+use crate::key::settings;
+
+settings! {
+    /// Settings of `tuwen curate`.
+    pub struct CurateSettings("curate.", settings => settings.curate) {
+        /// The `tokenizer.json` that captions are tokenised with.
+        tokenizer: String = String::new(), Text;
+        /// Tokens kept of a caption, special tokens included.
+        max_length: usize = 100, whole(1..=65_536);
+        /// Fewest characters of a clean caption.
+        min_chars: u64 = 2, whole(0..=1_000_000);
+        /// Most characters of a clean caption.
+        max_chars: u64 = 200, whole(1..=1_000_000);
+        /// Most different captions of one image. One with more counts as a placeholder.
+        placeholder_captions: u64 = 10, whole(1..=1_000_000_000);
+        /// Most bits that differ between near-identical images. That is: of the 64 bits of their
+        /// difference hashes.
+        near_bits: u64 = 3, whole(0..=3);
+        /// Largest difference of near-identical thumbnails. That is: the mean over their 8x8
+        /// pixels, in levels of 255.
+        near_levels: f64 = 6.0, number(0.0..=255.0);
+        /// Folder with audits of your own; empty: none. Each is an SQL file that must return no
+        /// row.
+        audits: String = String::new(), Text;
+        /// Fewest examples in splits. Fewer is a red gate: the command ends with exit code 3.
+        min_examples: u64 = 0, whole(0..=1_000_000_000_000);
+    }
+}

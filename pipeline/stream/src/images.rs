@@ -1,0 +1,331 @@
+//! Where each image lies. In: the live files of `images`. Out: per file the id, size and codec of every decoded row, read from
+//! the light columns only. Never touches pixels.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, bail, ensure};
+use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use parquet::DecodeResult;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::push_decoder::ParquetPushDecoderBuilder;
+use parquet::file::metadata::{
+    PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataPushDecoder,
+    ParquetStatisticsPolicy,
+};
+
+use super::id::parse_id;
+use super::order::mix;
+use super::source::{Place, Source};
+use super::tables::LiveFile;
+use tuwen_settings::PixelCodec;
+
+/// The columns the stream takes from the files of `images` itself, pixels apart.
+const LIGHT_COLUMNS: [&str; 4] = ["image_id", "size_px", "codec", "reject_reason"];
+
+/// The column of their checksums, taken only by a stream that verifies.
+pub(super) const PIXELS_CRC32: &str = "pixels_crc32";
+
+/// The column of pixels.
+pub(super) const PIXELS: &str = "pixels";
+
+/// All columns that must stand in the data files.
+pub(super) const FILE_COLUMNS: [&str; 5] =
+    ["image_id", "size_px", "codec", "reject_reason", PIXELS];
+
+/// Bytes asked for at a file's end in the first request: the footer of some thousands of rows, so mostly one request a file.
+const TAIL_BYTES: u64 = 64 << 10;
+
+/// Rows decoded at once in a scan.
+const SCAN_BATCH_ROWS: usize = 8192;
+
+/// Files of a remote table scanned at once: a scan there waits for answers, not for a core.
+const REMOTE_SCANS: usize = 16;
+
+/// A decoded row of an images file.
+pub(super) struct ImageRow {
+    /// 128-bit id.
+    pub(super) id: u128,
+    /// Side of the stored square.
+    pub(super) size_px: u32,
+    /// CRC-32 of its stored pixels; 0 if it is not asked for.
+    crc32: u32,
+    /// Where and how its pixels stand.
+    pub(super) stored: StoredRow,
+}
+
+/// A row that holds pixels, and how they are written down: 4 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StoredRow(u32);
+
+impl StoredRow {
+    /// Row `row` of its file; none from 2^31 on.
+    pub(super) fn new(row: u32, codec: PixelCodec) -> Option<Self> {
+        let is_jpeg = u32::from(codec == PixelCodec::Jpeg);
+        (row >> 31 == 0).then_some(Self(row << 1 | is_jpeg))
+    }
+
+    /// Row within the file.
+    pub(super) fn row(self) -> u32 {
+        self.0 >> 1
+    }
+
+    /// How its pixels are written down.
+    pub(super) fn codec(self) -> PixelCodec {
+        if self.0 & 1 == 1 { PixelCodec::Jpeg } else { PixelCodec::Raw }
+    }
+}
+
+/// What a scan of one file found.
+pub(super) struct ScannedFile {
+    /// The file, open.
+    pub(super) source: Source,
+    /// Its decoded rows, in order.
+    pub(super) rows: Vec<ImageRow>,
+    /// Where each row group begins, and at last the number of rows.
+    pub(super) group_starts: Vec<u32>,
+    /// The footer and the offset index of a remote file, kept so that the first batch asks for none.
+    pub(super) footer: Option<Arc<ParquetMetaData>>,
+    /// Whether checksums were asked for.
+    verify: bool,
+}
+
+impl ScannedFile {
+    /// The number of its rows, rejected ones included.
+    pub(super) fn n_rows(&self) -> u32 {
+        self.group_starts.last().copied().unwrap_or(0)
+    }
+
+    /// CRC-32 of each row's pixels, 0 for rejected rows; empty if they were not asked for.
+    pub(super) fn crcs(&self) -> Vec<u32> {
+        if !self.verify {
+            return Vec::new();
+        }
+        let mut crcs = vec![0; self.n_rows() as usize];
+        self.rows.iter().for_each(|image| crcs[image.stored.row() as usize] = image.crc32);
+        crcs
+    }
+}
+
+/// Scans `files` on several threads, their checksums with `verify`. The answers are in the order of `files`; an error among
+/// them is a file's own fault.
+///
+/// # Errors
+/// The store does not answer.
+pub(super) fn scan(
+    label: &str,
+    place: &Place,
+    files: &[LiveFile],
+    verify: bool,
+) -> Result<Vec<Result<ScannedFile>>> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let n_threads = match place {
+        Place::Mapped(_) | Place::Pread(_) => cores,
+        Place::Store(..) => REMOTE_SCANS,
+    };
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, Result<ScannedFile>)>> {
+        let mut scanned = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(file) = files.get(index) else { return Ok(scanned) };
+            let of_file = || format!("{label}, file {}", file.path);
+            let found = match Source::open(place, file, index) {
+                Ok(source) => match scan_file(&source, verify) {
+                    Ok((rows, group_starts, footer)) => {
+                        let footer = source.is_remote().then_some(footer);
+                        Ok(ScannedFile { source, rows, group_starts, footer, verify })
+                    }
+                    Err(error) => {
+                        source.answers().with_context(of_file)?;
+                        Err(error)
+                    }
+                },
+                Err(error) => Err(error),
+            };
+            scanned.push((index, found.with_context(of_file)));
+        }
+    };
+    let mut scanned = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..n_threads.min(files.len())).map(|_| scope.spawn(work)).collect();
+        let mut all = Vec::with_capacity(files.len());
+        for thread in threads {
+            match thread.join() {
+                Ok(part) => all.extend(part?),
+                Err(_) => bail!("{label}: a thread that scanned its files panicked"),
+            }
+        }
+        Ok(all)
+    })?;
+    scanned.sort_by_key(|(index, _)| *index);
+    Ok(scanned.into_iter().map(|(_, file)| file).collect())
+}
+
+/// The decoded rows of a file, where each of its row groups begins, and its footer, of a remote file with the offset index.
+fn scan_file(
+    source: &Source,
+    verify: bool,
+) -> Result<(Vec<ImageRow>, Vec<u32>, Arc<ParquetMetaData>)> {
+    let offset_index =
+        if source.is_remote() { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
+    let footer = Arc::new(footer(source, offset_index)?);
+    let group_starts = group_starts(&footer)?;
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let metadata = ArrowReaderMetadata::try_new(Arc::clone(&footer), options)?;
+    let checksums = verify.then_some(PIXELS_CRC32);
+    let columns = LIGHT_COLUMNS.into_iter().chain(checksums);
+    let mask = ProjectionMask::columns(metadata.parquet_schema(), columns);
+    let mut decoder = ParquetPushDecoderBuilder::new_with_metadata(metadata)
+        .with_projection(mask)
+        .with_batch_size(SCAN_BATCH_ROWS)
+        .build()?;
+    let n_rows = group_starts.last().copied().unwrap_or(0);
+    let mut rows = Vec::with_capacity(n_rows as usize);
+    let mut first_row = 0;
+    loop {
+        match decoder.try_decode()? {
+            DecodeResult::NeedsData(ranges) => {
+                let bytes = source.read(&ranges)?;
+                decoder.push_ranges(ranges, bytes)?;
+            }
+            DecodeResult::Data(batch) => {
+                collect_rows(&batch, first_row, verify, &mut rows)?;
+                first_row += batch.num_rows() as u32;
+            }
+            DecodeResult::Finished => break,
+        }
+    }
+    ensure!(first_row == n_rows, "expected {n_rows} rows (footer), found {first_row}");
+    Ok((rows, group_starts, footer))
+}
+
+fn collect_rows(
+    batch: &RecordBatch,
+    first_row: u32,
+    verify: bool,
+    rows: &mut Vec<ImageRow>,
+) -> Result<()> {
+    let [ids, sizes, codecs, reasons] = LIGHT_COLUMNS.map(|name| {
+        batch
+            .column_by_name(name)
+            .with_context(|| format!("it has no column `{name}` (schemas/images.sql)"))
+    });
+    let ids = cast(ids?, &DataType::Utf8View)?;
+    let sizes = cast(sizes?, &DataType::Int32)?;
+    let codecs = cast(codecs?, &DataType::Utf8View)?;
+    let (ids, sizes, reasons) = (ids.as_string_view(), sizes.as_primitive::<Int32Type>(), reasons?);
+    let codecs = codecs.as_string_view();
+    let crcs = if verify { Some(checksums(batch)?) } else { None };
+    for (index, row) in (0..batch.num_rows()).zip(first_row..) {
+        if reasons.is_valid(index) {
+            continue;
+        }
+        let id =
+            parse_id(ids.value(index)).with_context(|| format!("row {row}, column `image_id`"))?;
+        let size_px = u32::try_from(sizes.value(index)).ok().filter(|size| *size > 0);
+        let size_px =
+            size_px.with_context(|| format!("row {row}: size_px is {}", sizes.value(index)))?;
+        let crc32 = match &crcs {
+            None => 0,
+            Some(crcs) => Some(crcs)
+                .filter(|crcs| crcs.is_valid(index))
+                .and_then(|crcs| u32::try_from(crcs.value(index)).ok())
+                .with_context(|| format!("row {row}: expected a CRC-32 in `{PIXELS_CRC32}`"))?,
+        };
+        let codec = if codecs.is_valid(index) { codecs.value(index) } else { "null" };
+        let codec = PixelCodec::of(codec)
+            .with_context(|| format!("row {row}: expected codec raw or jpeg, found {codec}"))?;
+        let stored = StoredRow::new(row, codec).context("it has more than 2^31 rows")?;
+        rows.push(ImageRow { id, size_px, crc32, stored });
+    }
+    Ok(())
+}
+
+fn checksums(batch: &RecordBatch) -> Result<PrimitiveArray<Int64Type>> {
+    let crcs = batch.column_by_name(PIXELS_CRC32).with_context(|| {
+        format!(
+            "it has no column `{PIXELS_CRC32}`, which `verify` needs\n\
+             hint: stream without `verify`, or make the corpus anew"
+        )
+    })?;
+    Ok(cast(crcs, &DataType::Int64)?.as_primitive().clone())
+}
+
+/// Ids are parts of SHA-256 sums: their bits are their own hash.
+#[derive(Default)]
+pub(super) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, &byte| mix(hash ^ u64::from(byte)));
+    }
+
+    fn write_u128(&mut self, id: u128) {
+        self.0 = mix(id as u64 ^ (id >> 64) as u64);
+    }
+}
+
+/// The row counted over all files and the size of each decoded image, by id.
+pub(super) fn rows_by_id(
+    scanned: &[ScannedFile],
+) -> Result<HashMap<u128, (u32, u32), BuildHasherDefault<IdHasher>>> {
+    let n = scanned.iter().map(|file| file.rows.len()).sum();
+    let mut rows_by_id = HashMap::with_capacity_and_hasher(n, BuildHasherDefault::default());
+    let mut first_row = 0_u32;
+    for file in scanned {
+        for image in &file.rows {
+            // The first of two rows with one id stays: they hold the same picture.
+            rows_by_id.entry(image.id).or_insert((first_row + image.stored.row(), image.size_px));
+        }
+        first_row = first_row
+            .checked_add(file.n_rows())
+            .context("table `images` has more than 2^32 rows")?;
+    }
+    Ok(rows_by_id)
+}
+
+/// Where each row group begins, and at last the number of rows.
+fn group_starts(metadata: &ParquetMetaData) -> Result<Vec<u32>> {
+    let mut starts = Vec::with_capacity(metadata.num_row_groups() + 1);
+    let mut start = 0_u32;
+    starts.push(start);
+    for group in metadata.row_groups() {
+        let rows = u32::try_from(group.num_rows()).ok();
+        start =
+            rows.and_then(|rows| start.checked_add(rows)).context("it has more than 2^32 rows")?;
+        starts.push(start);
+    }
+    Ok(starts)
+}
+
+/// The file's footer, with the offset index if `offset_index` says so; statistics are left out.
+pub(super) fn footer(source: &Source, offset_index: PageIndexPolicy) -> Result<ParquetMetaData> {
+    let size_bytes = source.size_bytes();
+    let options = ParquetMetaDataOptions::new()
+        .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll)
+        .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll);
+    let mut decoder = ParquetMetaDataPushDecoder::try_new(size_bytes)?
+        .with_column_index_policy(PageIndexPolicy::Skip)
+        .with_offset_index_policy(offset_index)
+        .with_metadata_options(Some(Arc::new(options)));
+    let tail = size_bytes.saturating_sub(TAIL_BYTES)..size_bytes;
+    let mut wanted = Vec::from([tail]);
+    loop {
+        let bytes = source.read(&wanted)?;
+        decoder.push_ranges(wanted, bytes)?;
+        match decoder.try_decode().context("its footer cannot be read")? {
+            DecodeResult::NeedsData(ranges) => wanted = ranges,
+            DecodeResult::Data(metadata) => return Ok(metadata),
+            DecodeResult::Finished => bail!("its footer ended before it was whole"),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A Delta table at one version. In: the corpus's location, a table's name, a version or none. Out: its live data files, and
+//! its rows to DataFusion. Never writes, and refuses a table whose files do not hold its rows as they stand.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use datafusion::prelude::SessionContext;
+use deltalake::{DeltaTable, DeltaTableBuilder};
+use object_store::ObjectStore;
+
+use tuwen_corpus::location::table_url;
+
+/// A table opened at a version, which later commits do not change.
+pub(super) struct PinnedTable {
+    name: &'static str,
+    version: u64,
+    delta: DeltaTable,
+    /// Where the table lies, if on a file system of this machine.
+    folder: Option<PathBuf>,
+}
+
+/// A data file that belongs to a table at its version.
+#[derive(Clone, Debug)]
+pub(super) struct LiveFile {
+    /// Path below the table's folder, as a file system has it.
+    pub(super) path: String,
+    /// The same for an object store.
+    pub(super) store_path: object_store::path::Path,
+    /// Length by the Delta log.
+    pub(super) size_bytes: u64,
+}
+
+impl PinnedTable {
+    /// Opens table `name` of the corpus at `location`, at `version` or the newest.
+    pub(super) async fn open(
+        location: &str,
+        name: &'static str,
+        version: Option<u64>,
+    ) -> Result<Self> {
+        let url = table_url(location, name)?;
+        let folder = url.to_file_path().ok();
+        if folder.as_ref().is_some_and(|folder| !folder.join("_delta_log").is_dir()) {
+            bail!(
+                "corpus `{location}`: expected a Delta table in `{name}`, found none\n\
+                 hint: `tuwen run` makes the tables of a corpus"
+            );
+        }
+        let builder = DeltaTableBuilder::from_url(url)?;
+        let (builder, wanted) = match version {
+            Some(version) => (builder.with_version(version), format!("version {version}")),
+            None => (builder, "the newest version".to_owned()),
+        };
+        let delta = builder
+            .load()
+            .await
+            .with_context(|| format!("corpus `{location}`: opening table `{name}` at {wanted}"))?;
+        let version = delta.version().with_context(|| format!("table `{name}` has no version"))?;
+        Ok(Self { name, version, delta, folder })
+    }
+
+    /// The version it is opened at.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// How messages name it.
+    pub(super) fn label(&self) -> String {
+        format!("table `{}` version {}", self.name, self.version)
+    }
+
+    /// Where the table lies, if on a file system of this machine.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// The store whose root is the table's folder.
+    pub(super) fn store(&self) -> Arc<dyn ObjectStore> {
+        self.delta.log_store().object_store(None)
+    }
+
+    /// Makes the table known to `ctx` under its name.
+    pub(super) async fn register(&self, ctx: &SessionContext) -> Result<()> {
+        self.delta.update_datafusion_session(&ctx.state())?;
+        ctx.register_table(self.name, self.delta.table_provider().await?)?;
+        Ok(())
+    }
+
+    /// The live files, oldest first (by the time in the log, then by path), for a reader that takes `columns` from the files
+    /// themselves.
+    ///
+    /// # Errors
+    /// The files alone do not say what the rows are: deletion vectors, mapped column names, one of `columns` kept in the
+    /// partition values, or files of another table.
+    pub(super) fn files(&self, columns: &[&str]) -> Result<Vec<LiveFile>> {
+        let label = self.label();
+        let snapshot = self.delta.snapshot()?;
+        let mapping = snapshot.metadata().configuration().get("delta.columnMapping.mode");
+        if let Some(mode) = mapping.filter(|mode| *mode != "none") {
+            bail!(
+                "{label}: expected columns under their own names, found column mapping mode `{mode}`"
+            );
+        }
+        let partitions = snapshot.metadata().partition_columns();
+        if let Some(column) = columns.iter().find(|column| partitions.iter().any(|p| p == *column))
+        {
+            bail!(
+                "{label}: expected column `{column}` in the data files, but the table is partitioned by it"
+            );
+        }
+        let mut files = Vec::new();
+        for view in snapshot.log_data().iter() {
+            let path = view.path().into_owned();
+            if view.deletion_vector_descriptor().is_some() {
+                bail!(
+                    "{label}, file {path}: it has a deletion vector, and the stream reads whole files\n\
+                     hint: compact the table (`reorg … apply (purge)` in Spark)"
+                );
+            }
+            if path.starts_with('/') || path.contains("://") {
+                bail!(
+                    "{label}: expected files below the table's folder, found {path} (a shallow clone?)"
+                );
+            }
+            let size_bytes = u64::try_from(view.size()).map_err(|_| {
+                anyhow!("{label}, file {path}: its size in the log is {}", view.size())
+            })?;
+            let store_path = view.object_store_path();
+            files.push((view.modification_time(), LiveFile { path, store_path, size_bytes }));
+        }
+        files.sort_by(|(a_time, a), (b_time, b)| {
+            a_time.cmp(b_time).then_with(|| a.path.cmp(&b.path))
+        });
+        Ok(files.into_iter().map(|(_, file)| file).collect())
+    }
+}

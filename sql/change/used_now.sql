@@ -1,0 +1,13 @@
+-- A row is one image and a split that faultless pairs want it for: those of concerned images as just judged, the others as before.
+-- reads: used_images (of the concerned images), used_before, concerned_images
+-- params: none
+select
+    image_id,
+    split
+from used_images
+union all
+select
+    used_before.image_id,
+    used_before.split
+from used_before
+left anti join concerned_images on used_before.image_id = concerned_images.image_id
