@@ -29,8 +29,8 @@ located as (
         by_file.locator_key is null and by_url.locator_key is null as is_not_fetched,
         coalesce(by_file.image_id, by_url.image_id) as image_id
     from pairs
-    left join by_file on id128('file:' || pairs.filename) = by_file.locator_key
-    left join by_url on id128(pairs.url) = by_url.locator_key
+    left join by_file on by_file.locator_key = id128('file:' || pairs.filename)
+    left join by_url on by_url.locator_key = id128(pairs.url)
 )
 
 select

@@ -21,7 +21,7 @@ from remade
 left join examples_in_files as old on remade.example_id = old.example_id
 where
     old.example_id is null
-    or remade.image_id is distinct from old.image_id
-    or remade.split is distinct from old.split
-    or remade.text is distinct from old.text
-    or remade.reject_reason is distinct from old.reject_reason
+    or (remade.image_id is distinct from old.image_id)
+    or (remade.split is distinct from old.split)
+    or (remade.text is distinct from old.text)
+    or (remade.reject_reason is distinct from old.reject_reason)

@@ -24,7 +24,7 @@ select
 from pairs
 left join new_pairs on pairs.pair_id = new_pairs.pair_id
 left join new_locators as by_url on pairs.url = by_url.locator
-left join new_locators as by_file on 'file:' || pairs.filename = by_file.locator
+left join new_locators as by_file on by_file.locator = 'file:' || pairs.filename
 left join with_new_image on pairs.pair_id = with_new_image.example_id
 where
     new_pairs.pair_id is not null

@@ -26,6 +26,7 @@ import os
 import pathlib
 import platform
 import shutil
+import signal
 import statistics
 import sys
 
@@ -268,6 +269,8 @@ def main():
     parser.add_argument("--keep", action="store_true", help="keep the corpora of other sizes and the curated copy too")
     parser.add_argument("--work", type=pathlib.Path, default=CACHE / "bench-growth", help="where everything is made")
     args = parser.parse_args()
+    # So that the command under the clock ends too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     args.work.mkdir(parents=True, exist_ok=True)
     tuwen = shutil.which(args.tuwen)
     if tuwen is None:

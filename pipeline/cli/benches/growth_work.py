@@ -58,7 +58,9 @@ class Work:
     binary: str
 
     def __post_init__(self):
-        (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
+        # What a command that was killed has left.
+        shutil.rmtree(self.folder / "tmp", ignore_errors=True)
+        (self.folder / "tmp").mkdir(parents=True)
         # The corpora made by this process, with their numbers of pairs.
         self.made = []
         self.tokenizer = self.folder / "tokenizer.json"
@@ -75,7 +77,11 @@ class Work:
             process = subprocess.Popen(
                 command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=log
             )
-            _, status, usage = os.wait4(process.pid, 0)
+            try:
+                _, status, usage = os.wait4(process.pid, 0)
+            except BaseException:
+                process.kill()
+                raise
             seconds = time.perf_counter() - begun
             process.returncode = os.waitstatus_to_exitcode(status)
             out.seek(0)
@@ -85,9 +91,11 @@ class Work:
             return Run(seconds, usage.ru_maxrss / (1 << 20), out.read())
 
     def tuwen_run(self, command, corpus, *words):
-        """`tuwen COMMAND` of a stage or of all, on `corpus`; the tables that were made have squares of 8 px, and no gate is red."""
-        settings = ["--set", "decode.size=8", "--set", "max_rejected_percent=100"]
-        flags = ["--corpus", corpus, "--tokenizer", self.tokenizer, "--json", *settings]
+        """`tuwen COMMAND` (curate or run) on `corpus`. Squares have 8 px, as in the made tables, and no gate is red."""
+        settings = ["decode.size=8", "max_rejected_percent=100", "fetch.allow_private_hosts=true"]
+        flags = ["--corpus", corpus, "--tokenizer", self.tokenizer, "--json"]
+        for setting in settings:
+            flags += ["--set", setting]
         return self.run([self.tuwen, command, *words, *flags])
 
     def sql(self, corpus, query):

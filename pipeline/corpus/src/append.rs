@@ -29,7 +29,7 @@ pub struct Appended {
 }
 
 impl Snapshot {
-    /// Appends the rows of `frame`, whose keys this snapshot of table `name` does not have, and moves the snapshot to the version
+    /// Appends the rows of `frame`, whose keys table `name` did not have at the last refresh, and moves the snapshot to the version
     /// that has them. If another run was first, its rows win: of the files already written those rows are kept whose keys are
     /// new, and committed against the version that is newest then.
     ///
@@ -45,13 +45,17 @@ impl Snapshot {
         let first = self.next_number(name).await?;
         let mut files = self.write_files(name, frame, first).await?;
         let mut appended = Appended { n_rows: files.n_rows, ..Appended::default() };
+        if self.is_overtaken(name) {
+            appended.overtaken = true;
+            files = self.without_known(name, files).await?;
+        }
         while files.n_rows > 0 {
             let change = Change { adds: files.adds.clone(), ..Change::default() };
             if self.commit(name, change, author).await? == Committed::Yes {
                 break;
             }
             appended.overtaken = true;
-            self.refresh().await?;
+            self.overtake(name).await?;
             files = self.without_known(name, files).await?;
         }
         appended.n_lost = appended.n_rows - files.n_rows;

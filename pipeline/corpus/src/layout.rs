@@ -12,7 +12,7 @@ pub const IMAGES_ROW_GROUP_ROWS: usize = 256;
 const ORIGINALS_ROW_GROUP_BYTES: usize = 64 << 20;
 
 /// Bytes at which a file is closed. Stages commit chunks smaller than this.
-const FILE_BYTES: u64 = 2 << 30;
+const FILE_BYTES: u64 = 1 << 30;
 
 /// The same for `examples`: a night rewrites the files in which a row has changed, so they are small.
 const EXAMPLES_FILE_BYTES: u64 = 4 << 20;

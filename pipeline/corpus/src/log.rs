@@ -37,7 +37,7 @@ pub struct LogFlags {
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     quiet: u8,
     /// How stderr is written
-    #[arg(long = "log", value_name = "FORMAT", value_enum, default_value = "text", global = true)]
+    #[arg(id = "log_format", long = "log", value_name = "FORMAT", value_enum, default_value = "text", global = true)]
     format: Format,
 }
 
@@ -55,6 +55,8 @@ impl LogFlags {
         if self.verbose < 2 {
             // Another run was first: that is no failure here, and is said in our own words.
             targets = targets.with_target("deltalake_core::kernel::transaction", LevelFilter::OFF);
+            // That files of this size may take memory while they are uploaded, of which there is one at a time.
+            targets = targets.with_target("deltalake_core::datafile::writer", LevelFilter::ERROR);
         }
         if self.quiet > 0 || self.format == Format::Json {
             BARS.set_draw_target(indicatif::ProgressDrawTarget::hidden());

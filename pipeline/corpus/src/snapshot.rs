@@ -25,6 +25,9 @@ pub type TableVersions = BTreeMap<String, i64>;
 pub struct Snapshot {
     corpus: Corpus,
     tables: BTreeMap<&'static str, DeltaTable>,
+    /// Tables that another run has committed to since the last refresh: rows that were new to this snapshot when they were asked
+    /// for may not be.
+    overtaken: BTreeSet<&'static str>,
 }
 
 impl Snapshot {
@@ -38,7 +41,7 @@ impl Snapshot {
                 check(table, delta)?;
             }
         }
-        Ok(Self { corpus, tables })
+        Ok(Self { corpus, tables, overtaken: BTreeSet::new() })
     }
 
     /// The corpus.
@@ -51,6 +54,11 @@ impl Snapshot {
     /// # Errors
     /// A log cannot be read.
     pub async fn refresh(&mut self) -> Result<()> {
+        self.overtaken.clear();
+        self.update().await
+    }
+
+    async fn update(&mut self) -> Result<()> {
         reach("refresh").await;
         let corpus = &self.corpus;
         let updates = self.tables.iter_mut().map(|(name, delta)| async move {
@@ -64,6 +72,17 @@ impl Snapshot {
         });
         try_join_all(updates).await?;
         Ok(())
+    }
+
+    /// Moves to the newest versions because another run has committed to table `name`.
+    pub(crate) async fn overtake(&mut self, name: &str) -> Result<()> {
+        self.overtaken.insert(table(name).name);
+        self.update().await
+    }
+
+    /// Whether another run has committed to table `name` since the last refresh.
+    pub(crate) fn is_overtaken(&self, name: &str) -> bool {
+        self.overtaken.contains(name)
     }
 
     /// Pins table `name` to `version`.

@@ -40,7 +40,7 @@ fn rows(corpus: &str, query: &str) -> Vec<String> {
         .unwrap()
         .block_on(async {
             let corpus = Corpus::open(corpus).await?;
-            let ctx = sql::session(&corpus, &DecodeSettings::default()).await?;
+            let ctx = sql::session(&corpus.snapshot().await?, &DecodeSettings::default()).await?;
             sql::run(&ctx, query, Format::Csv, &mut out).await
         })
         .unwrap();

@@ -256,7 +256,8 @@ impl Crawl {
 
     /// The attempts in the order of the log: first all URLs once, then those again that did not answer.
     pub(crate) fn attempts(&self) -> impl Iterator<Item = Attempt> {
-        [1, 2].into_iter().flat_map(|number| (0..self.n_rows).filter_map(move |i| self.attempt(i, number)))
+        let asked = move |number| (0..self.n_rows).filter_map(move |i| self.attempt(i, number));
+        [1, 2].into_iter().flat_map(asked)
     }
 
     /// The file of `picture`: the first bytes of a JPEG, and what tells it from others.

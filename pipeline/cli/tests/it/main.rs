@@ -6,6 +6,7 @@ mod cli;
 mod corpus;
 mod decode;
 mod growth;
+mod maintenance;
 mod races;
 mod s3;
 mod server;

@@ -381,6 +381,8 @@ async fn every_sql_file_has_an_slt_and_passes_it() {
         }
         texts.push_str(&text);
     }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+
     let mut run: BTreeSet<String> =
         texts.lines().filter_map(query_file).map(str::to_owned).collect();
     let words: Vec<&str> = texts.split_whitespace().collect();
@@ -389,6 +391,6 @@ async fn every_sql_file_has_an_slt_and_passes_it() {
         assert!(is_read, "no .slt reads {}", view.name);
         run.insert(view.file);
     }
-    assert_eq!(run, sql_files().unwrap(), "files that an .slt runs, and the files of sql/");
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    let not_run: Vec<String> = sql_files().unwrap().difference(&run).cloned().collect();
+    assert!(not_run.is_empty(), "files of sql/ that no .slt runs: {not_run:?}");
 }

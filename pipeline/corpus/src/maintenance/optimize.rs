@@ -29,6 +29,9 @@ use crate::snapshot::Snapshot;
 /// The name of its runs.
 const STAGE: &str = "optimize";
 
+/// The table with a row for each run.
+const RUNS: &str = "runs";
+
 /// Footers asked for at once.
 const FOOTERS_AT_ONCE: usize = 16;
 
@@ -123,7 +126,9 @@ pub async fn optimize(corpus: &Corpus, stop: &CancellationToken) -> Result<Optim
         tables: BTreeMap::new(),
         commits: 0,
     };
-    let optimized = Box::pin(work.tables(stop)).await;
+    let mut names = work.snapshot.present();
+    names.retain(|name| *name != RUNS);
+    let optimized = Box::pin(work.tables(&names, stop)).await;
     match &optimized {
         Ok(()) if stop.is_cancelled() => work.row.outcome = Outcome::Interrupted,
         Ok(()) => {}
@@ -137,6 +142,8 @@ pub async fn optimize(corpus: &Corpus, stop: &CancellationToken) -> Result<Optim
     optimized?;
     recorded?;
     if outcome == Outcome::Ok {
+        // Last, so that the row of this run is joined as well, and a second run finds nothing to do.
+        work.tables(&[RUNS], stop).await?;
         work.checkpoints().await?;
     }
     Ok(OptimizeReport {
@@ -158,8 +165,8 @@ struct Work {
 }
 
 impl Work {
-    async fn tables(&mut self, stop: &CancellationToken) -> Result<()> {
-        for name in self.snapshot.present() {
+    async fn tables(&mut self, names: &[&'static str], stop: &CancellationToken) -> Result<()> {
+        for &name in names {
             let files = self.snapshot.live_files(name)?;
             self.table(name).files_before = files.len() as u64;
             let foreign = foreign(&self.snapshot, name, &files).await?;

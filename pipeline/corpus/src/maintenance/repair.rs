@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::Depth;
-use super::curated::{ask, curated, tables_of};
+use super::curated::{Curated, ask, curated, tables_of};
 use super::health::{Checkup, amount, check};
 use super::keys::{new_numbers, rows_with, surplus_rows};
 use super::delta_log::{APPEND_ONLY, is_append_only};
@@ -206,7 +206,7 @@ impl Work {
             true => self.snapshot.last_run("curate").await?,
             false => None,
         };
-        let curated = curated(&self.snapshot, last.as_ref());
+        let curated = self.as_mended(curated(&self.snapshot, last.as_ref()));
         for (name, text) in AUDITS {
             let tables = tables_of(text);
             if !tables.contains(&"examples") || !curated.can_ask(&tables) {
@@ -225,6 +225,20 @@ impl Work {
             return self.apply("examples", plan).await;
         }
         Ok(())
+    }
+
+    /// How `examples` stands when this repair is done, which a dry run is not.
+    fn as_mended(&self, curated: Curated) -> Curated {
+        let is_touched = |name: &str| self.tables.get(name).is_some_and(|table| table.files > 0);
+        if is_touched("examples") {
+            return Curated::Outdated;
+        }
+        match curated {
+            Curated::UpToDate if ["pairs", "originals", "images"].into_iter().any(is_touched) => {
+                Curated::SourcesMoved
+            }
+            curated => curated,
+        }
     }
 
     /// Does what `plan` says, in one commit.

@@ -7,7 +7,7 @@ use tuwen_etl::fetch::Origin;
 use tuwen_settings::PixelCodec;
 
 use super::*;
-use tuwen_corpus::{Crawl, png};
+use crate::corpus::{Crawl, png};
 
 #[test]
 fn jpeg_and_mixed_rows_give_the_pixels_of_libjpeg_turbo_by_every_path() {

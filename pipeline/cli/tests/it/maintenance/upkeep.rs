@@ -1,0 +1,201 @@
+//! optimize and vacuum: fewer files, the same rows; and nothing is deleted that somebody reads.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
+use serde_json::json;
+use tuwen_corpus::Rows;
+use tuwen_corpus::maintenance::foreign_layout;
+use tuwen_stream::{ReadPath, Shuffle, Stream, StreamOptions, Versions};
+
+use super::Small;
+use crate::cli::{stdout, tuwen};
+
+/// Rows of data files by page of `pixels`, to see that each row has one of its own.
+fn rows_a_page(path: &Path) -> Vec<usize> {
+    let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
+    let metadata = reader.parse_and_finish(&File::open(path).unwrap()).unwrap();
+    let mut rows = Vec::new();
+    for (group, columns) in metadata.row_groups().iter().zip(metadata.offset_index().unwrap()) {
+        let pixels = group
+            .columns()
+            .iter()
+            .position(|column| column.column_path().string() == "pixels")
+            .unwrap();
+        let pages = columns[pixels].page_locations();
+        let firsts = pages.iter().map(|page| page.first_row_index as usize);
+        let ends = firsts.clone().skip(1).chain([group.num_rows() as usize]);
+        rows.extend(firsts.zip(ends).map(|(first, end)| end - first));
+    }
+    rows
+}
+
+/// The examples in the order in which their images lie, with their pixels.
+fn in_order(small: &Small, versions: Option<Versions>, path: ReadPath) -> Vec<(String, Vec<u8>)> {
+    let options = StreamOptions {
+        shuffle: Shuffle::None,
+        versions,
+        batch_size: 5,
+        verify: true,
+        ..StreamOptions::default()
+    };
+    let stream = Stream::open_by(&small.crawl.settings.corpus, options, path).unwrap();
+    let mut batches = stream.epoch(0, 0).unwrap();
+    let mut rows = Vec::new();
+    while let Some(batch) = batches.next() {
+        let batch = batch.unwrap();
+        let pixel_bytes = batch.pixels.len() / batch.len();
+        let pixels = batch.pixels.chunks(pixel_bytes).map(<[u8]>::to_vec);
+        rows.extend(batch.example_ids.iter().map(ToString::to_string).zip(pixels));
+    }
+    rows
+}
+
+impl Small {
+    async fn pinned(&self) -> Versions {
+        let versions = self.versions().await;
+        let version = |name: &str| u64::try_from(versions[name]).unwrap();
+        Versions { examples: version("examples"), images: version("images") }
+    }
+
+    async fn n_foreign(&self) -> usize {
+        let snapshot = self.crawl.corpus().await.snapshot().await.unwrap();
+        foreign_layout(&snapshot, "images").await.unwrap()
+    }
+
+    /// Data files in the folder of table `name`.
+    fn lying(&self, name: &str) -> BTreeSet<String> {
+        let entries = std::fs::read_dir(self.folder().join("corpus").join(name)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.contains(".parquet")).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_files_are_joined_and_rows_stay_in_their_order() {
+    let small = Small::new(40).await;
+    let before = small.tables().await;
+    let pinned = small.pinned().await;
+    let order = in_order(&small, None, ReadPath::Fastest);
+    assert_eq!(order.len(), 40);
+    assert!(small.files("images").await.len() > 10);
+
+    let report = small.fine(&["optimize"]);
+    let images = &report["tables"]["images"];
+    assert_eq!((images["files_after"].clone(), images["foreign"].clone()), (json!(1), json!(0)));
+    assert_eq!(report["tables"]["originals"]["files_after"], 1);
+    assert!(images["checkpoint"].is_u64(), "{report}");
+    let log = small.folder().join("corpus/images/_delta_log");
+    let checkpoint = format!("{:020}.checkpoint.parquet", images["checkpoint"].as_u64().unwrap());
+    assert!(log.join(checkpoint).exists() && log.join("_last_checkpoint").exists());
+
+    assert_eq!(small.tables().await, before);
+    for file in small.files("images").await {
+        // The row that holds no pixels shares a page.
+        let pages = rows_a_page(&file);
+        assert!(pages.iter().filter(|rows| **rows > 1).count() <= 1, "{pages:?}");
+    }
+    for path in [ReadPath::Fastest, ReadPath::Pread, ReadPath::General] {
+        assert!(in_order(&small, None, path) == order, "{path:?}");
+        assert!(in_order(&small, Some(pinned), path) == order, "the version before, {path:?}");
+    }
+    assert!(small.findings(&["--full"]).is_empty());
+    let again = small.fine(&["optimize"]);
+    assert_eq!(again["commits"], 0, "{again}");
+    let reports = small.run().await;
+    assert!(reports.iter().all(|report| report.commits == 0), "nothing is new: {reports:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_other_programs_are_told_and_rewritten() {
+    let small = Small::new(12).await;
+    let before = small.tables().await;
+    let order = in_order(&small, None, ReadPath::General);
+    assert_eq!(small.n_foreign().await, 0);
+    let snapshot = small.crawl.corpus().await.snapshot().await.unwrap();
+    snapshot.delta("images").clone().optimize().await.unwrap();
+    assert_eq!(small.n_foreign().await, 1);
+    let report = small.fine(&["verify"]);
+    assert!(report["notes"].to_string().contains("1 files are not in tuwen's layout"), "{report}");
+
+    let text = stdout(&tuwen(small.folder(), &["optimize"]));
+    assert!(text.contains("1 files were not in tuwen's layout; they are now"), "{text}");
+    assert_eq!(small.n_foreign().await, 0);
+    assert_eq!(small.tables().await, before);
+    let mut found = in_order(&small, None, ReadPath::Fastest);
+    let mut order = order;
+    found.sort();
+    order.sort();
+    assert!(found == order, "another program may change the order, but nothing else");
+}
+
+/// Makes `path` as old as `days`.
+fn age(path: &Path, days: u64) {
+    let then = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+    File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_nobody_reads_is_deleted() {
+    let small = Small::new(40).await;
+    let pinned = small.pinned().await;
+    let order = in_order(&small, None, ReadPath::Fastest);
+    let checkpoint = small.folder().join("model/checkpoint-7");
+    std::fs::create_dir_all(&checkpoint).unwrap();
+    let state = json!({ "step": 7, "stream": { "versions": pinned, "epoch": 0 } });
+    std::fs::write(checkpoint.join("trainer_state.json"), state.to_string()).unwrap();
+    let old = small.lying("images");
+    small.fine(&["optimize"]);
+
+    // What a killed run left: two files that no version has, and one that it was writing.
+    let snapshot = small.crawl.corpus().await.snapshot().await.unwrap();
+    let ctx = snapshot.session(Rows::Heavy).await.unwrap();
+    let mut orphans = Vec::new();
+    for days in [40, 20] {
+        let rows = ctx.table("images").await.unwrap();
+        let add = snapshot.write_files("images", rows, 0).await.unwrap().adds.remove(0);
+        let path = small.folder().join("corpus/images").join(&add.path);
+        age(&path, days);
+        orphans.push(add.path);
+    }
+    let staged = small.folder().join("corpus/images/part-00000-x.parquet#1");
+    std::fs::write(&staged, "half of it").unwrap();
+    age(&staged, 40);
+    let notes = small.fine(&["verify"])["notes"].to_string();
+    assert!(notes.contains("files"), "{notes}");
+
+    let lying = small.lying("images");
+    let planned = small.fine(&["vacuum", "--dry-run"]);
+    assert_eq!(small.lying("images"), lying, "a dry run deletes nothing");
+    assert_eq!(planned["tables"]["images"]["files"], 2);
+    let done = small.fine(&["vacuum"]);
+    assert_eq!(done["tables"]["images"]["files"], 2);
+    let left = small.lying("images");
+    assert!(!left.contains(&orphans[0]) && left.contains(&orphans[1]) && !staged.exists());
+    assert!(old.is_subset(&left), "files of a version of yesterday");
+
+    for (args, expected) in [
+        (&["vacuum", "--older-than", "6d"][..], "expected at least 7d, found 6d"),
+        (&["vacuum", "--pinned-by", "pictures"], "found no trainer_state.json"),
+    ] {
+        let output = tuwen(small.folder(), args);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && stderr.contains(expected), "{stderr}");
+        assert!(stderr.contains("\nhint: "), "{stderr}");
+    }
+    let wrong = tuwen(small.folder(), &["vacuum", "--older-than", "soon"]);
+    assert_eq!(wrong.status.code(), Some(2));
+
+    let all = ["vacuum", "--older-than", "0s", "--force"];
+    let done = small.fine(&[&all[..], &["--pinned-by", "model"]].concat());
+    assert_eq!(done["tables"]["images"]["pinned"], json!([pinned.images]));
+    assert!(in_order(&small, Some(pinned), ReadPath::Fastest) == order, "the pinned version");
+    assert!(!small.lying("images").contains(&orphans[1]));
+    small.fine(&all);
+    assert_eq!(small.lying("images").len(), 1);
+    assert!(in_order(&small, None, ReadPath::Fastest) == order, "the newest version");
+    assert!(small.findings(&["--full"]).is_empty());
+}
