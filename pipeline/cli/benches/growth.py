@@ -3,8 +3,9 @@ two. Out: progress and a table on stderr, and as the last line of stdout one JSO
 
 The corpora are made by `benches/growth_corpus` (which says what they are, and are not) and kept in `--work` for the next time. Each
 measurement has a copy of its own, and every file of it was read once before: the page cache is as warm as memory allows. Seconds
-are wall time of whole processes, from start to end; peaks are their largest resident set. Where something is measured several
-times, the figure is the median, and `spread` has the smallest and the largest.
+are wall time of whole processes, from start to end; `…_cpu_s` is what their threads ran, which a busy machine changes less; peaks
+are their largest resident set. Where something is measured several times, the figure is the median, and `spread` has the smallest
+and the largest.
 
 * `curate`: `tuwen curate` of `--pairs` rows on a copy without examples, so that all are made: `curate_s`, `curate_peak_gib`.
 * `skewed`: the same for pictures of which two fifths have almost the same hashes: `curate_skewed_s`, `curate_skewed_peak_gib`.
@@ -52,8 +53,10 @@ SAME_REASONS = ["malformed_line", "no_locator", "not_fetched", "fetch_failed", "
 # What the last line has, with what each is for people.
 FIGURES = {
     "curate_s": "curate, all rows made anew",
+    "curate_cpu_s": "  CPU time of its threads",
     "curate_peak_gib": "  its memory",
     "curate_skewed_s": "the same, pictures on plain grounds",
+    "curate_skewed_cpu_s": "  CPU time of its threads",
     "curate_skewed_peak_gib": "  its memory",
     "nightly_s": "a night of 1,000 new rows, all stages",
     "nightly_peak_gib": "  its memory",
@@ -64,6 +67,7 @@ FIGURES = {
     "growth_peak_gib": "  its memory",
     "growth_ratio": "  its time over that of a tenth",
     "duckdb_curate_s": "DuckDB: the same joins, less (see above)",
+    "duckdb_curate_cpu_s": "  CPU time of its threads",
     "duckdb_curate_peak_gib": "  its memory",
 }
 
@@ -88,13 +92,18 @@ def curated_copy(work, corpus, name):
     run = work.tuwen_run("curate", copy)
     stage = run.stages()["curate"]
     rejected = ", ".join(f"{reason} {n:,}" for reason, n in stage["rejected"].items())
-    say(f"curate of {corpus.name}: {run.seconds:.1f} s, {run.peak_gib:.2f} GiB; {stage['rows_out']:,} in splits, {rejected}")
+    say(f"curate of {corpus.name}: {run.seconds:.1f} s ({run.cpu_seconds:.1f} of CPU), {run.peak_gib:.2f} GiB; "
+        f"{stage['rows_out']:,} in splits, {rejected}")
     return run
 
 
 def curation(name, runs):
     """The figures of runs of curate."""
-    return {f"{name}_s": [run.seconds for run in runs], f"{name}_peak_gib": [run.peak_gib for run in runs]}
+    return {
+        f"{name}_s": [run.seconds for run in runs],
+        f"{name}_cpu_s": [run.cpu_seconds for run in runs],
+        f"{name}_peak_gib": [run.peak_gib for run in runs],
+    }
 
 
 def curated(work, args):

@@ -38,9 +38,10 @@ def build():
 
 @dataclasses.dataclass
 class Run:
-    """A process that has ended: wall seconds from its start to its end, its largest resident set, and its stdout."""
+    """A process that has ended: wall seconds from its start to its end, those its threads ran, its largest resident set, its stdout."""
 
     seconds: float
+    cpu_seconds: float
     peak_gib: float
     out: str
 
@@ -69,7 +70,7 @@ class Work:
         self.key = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:8]
 
     def run(self, command):
-        """Runs a command to its end. The peak is `ru_maxrss` of the process, which `wait4` says."""
+        """Runs a command to its end. CPU time and peak (`ru_maxrss`) are what `wait4` says of the process."""
         command = list(map(str, command))
         environment = os.environ | {"TMPDIR": str(self.folder / "tmp")}
         with (self.folder / "commands.log").open("wb+") as log, tempfile.TemporaryFile("w+") as out:
@@ -88,7 +89,7 @@ class Work:
             log.seek(0)
             if process.returncode != 0:
                 sys.exit(f"{' '.join(command)}: exit code {process.returncode}\n{out.read()}{log.read().decode()[-2000:]}")
-            return Run(seconds, usage.ru_maxrss / (1 << 20), out.read())
+            return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (1 << 20), out.read())
 
     def tuwen_run(self, command, corpus, *words):
         """`tuwen COMMAND` (curate or run) on `corpus`. Squares have 8 px, as in the made tables, and no gate is red."""

@@ -48,8 +48,8 @@ impl LogFlags {
             ..=-2 => (LevelFilter::ERROR, LevelFilter::ERROR),
             -1 => (LevelFilter::WARN, LevelFilter::WARN),
             0 => (LevelFilter::INFO, LevelFilter::WARN),
-            1 => (LevelFilter::DEBUG, LevelFilter::INFO),
-            2.. => (LevelFilter::TRACE, LevelFilter::DEBUG),
+            1 => (LevelFilter::DEBUG, LevelFilter::WARN),
+            2.. => (LevelFilter::TRACE, LevelFilter::INFO),
         };
         let mut targets = Targets::new().with_default(others).with_target("tuwen", own);
         if self.verbose < 2 {

@@ -52,6 +52,7 @@ impl Snapshot {
         frame: DataFrame,
         first_number: i64,
     ) -> Result<Files> {
+        let clock = std::time::Instant::now();
         let contract = table(name);
         let delta = self.delta(name);
         let columns: Schema = delta.snapshot()?.schema().as_ref().try_into_arrow()?;
@@ -96,6 +97,8 @@ impl Snapshot {
         match written.with_context(|| format!("writing table `{name}`")) {
             Ok((n_rows, reasons)) => {
                 let adds = Box::pin(writer.close()).await?;
+                let seconds = clock.elapsed().as_secs_f64();
+                tracing::debug!(table = name, n_rows, seconds, "{name}: {n_rows} rows written in {seconds:.2} s");
                 Ok(Files { adds, n_rows, rejected: reasons.counts })
             }
             Err(error) => {

@@ -14,8 +14,9 @@ const MOST_DAYS: u64 = 36_500;
 /// # Errors
 /// Anything else; the message says what is expected.
 pub(super) fn parse_age(text: &str) -> Result<Duration, String> {
-    let expected =
-        || format!("expected a whole number and s, m, h, d or w, such as 30d or 12h, found `{text}`");
+    let expected = || {
+        format!("expected a whole number and s, m, h, d or w, such as 30d or 12h, found `{text}`")
+    };
     let unit = text.chars().next_back().ok_or_else(expected)?;
     let (_, secs) = UNITS.iter().find(|(letter, _)| *letter == unit).ok_or_else(expected)?;
     let number = text.strip_suffix(unit).unwrap_or_default();
@@ -33,8 +34,7 @@ pub(super) fn age_text(age: Duration) -> String {
     let secs = age.as_secs();
     let (unit, length) = UNITS
         .iter()
-        .filter(|(unit, length)| *unit != 'w' && secs.is_multiple_of(*length))
-        .next_back()
+        .rfind(|(unit, length)| *unit != 'w' && secs.is_multiple_of(*length))
         .copied()
         .unwrap_or(('s', 1));
     format!("{}{unit}", secs / length)

@@ -43,9 +43,7 @@ impl Repair {
         let repairs = Repairs { depth, dry_run: self.dry_run };
         let report = self
             .holding
-            .hold(&corpus, "repair", async |stop| {
-                Box::pin(repair(&corpus, repairs, stop)).await
-            })
+            .hold(&corpus, "repair", async |stop| Box::pin(repair(&corpus, repairs, stop)).await)
             .await?;
         print(self.holding.json, &report, &text(&report))?;
         Ok(exit_code(report.outcome))

@@ -64,8 +64,7 @@ impl Vacuum {
             pins.extend(pins_of(folder)?);
         }
         let corpus = Corpus::open(&settings.corpus).await?;
-        let options =
-            VacuumOptions { older_than: self.older_than, pins, dry_run: self.dry_run };
+        let options = VacuumOptions { older_than: self.older_than, pins, dry_run: self.dry_run };
         let report = self
             .holding
             .hold(&corpus, "vacuum", async |_| {
@@ -114,7 +113,9 @@ fn text(report: &VacuumReport) -> String {
     let bytes = HumanBytes(report.tables.values().map(|table| table.bytes).sum());
     let since = report.kept_since.format("%Y-%m-%d %H:%M UTC");
     lines.push(match (n, report.dry_run) {
-        (0, _) => format!("nothing to delete: every file is of a version since {since}, or younger"),
+        (0, _) => {
+            format!("nothing to delete: every file is of a version since {since}, or younger")
+        }
         (n, true) => format!("{n} files, {bytes} would be deleted; nothing was"),
         (n, false) => format!("{n} files, {bytes} deleted in {:.1} s", report.seconds),
     });

@@ -112,10 +112,13 @@ impl Small {
     fn findings(&self, args: &[&str]) -> Vec<String> {
         let (code, report) = self.json(&[&["verify"], args].concat());
         let findings = report["findings"].as_array().unwrap();
-        assert_eq!((code, report["whole"].as_bool()), match findings.len() {
-            0 => (Some(0), Some(true)),
-            _ => (Some(1), Some(false)),
-        });
+        assert_eq!(
+            (code, report["whole"].as_bool()),
+            match findings.len() {
+                0 => (Some(0), Some(true)),
+                _ => (Some(1), Some(false)),
+            }
+        );
         let mut said: Vec<String> = findings
             .iter()
             .map(|f| {

@@ -11,7 +11,7 @@ use crate::query::frame;
 use crate::snapshot::Snapshot;
 
 /// The tables that `examples` is made from.
-const SOURCES: [&str; 3] = ["pairs", "originals", "images"];
+pub(super) const SOURCES: [&str; 3] = ["pairs", "originals", "images"];
 
 /// How `examples` stands to the tables that it is made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::commit::{Author, Committed, properties};
 use crate::snapshot::Snapshot;
+use crate::step::reach;
 
 /// Application id of the transactions, the same as that of stages (`commit.rs`), so that a stage is
 /// refused that did not see this commit. Those need it as well that only rearrange rows: delta-rs
@@ -62,6 +63,7 @@ impl Snapshot {
         operation: DeltaOperation,
         author: &Author,
     ) -> Result<Committed> {
+        reach("commit").await;
         let delta = self.delta(name);
         let state = delta.snapshot()?;
         let base = delta.version().context("a table that is written to has a version")?;
@@ -147,7 +149,8 @@ fn is_conflict(error: &DeltaTableError) -> bool {
         error,
         DeltaTableError::VersionAlreadyExists(_)
             | DeltaTableError::Transaction {
-                source: TransactionError::CommitConflict(_) | TransactionError::MaxCommitAttempts(_)
+                source: TransactionError::CommitConflict(_)
+                    | TransactionError::MaxCommitAttempts(_)
             }
     )
 }

@@ -111,10 +111,8 @@ pub struct VerifyReport {
 impl VerifyReport {
     /// The report for people.
     pub fn text(&self) -> String {
-        let mut text = format!(
-            "{:<10}{:>9}{:>8}{:>12}{:>14}\n",
-            "table", "version", "files", "size", "rows"
-        );
+        let mut text =
+            format!("{:<10}{:>9}{:>8}{:>12}{:>14}\n", "table", "version", "files", "size", "rows");
         for table in &self.tables {
             let _ = writeln!(
                 text,

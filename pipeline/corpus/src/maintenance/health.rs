@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -133,7 +134,7 @@ pub(crate) async fn check(
             let lying_bytes = lying.map(|lying| lying.bytes);
             let mut open = None;
             if let Some(bytes) = lying_bytes {
-                let stored = StoreFile::new(store.clone(), file.store_path.clone(), bytes);
+                let stored = StoreFile::new(Arc::clone(store), file.store_path.clone(), bytes);
                 open = Some(stored.open().await?);
             }
             if depth == Depth::Footers {
@@ -250,18 +251,22 @@ fn damaged_bytes(batch: &RecordBatch) -> Option<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{ArrayRef, BinaryArray, Int64Array, StringArray};
 
     use super::*;
 
     #[test]
     fn rows_whose_bytes_are_not_those_that_were_written_are_found() {
-        let bytes: ArrayRef =
-            Arc::new(BinaryArray::from(vec![Some(&b"abc"[..]), Some(b"abd"), None, None, Some(b"x")]));
+        let bytes: ArrayRef = Arc::new(BinaryArray::from(vec![
+            Some(&b"abc"[..]),
+            Some(b"abd"),
+            None,
+            None,
+            Some(b"x"),
+        ]));
         let crc = i64::from(crc32fast::hash(b"abc"));
-        let crcs: ArrayRef = Arc::new(Int64Array::from(vec![Some(crc), Some(crc), None, Some(1), None]));
+        let crcs: ArrayRef =
+            Arc::new(Int64Array::from(vec![Some(crc), Some(crc), None, Some(1), None]));
         let images =
             RecordBatch::try_from_iter([("pixels", Arc::clone(&bytes)), ("pixels_crc32", crcs)]);
         assert_eq!(damaged_rows("images", &images.unwrap()), [1, 3]);

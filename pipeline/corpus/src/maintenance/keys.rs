@@ -82,7 +82,8 @@ pub(crate) async fn surplus_rows(
     let mut kept: HashMap<Id, Option<Kept>> = HashMap::new();
     for_each_digest(name, &columns, keys, |digest| {
         kept.insert(digest, None);
-    }).await?;
+    })
+    .await?;
     let mut surplus = RowsByFile::new();
     if kept.is_empty() {
         return Ok(surplus);
@@ -124,7 +125,8 @@ pub(crate) async fn rows_with(
     let mut wanted = HashMap::new();
     for_each_digest(name, &[column], values, |digest| {
         wanted.insert(digest, ());
-    }).await?;
+    })
+    .await?;
     let mut rows = RowsByFile::new();
     if wanted.is_empty() {
         return Ok(rows);
@@ -156,7 +158,8 @@ pub(crate) async fn new_numbers(
     let mut is_taken = HashMap::new();
     for_each_digest(name, &[identity], twice, |digest| {
         is_taken.insert(digest, false);
-    }).await?;
+    })
+    .await?;
     let mut next = first_new;
     if is_taken.is_empty() {
         return Ok(numbers);
@@ -242,12 +245,17 @@ impl Digests {
         Ok(Self { converter: RowConverter::new(fields)?, types })
     }
 
-    fn of(&self, batch: &RecordBatch, columns: &[&str]) -> Result<impl Iterator<Item = Id> + use<>> {
+    fn of(
+        &self,
+        batch: &RecordBatch,
+        columns: &[&str],
+    ) -> Result<impl Iterator<Item = Id> + use<>> {
         let arrays: Result<Vec<ArrayRef>> = columns
             .iter()
             .zip(&self.types)
             .map(|(column, data_type)| {
-                let array = batch.column_by_name(column).with_context(|| format!("column `{column}`"))?;
+                let array =
+                    batch.column_by_name(column).with_context(|| format!("column `{column}`"))?;
                 Ok(cast(array, data_type)?)
             })
             .collect();

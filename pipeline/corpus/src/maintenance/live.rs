@@ -98,8 +98,10 @@ impl Snapshot {
         let store = self.store_of(name);
         let mut listed = store.list(None);
         let mut files = Folder::new();
-        while let Some(file) =
-            listed.try_next().await.with_context(|| format!("listing the folder of table `{name}`"))?
+        while let Some(file) = listed
+            .try_next()
+            .await
+            .with_context(|| format!("listing the folder of table `{name}`"))?
         {
             let is_hidden = file.location.parts().any(|part| {
                 let part = part.as_ref();

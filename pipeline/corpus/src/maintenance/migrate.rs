@@ -70,9 +70,8 @@ pub fn migrations(snapshot: &Snapshot) -> Result<Vec<Migration>> {
             (SCHEMA_PROPERTY, to.to_string()),
             (CHECKPOINT_PROPERTY, CHECKPOINT_INTERVAL.to_owned()),
         ];
-        let is_other = |(key, value): &(&str, String)| {
-            snapshot.property(table, key).as_ref() != Some(value)
-        };
+        let is_other =
+            |(key, value): &(&str, String)| snapshot.property(table, key).as_ref() != Some(value);
         migration.properties = wanted.into_iter().filter(is_other).collect();
         if !migration.columns.is_empty() || !migration.properties.is_empty() {
             all.push(migration);
@@ -106,9 +105,8 @@ pub async fn migrate(
     for (key, value) in &migration.properties {
         metadata = metadata.add_config_key((*key).to_owned(), value.clone())?;
     }
-    let properties = migration.properties.iter().map(|(key, value)| {
-        ((*key).to_owned(), value.clone())
-    });
+    let properties =
+        migration.properties.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
     let operation = DeltaOperation::SetTableProperties { properties: properties.collect() };
     let actions = vec![Action::Metadata(metadata)];
     snapshot.commit_actions(name, actions, operation, author).await?.or_overtaken(name)

@@ -7,10 +7,10 @@
 //! commits, [`health`] finds out what is wrong with files, [`keys`] which rows are one too many,
 //! [`rewrite`] writes files anew. Then the commands, a file each.
 
+mod delta_log;
 mod health;
 mod keys;
 mod live;
-mod delta_log;
 mod rewrite;
 mod store_file;
 

@@ -86,11 +86,7 @@ pub async fn foreign_layout(snapshot: &Snapshot, name: &str) -> Result<usize> {
 }
 
 /// The paths of those of `files` that are not in tuwen's layout.
-async fn foreign(
-    snapshot: &Snapshot,
-    name: &str,
-    files: &[LiveFile],
-) -> Result<BTreeSet<String>> {
+async fn foreign(snapshot: &Snapshot, name: &str, files: &[LiveFile]) -> Result<BTreeSet<String>> {
     let Some(bulky) = bulky_column(name) else { return Ok(BTreeSet::new()) };
     let opened: Vec<_> = files
         .iter()
@@ -107,9 +103,8 @@ async fn foreign(
 async fn open(snapshot: &Snapshot, name: &str, file: &LiveFile) -> Result<OpenFile> {
     let read = file.in_store(&snapshot.store_of(name)).open().await;
     let of_file = || format!("table `{name}`, file {}", file.path);
-    read.with_context(of_file)?.map_err(|why| {
-        anyhow::anyhow!("{}: {why}\nhint: tuwen repair", of_file())
-    })
+    read.with_context(of_file)?
+        .map_err(|why| anyhow::anyhow!("{}: {why}\nhint: tuwen repair", of_file()))
 }
 
 /// Joins small files and rewrites foreign ones, table by table.

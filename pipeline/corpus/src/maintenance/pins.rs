@@ -97,7 +97,12 @@ mod tests {
         let (examples, images) = ("examples".to_owned(), "images".to_owned());
         assert_eq!(
             versions(out.path()),
-            [(examples.clone(), 7), (images.clone(), 3), (examples.clone(), 7), (images.clone(), 5)]
+            [
+                (examples.clone(), 7),
+                (images.clone(), 3),
+                (examples.clone(), 7),
+                (images.clone(), 5)
+            ]
         );
         let last = out.path().join("checkpoint-20");
         assert_eq!(versions(&last), [(examples, 7), (images, 5)]);

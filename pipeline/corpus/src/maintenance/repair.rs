@@ -14,11 +14,11 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::Depth;
-use super::curated::{Curated, ask, curated, tables_of};
+use super::curated::{ask, curated, tables_of};
+use super::delta_log::{APPEND_ONLY, is_append_only};
 use super::health::{Checkup, amount, check};
 use super::keys::{new_numbers, rows_with, surplus_rows};
-use super::delta_log::{APPEND_ONLY, is_append_only};
-use super::repair_report::{RepairReport, RepairedTable, stage_report};
+use super::repair_report::{RepairReport, RepairedTable, as_mended, stage_report};
 use super::repair_rows::{Plan, reason};
 use super::rewrite::{Source, rewrite};
 use super::verify::session_of_readable;
@@ -149,9 +149,7 @@ impl Work {
 
     async fn check(&self, depth: Depth) -> Result<Vec<Checkup>> {
         let progress = match depth {
-            Depth::Pages => {
-                Progress::start("repair", amount(&self.snapshot, &self.names, depth)?)
-            }
+            Depth::Pages => Progress::start("repair", amount(&self.snapshot, &self.names, depth)?),
             Depth::Footers => Progress::hidden(),
         };
         let mut checkups = Vec::new();
@@ -206,7 +204,7 @@ impl Work {
             true => self.snapshot.last_run("curate").await?,
             false => None,
         };
-        let curated = self.as_mended(curated(&self.snapshot, last.as_ref()));
+        let curated = as_mended(curated(&self.snapshot, last.as_ref()), &self.tables);
         for (name, text) in AUDITS {
             let tables = tables_of(text);
             if !tables.contains(&"examples") || !curated.can_ask(&tables) {
@@ -225,20 +223,6 @@ impl Work {
             return self.apply("examples", plan).await;
         }
         Ok(())
-    }
-
-    /// How `examples` stands when this repair is done, which a dry run is not.
-    fn as_mended(&self, curated: Curated) -> Curated {
-        let is_touched = |name: &str| self.tables.get(name).is_some_and(|table| table.files > 0);
-        if is_touched("examples") {
-            return Curated::Outdated;
-        }
-        match curated {
-            Curated::UpToDate if ["pairs", "originals", "images"].into_iter().any(is_touched) => {
-                Curated::SourcesMoved
-            }
-            curated => curated,
-        }
     }
 
     /// Does what `plan` says, in one commit.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::curated::{Curated, SOURCES};
 use crate::report::{Outcome, StageReport};
 
 /// What was done to a table, or would be.
@@ -63,4 +64,19 @@ pub(super) fn stage_report(report: &RepairReport, error: Option<&anyhow::Error>)
         }
     }
     stage
+}
+
+/// How `examples` stands once `tables` are repaired, which a dry run has not done.
+pub(super) fn as_mended(
+    curated: Curated,
+    tables: &BTreeMap<&'static str, RepairedTable>,
+) -> Curated {
+    let is_touched = |name: &str| tables.get(name).is_some_and(|table| table.files > 0);
+    if is_touched("examples") {
+        return Curated::Outdated;
+    }
+    match curated {
+        Curated::UpToDate if SOURCES.into_iter().any(is_touched) => Curated::SourcesMoved,
+        curated => curated,
+    }
 }

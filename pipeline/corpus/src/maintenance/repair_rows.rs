@@ -77,8 +77,7 @@ impl Plan {
             rows.end - rows.start
         });
         self.drop_rows(reason::UNREADABLE, unreadable.sum());
-        let damaged =
-            if name == "images" { reason::DAMAGED_PIXELS } else { reason::DAMAGED_BYTES };
+        let damaged = if name == "images" { reason::DAMAGED_PIXELS } else { reason::DAMAGED_BYTES };
         self.drop_rows(damaged, source.dropped.len() as u64);
         self.sources.push(source);
     }

@@ -6,10 +6,10 @@ use datafusion::prelude::SessionContext;
 use indicatif::HumanBytes;
 use tuwen_schemas::{TABLES, table};
 
+use super::delta_log::{APPEND_ONLY, is_append_only};
 use super::findings::{Finding, Kind, Note};
 use super::health::{Checkup, Health};
 use super::keys::{count_duplicates, key_of};
-use super::delta_log::{APPEND_ONLY, is_append_only};
 use super::optimize::bulky_column;
 use crate::contract::recorded_version;
 use crate::snapshot::Snapshot;
@@ -168,7 +168,11 @@ impl Said {
 
     pub(super) fn lacking(&mut self, snapshot: &Snapshot) {
         for table in TABLES.iter().filter(|table| snapshot.version(table.name).is_none()) {
-            self.note(table.name, "the corpus does not have this table yet".to_owned(), "tuwen migrate");
+            self.note(
+                table.name,
+                "the corpus does not have this table yet".to_owned(),
+                "tuwen migrate",
+            );
         }
     }
 }

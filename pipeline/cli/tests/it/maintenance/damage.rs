@@ -79,11 +79,16 @@ async fn of_rows_with_one_key_the_oldest_stays() {
         assert_eq!(planned["tables"][table], done["tables"][table]);
     }
     let images = &done["tables"]["images"];
-    assert_eq!((images["rows_before"].clone(), images["rows_after"].clone()), (json!(26), json!(13)));
+    assert_eq!(
+        (images["rows_before"].clone(), images["rows_after"].clone()),
+        (json!(26), json!(13))
+    );
     assert_eq!(images["dropped"], json!({ "duplicate_key": 13 }));
     assert_eq!(small.tables().await, before, "rows that stay are as they were");
     small.is_mended(&before).await;
-    let run = small.crawl.query("select stage, rows_in, rows_out, outcome from runs where stage = 'repair'");
+    let run = small
+        .crawl
+        .query("select stage, rows_in, rows_out, outcome from runs where stage = 'repair'");
     assert_eq!(run.await, [["repair", "110", "55", "ok"]]);
     let again = small.fine(&["repair"]);
     assert_eq!(again["commits"], 0);
@@ -116,8 +121,7 @@ async fn of_images_a_decoded_row_stays_rather_than_an_older_rejected_one() {
             let rejected = rows.filter(col("reject_reason").is_null()).unwrap();
             let rejected = rejected.with_column("reject_reason", lit("truncated")).unwrap();
             let rejected = rejected.with_column("codec", null(ScalarValue::Utf8(None))).unwrap();
-            let rejected =
-                rejected.with_column("pixels", null(ScalarValue::Binary(None))).unwrap();
+            let rejected = rejected.with_column("pixels", null(ScalarValue::Binary(None))).unwrap();
             rejected.with_column("pixels_crc32", null(ScalarValue::Int64(None))).unwrap()
         })
         .await;
@@ -174,7 +178,10 @@ async fn files_that_are_gone_or_cut_short_are_got_again() {
     let done = small.fine(&["repair", "--quick"]);
     assert_eq!(planned["tables"], done["tables"]);
     let dropped = &done["tables"]["images"]["dropped"];
-    assert_eq!((dropped["missing_file"].clone(), dropped["unreadable"].clone()), (json!(3), json!(6)));
+    assert_eq!(
+        (dropped["missing_file"].clone(), dropped["unreadable"].clone()),
+        (json!(3), json!(6))
+    );
     small.is_mended(&before).await;
 }
 

@@ -3,16 +3,23 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
 use serde_json::json;
-use tuwen_corpus::Rows;
-use tuwen_corpus::maintenance::foreign_layout;
+use tuwen_corpus::maintenance::{Depth, Repairs, foreign_layout, optimize, repair};
+use tuwen_corpus::step::{HOLD, Hold};
+use tuwen_corpus::{Author, Change, Committed, Rows};
+use tuwen_etl::decode::decode;
+use tuwen_etl::fetch::{Origin, fetch};
+use tuwen_etl::ingest::ingest;
 use tuwen_stream::{ReadPath, Shuffle, Stream, StreamOptions, Versions};
 
 use super::Small;
 use crate::cli::{stdout, tuwen};
+use crate::corpus::png;
 
 /// Rows of data files by page of `pixels`, to see that each row has one of its own.
 fn rows_a_page(path: &Path) -> Vec<usize> {
@@ -43,9 +50,9 @@ fn in_order(small: &Small, versions: Option<Versions>, path: ReadPath) -> Vec<(S
         ..StreamOptions::default()
     };
     let stream = Stream::open_by(&small.crawl.settings.corpus, options, path).unwrap();
-    let mut batches = stream.epoch(0, 0).unwrap();
+    let batches = stream.epoch(0, 0).unwrap();
     let mut rows = Vec::new();
-    while let Some(batch) = batches.next() {
+    for batch in batches {
         let batch = batch.unwrap();
         let pixel_bytes = batch.pixels.len() / batch.len();
         let pixels = batch.pixels.chunks(pixel_bytes).map(<[u8]>::to_vec);
@@ -107,6 +114,93 @@ async fn small_files_are_joined_and_rows_stay_in_their_order() {
     assert_eq!(again["commits"], 0, "{again}");
     let reports = small.run().await;
     assert!(reports.iter().all(|report| report.commits == 0), "nothing is new: {reports:?}");
+}
+
+/// What happens just before the first commit of an optimize.
+#[derive(Clone, Copy, Debug)]
+enum Meanwhile {
+    AnotherOptimize,
+    NewImages,
+    Repair,
+}
+
+impl Meanwhile {
+    async fn happens(self, small: &Small) {
+        let (corpus, stop) = (small.crawl.corpus().await, &small.crawl.stop);
+        match self {
+            Self::AnotherOptimize => drop(optimize(&corpus, stop).await.unwrap()),
+            Self::NewImages => {
+                let decoded = decode(&corpus, &small.crawl.settings.decode, stop).await.unwrap();
+                assert_eq!(decoded.rows_out, 5);
+            }
+            Self::Repair => {
+                let repairs = Repairs { depth: Depth::Pages, dry_run: false };
+                assert!(repair(&corpus, repairs, stop).await.unwrap().commits > 0);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_stay_once_whoever_commits_meanwhile() {
+    for meanwhile in [Meanwhile::AnotherOptimize, Meanwhile::NewImages, Meanwhile::Repair] {
+        let small = Arc::new(Small::new(24).await);
+        if matches!(meanwhile, Meanwhile::Repair) {
+            small.commit("originals", None, |rows| rows).await;
+        } else {
+            for i in 60..65 {
+                std::fs::write(small.pictures.join(format!("train-{i}.png")), png(3 * i)).unwrap();
+            }
+            let new: Vec<String> = (60..65).map(|i| format!("新{i},,train-{i}.png")).collect();
+            let csv = small.crawl.csv("new.csv", &new);
+            let corpus = small.crawl.corpus().await;
+            ingest(&corpus, &[csv], &small.crawl.stop).await.unwrap();
+            let origin = Origin::Folder(small.pictures.clone());
+            fetch(&corpus, origin, &small.crawl.settings.fetch, &small.crawl.stop).await.unwrap();
+        }
+        let once = Arc::new(AtomicBool::new(false));
+        let (held, is_done) = (Arc::clone(&small), Arc::clone(&once));
+        let hold: Hold = Arc::new(move |point| {
+            if point != "commit" || is_done.swap(true, Ordering::Relaxed) {
+                return Box::pin(std::future::ready(()));
+            }
+            let small = Arc::clone(&held);
+            Box::pin(async move {
+                // On a thread of its own, which nobody holds.
+                let runtime = tokio::runtime::Handle::current();
+                let work = move || runtime.block_on(meanwhile.happens(&small));
+                tokio::task::spawn_blocking(work).await.unwrap();
+            })
+        });
+        let corpus = small.crawl.corpus().await;
+        let report = HOLD.scope(hold, optimize(&corpus, &small.crawl.stop)).await.unwrap();
+        assert!(once.load(Ordering::Relaxed), "{report:?}");
+        assert!(small.findings(&["--full"]).is_empty(), "{meanwhile:?}");
+        small.run().await;
+        assert!(small.findings(&["--full"]).is_empty(), "{meanwhile:?}");
+        let n = if matches!(meanwhile, Meanwhile::Repair) { "25" } else { "30" };
+        let counted = small.crawl.query("select count(*), count(distinct image_id) from images");
+        assert_eq!(counted.await, [[n, n]], "{meanwhile:?}");
+        let seqs = small.crawl.query("select count(*) - count(distinct seq) from originals").await;
+        assert_eq!(seqs, [["0"]], "{meanwhile:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_did_not_see_an_optimize_is_refused() {
+    let small = Small::new(24).await;
+    let mut stale = small.crawl.corpus().await.snapshot().await.unwrap();
+    let removes = stale.removes("images", None).unwrap();
+    small.fine(&["optimize"]);
+    for removes in [removes, Vec::new()] {
+        let ctx = stale.session(Rows::Heavy).await.unwrap();
+        let rows = ctx.table("images").await.unwrap();
+        let adds = stale.write_files("images", rows, 0).await.unwrap().adds;
+        let change = Change { adds, removes, ..Change::default() };
+        let author = Author { stage: "test", run_id: String::new() };
+        let committed = stale.commit("images", change, &author).await.unwrap();
+        assert_eq!(committed, Committed::Conflict);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

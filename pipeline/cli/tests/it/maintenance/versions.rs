@@ -11,7 +11,8 @@ fn make_older(log: &std::path::Path, gone: &[&str]) {
     let lines = text.lines().map(|line| {
         let mut action: Value = serde_json::from_str(line).unwrap();
         let Some(metadata) = action.get_mut("metaData") else { return line.to_owned() };
-        let mut schema: Value = serde_json::from_str(metadata["schemaString"].as_str().unwrap()).unwrap();
+        let mut schema: Value =
+            serde_json::from_str(metadata["schemaString"].as_str().unwrap()).unwrap();
         let fields = schema["fields"].as_array_mut().unwrap();
         fields.retain(|field| !gone.contains(&field["name"].as_str().unwrap()));
         metadata["schemaString"] = json!(schema.to_string());
@@ -53,7 +54,10 @@ async fn an_older_corpus_is_brought_up_to_date_once() {
     );
     let done = tuwen(small.folder(), &["migrate"]);
     let stderr = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(stderr.contains("runs: schema version 2 to 3, add columns outcome, error, commits"), "{stderr}");
+    assert!(
+        stderr.contains("runs: schema version 2 to 3, add columns outcome, error, commits"),
+        "{stderr}"
+    );
     assert!(stderr.contains("captions: make it"), "{stderr}");
     assert_eq!(stdout(&done), "2 tables migrated\n");
     assert_eq!(small.fine(&["migrate"])["migrations"], json!([]), "once");
@@ -67,7 +71,8 @@ async fn an_older_corpus_is_brought_up_to_date_once() {
     assert_eq!(old, [["null", "null"]]);
     small.commit("images", None, |rows| rows).await;
     small.fine(&["repair"]);
-    let new = small.crawl.query("select outcome, commits > 0 from runs where stage = 'repair'").await;
+    let new =
+        small.crawl.query("select outcome, commits > 0 from runs where stage = 'repair'").await;
     assert_eq!(new, [["ok", "true"]]);
     assert!(small.findings(&[]).is_empty());
 }
@@ -85,8 +90,15 @@ fn runs_are_listed_the_newest_first() {
     let folder = folder();
     let at = folder.path();
     assert_eq!(tuwen(at, &RUN).status.code(), Some(0));
-    let red = ["curate", "--tokenizer", "tokenizer.json", "--set", "curate.min_examples=1000",
-        "--set", "curate.min_chars=1"];
+    let red = [
+        "curate",
+        "--tokenizer",
+        "tokenizer.json",
+        "--set",
+        "curate.min_examples=1000",
+        "--set",
+        "curate.min_chars=1",
+    ];
     assert_eq!(tuwen(at, &red).status.code(), Some(3));
     let text = stdout(&tuwen(at, &["history"]));
     let lines: Vec<&str> = text.lines().collect();
