@@ -97,7 +97,9 @@ fn version(options: &CreateTableOptions) -> Result<u32, String> {
         return Err("expected `with (version = …)`".to_owned());
     };
     let version = options.iter().find_map(|option| match option {
-        SqlOption::KeyValue { key, value } if key.value == "version" => value.to_string().parse().ok(),
+        SqlOption::KeyValue { key, value } if key.value == "version" => {
+            value.to_string().parse().ok()
+        }
         _ => None,
     });
     version.ok_or_else(|| "expected `with (version = …)`".to_owned())

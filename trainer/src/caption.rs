@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use tuwen_image::decode_image;
 use tuwen_corpus::id::{hex, id_of};
+use tuwen_image::decode_image;
 use tuwen_settings::{DecodeSettings, TrainSettings};
 
 use crate::caption_corpus::draw_key;

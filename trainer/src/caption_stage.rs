@@ -23,7 +23,6 @@ use tuwen_schemas::schema;
 use tuwen_settings::DecodeSettings;
 use tuwen_stream::ImagePixels;
 
-
 const CAPTIONS_ASKED: &str = include_str!("../../sql/captions_asked.sql");
 
 /// Why an image has no caption whose pixels are damaged, or whose file is.

@@ -67,9 +67,8 @@ impl Snapshot {
     /// The rows of `files` whose keys this snapshot of table `name` does not have, in files of their own; `files` are gone then.
     async fn without_known(&self, name: &str, files: Files) -> Result<Files> {
         let ctx = self.session(Rows::Heavy).await?;
-        let rows = self
-            .read_files(&ctx, name, files.adds.iter().map(|add| add.path.as_str()))
-            .await?;
+        let rows =
+            self.read_files(&ctx, name, files.adds.iter().map(|add| add.path.as_str())).await?;
         let key: Vec<&str> = table(name).key.iter().map(String::as_str).collect();
         let known = ctx.table(name).await?.select_columns(&key)?;
         let new = rows.join(known, JoinType::LeftAnti, &key, &key, None)?;

@@ -2,7 +2,6 @@
 //! were made from. Out: a version, or a conflict if another run has committed rows to that table since. Nothing is ever appended
 //! to a version that its writer has not seen.
 
-
 use anyhow::{Context, Result};
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
 use deltalake::kernel::{Action, Add, Remove, Transaction};
@@ -67,9 +66,10 @@ impl Snapshot {
             properties = properties.with_application_transaction(Transaction::new(APP_ID, number));
         }
         let operation = operation(&change);
-        let adds = change.adds.into_iter().map(|add| {
-            Action::Add(Add { data_change: !change.only_rearranged, ..add })
-        });
+        let adds = change
+            .adds
+            .into_iter()
+            .map(|add| Action::Add(Add { data_change: !change.only_rearranged, ..add }));
         let removes = change.removes.into_iter().map(|remove| {
             Action::Remove(Remove { data_change: !change.only_rearranged, ..remove })
         });
@@ -104,7 +104,11 @@ fn operation(change: &Change) -> DeltaOperation {
         return DeltaOperation::Optimize { predicate: None, target_size: 0 };
     }
     if change.removes.is_empty() {
-        return DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
+        return DeltaOperation::Write {
+            mode: SaveMode::Append,
+            partition_by: None,
+            predicate: None,
+        };
     }
     DeltaOperation::Update { predicate: None }
 }
@@ -114,7 +118,8 @@ fn is_conflict(error: &DeltaTableError) -> bool {
         error,
         DeltaTableError::VersionAlreadyExists(_)
             | DeltaTableError::Transaction {
-                source: TransactionError::CommitConflict(_) | TransactionError::MaxCommitAttempts(_)
+                source: TransactionError::CommitConflict(_)
+                    | TransactionError::MaxCommitAttempts(_)
             }
     )
 }

@@ -29,9 +29,9 @@ impl Snapshot {
     /// The table is not there.
     pub fn removes(&self, name: &str, paths: Option<&BTreeSet<String>>) -> Result<Vec<Remove>> {
         let files = self.delta(name).snapshot()?.log_data();
-        let leaving = files.iter().filter(|file| {
-            paths.is_none_or(|paths| paths.contains(file.path().as_ref()))
-        });
+        let leaving = files
+            .iter()
+            .filter(|file| paths.is_none_or(|paths| paths.contains(file.path().as_ref())));
         Ok(leaving.map(|file| file.remove_action(true)).collect())
     }
 
@@ -93,4 +93,3 @@ impl Snapshot {
         then.file_paths(name)
     }
 }
-

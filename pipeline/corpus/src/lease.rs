@@ -108,12 +108,7 @@ impl Lease {
     ///
     /// # Errors
     /// The folder of the leases cannot be read or written.
-    pub async fn ask(
-        corpus: &Corpus,
-        scope: &str,
-        stage: &str,
-        wait: Duration,
-    ) -> Result<Asked> {
+    pub async fn ask(corpus: &Corpus, scope: &str, stage: &str, wait: Duration) -> Result<Asked> {
         let (store, root) = corpus.store().await?;
         let folder = root.join(FOLDER).join(scope);
         let deadline = tokio::time::Instant::now() + wait;
@@ -134,7 +129,8 @@ impl Lease {
             let path = folder.clone().join(format!("{number:012}.json"));
             if put(store.as_ref(), &path, &holder, PutMode::Create).await? {
                 remove_before(store.as_ref(), &folder, number).await;
-                let renewing = tokio::spawn(renew(Arc::clone(&store), path.clone(), holder.clone()));
+                let renewing =
+                    tokio::spawn(renew(Arc::clone(&store), path.clone(), holder.clone()));
                 return Ok(Asked::Granted(Self { store, path, holder, renewing }));
             }
         }

@@ -37,7 +37,14 @@ pub struct LogFlags {
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     quiet: u8,
     /// How stderr is written
-    #[arg(id = "log_format", long = "log", value_name = "FORMAT", value_enum, default_value = "text", global = true)]
+    #[arg(
+        id = "log_format",
+        long = "log",
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "text",
+        global = true
+    )]
     format: Format,
 }
 

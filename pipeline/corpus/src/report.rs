@@ -142,7 +142,14 @@ impl Progress {
             *last_line = Instant::now();
             let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
             let stage = self.stage;
-            tracing::info!(stage, done, total, "{stage}: {} of {}", HumanCount(done), HumanCount(total));
+            tracing::info!(
+                stage,
+                done,
+                total,
+                "{stage}: {} of {}",
+                HumanCount(done),
+                HumanCount(total)
+            );
         }
     }
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::Compression;
 use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionContext};
-use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use tempfile::TempDir;
 use tokio::task::JoinSet;

@@ -33,7 +33,8 @@ pub struct Snapshot {
 impl Snapshot {
     pub(crate) async fn newest(corpus: Corpus) -> Result<Self> {
         reach("snapshot").await;
-        let opened = try_join_all(TABLES.iter().map(|table| corpus.delta(table.name, None))).await?;
+        let opened =
+            try_join_all(TABLES.iter().map(|table| corpus.delta(table.name, None))).await?;
         let tables: BTreeMap<_, _> = TABLES.iter().map(|table| table.name).zip(opened).collect();
         for table in TABLES.iter() {
             let delta = &tables[table.name];
@@ -170,11 +171,11 @@ impl Snapshot {
         if missing.is_empty() {
             return Ok(provider);
         }
-        let columns = table.schema.fields().iter().map(|field| match missing.contains(field.name())
-        {
-            true => cast(lit(ScalarValue::Null), field.data_type().clone()).alias(field.name()),
-            false => ident(field.name()),
-        });
+        let columns =
+            table.schema.fields().iter().map(|field| match missing.contains(field.name()) {
+                true => cast(lit(ScalarValue::Null), field.data_type().clone()).alias(field.name()),
+                false => ident(field.name()),
+            });
         let columns: Vec<Expr> = columns.collect();
         Ok(ctx.read_table(provider)?.select(columns)?.into_view())
     }

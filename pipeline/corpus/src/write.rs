@@ -98,7 +98,12 @@ impl Snapshot {
             Ok((n_rows, reasons)) => {
                 let adds = Box::pin(writer.close()).await?;
                 let seconds = clock.elapsed().as_secs_f64();
-                tracing::debug!(table = name, n_rows, seconds, "{name}: {n_rows} rows written in {seconds:.2} s");
+                tracing::debug!(
+                    table = name,
+                    n_rows,
+                    seconds,
+                    "{name}: {n_rows} rows written in {seconds:.2} s"
+                );
                 Ok(Files { adds, n_rows, rejected: reasons.counts })
             }
             Err(error) => {

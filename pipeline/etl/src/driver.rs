@@ -124,8 +124,7 @@ pub async fn run<S: Stage>(
             None
         }
         Err(error) => {
-            report.outcome =
-                if error.is::<RedGate>() { Outcome::Gate } else { Outcome::Failed };
+            report.outcome = if error.is::<RedGate>() { Outcome::Gate } else { Outcome::Failed };
             report.error = Some(format!("{error:#}"));
             Some(error)
         }
@@ -156,9 +155,7 @@ async fn chunks<S: Stage>(
         if stop.is_cancelled() {
             stage.stop();
         }
-        while let Some(chunk) =
-            Box::pin(stage.next_chunk(snapshot, &progress, report)).await?
-        {
+        while let Some(chunk) = Box::pin(stage.next_chunk(snapshot, &progress, report)).await? {
             if Box::pin(commit::<S>(chunk, run, snapshot, report)).await? {
                 overtaken = true;
                 stage.overtaken();

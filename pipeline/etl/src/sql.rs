@@ -12,10 +12,10 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::TryStreamExt;
 
-use tuwen_corpus::{Rows, Snapshot};
 use crate::curate::{clean_caption_udf, distance_udfs};
 use crate::decode::decode_udf;
 use tuwen_corpus::report::Progress;
+use tuwen_corpus::{Rows, Snapshot};
 use tuwen_settings::DecodeSettings;
 
 /// How rows are written.

@@ -255,14 +255,14 @@ mod tests {
             augment.zoom(&mut pixels, SIZE, window).unwrap();
             ours.extend_from_slice(&pixels);
         }
-        let python = root.join("../.venv/bin/python");
+        let python = root.join("../../.venv/bin/python");
         let has_pil = Command::new(&python).args(["-c", "import PIL, numpy"]).output();
         if !has_pil.is_ok_and(|output| output.status.success()) {
             eprintln!("no PIL in .venv: not compared; `make test` installs it");
             return;
         }
         let mut pil = Command::new(&python);
-        pil.arg(root.join("tests/stream/crop.py")).arg(SIZE.to_string());
+        pil.arg(root.join("../cli/tests/stream/crop.py")).arg(SIZE.to_string());
         let mut pil = pil.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         pil.stdin.take().unwrap().write_all(&input).unwrap();
         let theirs = pil.wait_with_output().unwrap().stdout;

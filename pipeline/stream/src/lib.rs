@@ -45,10 +45,10 @@ pub use self::batch::{Batch, Skipped, StreamState};
 pub use self::id::ExampleId;
 pub use self::image_pixels::ImagePixels;
 pub use self::options::{Shuffle, StreamOptions, Versions};
-pub use tuwen_settings::{OnBadImage, ReadPath};
 pub use self::readers::Batches;
 pub use self::references::ImageReferences;
 pub use self::wait::WaitStats;
+pub use tuwen_settings::{OnBadImage, ReadPath};
 
 pub use self::order::mix;
 

@@ -12,8 +12,8 @@ use futures::TryStreamExt;
 
 use super::tables::PinnedTable;
 use super::{Inner, Stream};
-use tuwen_corpus::{Rows, bare_session};
 use tuwen_corpus::query::frame;
+use tuwen_corpus::{Rows, bare_session};
 
 /// Rows of a batch of sampled ids.
 const BATCH_ROWS: u64 = 8_192;

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Output;
 
 use serde_json::Value;
-use tuwen_trainer::caption_stage::{Author, Caption, CaptionStage};
 use tuwen_corpus::Corpus;
-use tuwen_settings::DecodeSettings;
 use tuwen_etl::sql::{self, Format};
+use tuwen_settings::DecodeSettings;
+use tuwen_trainer::caption_stage::{Author, Caption, CaptionStage};
 
 use crate::run::{OTHER_CAPTIONS, json, sample, train, tuwen};
 

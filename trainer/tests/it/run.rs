@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::Corpus;
-use tuwen_etl::fetch::{Origin, fetch};
 use tuwen_etl::curate::Gates;
+use tuwen_etl::fetch::{Origin, fetch};
 use tuwen_settings::{CurateSettings, DecodeSettings, FetchSettings, Settings};
 
 use crate::python;
@@ -136,6 +136,19 @@ pub(crate) fn train(out: &Path, more: &[&str]) -> Command {
 pub(crate) fn json(output: &Output) -> Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_corpus_of_0_1_0_is_trained_from() {
+    let out = tempfile::tempdir().unwrap();
+    let corpus = here("../pipeline/cli/tests/corpus-0.1.0").display().to_string();
+    let tokenizer = here("../data/sample/tokenizer.json").display().to_string();
+    let more = ["--steps", "2", "--tokenizer", &tokenizer, "--set"];
+    let set = format!("corpus={corpus}");
+    let mut command = tuwen(&["train", "--preset", "tiny", "--device", "cpu", "--json"]);
+    command.args(more).arg(set).arg("--out").arg(out.path()).args(small());
+    let summary = json(&command.args(["--set", "train.eval_captions=0"]).output().unwrap());
+    assert_eq!(summary["steps"], 2, "{summary}");
 }
 
 #[test]

@@ -157,7 +157,8 @@ impl Crawl {
         let mut random = self.random(Of::Url, i);
         let n_chars = 100 + random.below(81) as usize;
         let host = random.pick(&HOSTS);
-        let [folder, width, height] = [random.next(), 400 + random.below(800), 400 + random.below(800)];
+        let [folder, width, height] =
+            [random.next(), 400 + random.below(800), 400 + random.below(800)];
         let mut url = format!("https://{host}/{folder:016x}/{i}.jpg?w={width}&h={height}&sign=");
         while url.len() < n_chars {
             url.push_str(&format!("{:016x}", random.next()));

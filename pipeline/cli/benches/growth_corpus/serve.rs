@@ -92,7 +92,8 @@ fn answer_all(stream: &TcpStream, pictures: &[Vec<u8>]) -> std::io::Result<()> {
         }
         let asked = number(&String::from_utf8_lossy(&head));
         let found = asked.and_then(|n| pictures.get(n));
-        let (status, body) = found.map_or(("404 Not Found", [].as_slice()), |jpeg| ("200 OK", jpeg));
+        let (status, body) =
+            found.map_or(("404 Not Found", [].as_slice()), |jpeg| ("200 OK", jpeg));
         let length = body.len();
         let head = format!(
             "HTTP/1.1 {status}\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n"

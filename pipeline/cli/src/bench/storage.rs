@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::choice::{Recommendation, recommend};
 use super::scratch::{BLOCK_BYTES, Buffer, Cold, Scratch};
 use super::{doublings, duration, photo};
-use tuwen_image::{decode_stored, encode_stored};
 use tuwen_corpus::report::Progress;
+use tuwen_image::{decode_stored, encode_stored};
 use tuwen_settings::{DecodeSettings, PixelCodec};
 use tuwen_stream::mix;
 

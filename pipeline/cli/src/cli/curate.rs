@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tuwen_corpus::Corpus;
 use anyhow::Result;
 use clap::Args;
+use tuwen_corpus::Corpus;
 use tuwen_etl::curate::Gates;
 
 use crate::cli::hold::Holding;
@@ -65,7 +65,10 @@ impl Curate {
         let most = settings.max_rejected_percent;
         self.holding
             .run(&corpus, "curate", most, async |stop, reports| {
-                reports.push(tuwen_etl::curate::curate(&corpus, &settings, self.curate.gates(), stop).await?);
+                reports.push(
+                    tuwen_etl::curate::curate(&corpus, &settings, self.curate.gates(), stop)
+                        .await?,
+                );
                 Ok(())
             })
             .await

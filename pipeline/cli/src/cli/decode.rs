@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use tuwen_corpus::Corpus;
 use anyhow::Result;
 use clap::Args;
+use tuwen_corpus::Corpus;
 
 use crate::cli::hold::Holding;
 use crate::cli::{Common, flag};

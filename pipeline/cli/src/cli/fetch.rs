@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tuwen_corpus::Corpus;
-use tuwen_etl::fetch::{self, Origin};
-use tuwen_etl::ingest;
-use tuwen_corpus::report::StageReport;
-use tuwen_settings::Settings;
 use anyhow::Result;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
+use tuwen_corpus::Corpus;
+use tuwen_corpus::report::StageReport;
+use tuwen_etl::fetch::{self, Origin};
+use tuwen_etl::ingest;
+use tuwen_settings::Settings;
 
 use crate::cli::hold::Holding;
 use crate::cli::{Common, flag};

@@ -146,8 +146,7 @@ fn exit_code(reports: &[StageReport], max_rejected_percent: f64) -> ExitCode {
 /// A token that the first SIGINT or SIGTERM cancels; the second ends the process.
 fn stop_signals() -> Result<CancellationToken> {
     let stop = CancellationToken::new();
-    let (mut int, mut term) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let cancel = stop.clone();
     tokio::spawn(async move {
         for nth in 0.. {

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tuwen_etl::curate::CaptionTokenizer;
-use tuwen_etl::decode::decode;
 use anyhow::Result;
 use clap::Args;
+use tuwen_etl::curate::CaptionTokenizer;
+use tuwen_etl::decode::decode;
 
 use crate::cli::hold::Holding;
 use crate::cli::{Common, curate, fetch};
@@ -44,7 +44,10 @@ impl Run {
                     reports.push(decode(&corpus, &settings.decode, stop).await?);
                 }
                 if !stop.is_cancelled() {
-                    reports.push(tuwen_etl::curate::curate(&corpus, &settings, self.curate.gates(), stop).await?);
+                    reports.push(
+                        tuwen_etl::curate::curate(&corpus, &settings, self.curate.gates(), stop)
+                            .await?,
+                    );
                 }
                 Ok(())
             })

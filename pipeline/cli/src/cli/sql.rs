@@ -3,10 +3,10 @@
 use std::io::{BufWriter, ErrorKind, Write, stdout};
 use std::process::ExitCode;
 
-use tuwen_corpus::Corpus;
-use tuwen_etl::sql::{Format, run, session};
 use anyhow::Result;
 use clap::Args;
+use tuwen_corpus::Corpus;
+use tuwen_etl::sql::{Format, run, session};
 
 use crate::cli::Common;
 

@@ -79,12 +79,14 @@ fn a_red_gate_is_exit_code_3_and_stays_red_until_it_is_forced() {
     let at = folder.path();
     std::fs::remove_dir_all(at.join("pictures")).unwrap();
     std::fs::create_dir(at.join("pictures")).unwrap();
-    let examples = || stdout(&tuwen(at, &["sql", "select count(*) as n from examples", "--format", "csv"]));
+    let examples =
+        || stdout(&tuwen(at, &["sql", "select count(*) as n from examples", "--format", "csv"]));
     for _ in 0..2 {
         let run = tuwen(at, &[&RUN[..], &["--json"]].concat());
         let said = String::from_utf8_lossy(&run.stderr).into_owned();
         assert_eq!(run.status.code(), Some(3), "{said}");
-        let expected = "max_rejected_percent: expected at most 50 % of 2 pairs rejected, found 100.0 %";
+        let expected =
+            "max_rejected_percent: expected at most 50 % of 2 pairs rejected, found 100.0 %";
         assert!(said.contains(expected), "{said}");
         let summary: serde_json::Value = serde_json::from_str(&stdout(&run)).unwrap();
         let curate = summary["stages"].as_array().unwrap().last().unwrap();
@@ -101,9 +103,13 @@ fn a_red_gate_is_exit_code_3_and_stays_red_until_it_is_forced() {
     let folder = self::folder();
     let at = folder.path();
     std::fs::create_dir(at.join("audits")).unwrap();
-    std::fs::write(at.join("audits/短.sql"), "select text from examples where split = 'test'").unwrap();
+    std::fs::write(at.join("audits/短.sql"), "select text from examples where split = 'test'")
+        .unwrap();
     for (set, expected) in [
-        ("curate.min_examples=3", "curate.min_examples: expected at least 3 examples in splits, found 2"),
+        (
+            "curate.min_examples=3",
+            "curate.min_examples: expected at least 3 examples in splits, found 2",
+        ),
         ("curate.audits=audits", "audits/短.sql: expected no rows, found"),
     ] {
         let run = tuwen(at, &[&RUN[..], &["--set", set]].concat());
@@ -164,8 +170,7 @@ fn bad_input_is_one_line_exit_code_1_and_nothing_written() {
         let output = tuwen(at, args);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
-        let error: Vec<&str> = stderr
-            .lines().filter(|line| !line.starts_with("hint:")).collect();
+        let error: Vec<&str> = stderr.lines().filter(|line| !line.starts_with("hint:")).collect();
         assert!(error.len() == 1 && error[0].contains(expected), "{args:?}: {stderr}");
         assert!(!at.join("corpus").exists(), "{args:?} wrote something");
         assert_eq!(stdout(&output), "");

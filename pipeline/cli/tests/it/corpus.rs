@@ -8,12 +8,12 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+use tuwen_corpus::report::StageReport;
 use tuwen_corpus::{Author, Change, Corpus, Rows, TableVersions};
 use tuwen_etl::curate::{Gates, curate};
 use tuwen_etl::decode::decode;
 use tuwen_etl::fetch::{Origin, fetch};
 use tuwen_etl::ingest::ingest;
-use tuwen_corpus::report::StageReport;
 use tuwen_settings::Settings;
 
 use crate::server::{Answer, Server};
@@ -374,11 +374,17 @@ async fn a_broken_audit_leaves_examples_as_they_were() {
     let author = Author { stage: "test", run_id: "1".to_owned() };
     snapshot.commit("images", change, &author).await.unwrap();
     let before = crawl.versions().await;
-    let error = curate(&corpus, &crawl.settings, Gates::Judge, &crawl.stop).await.unwrap_err().to_string();
+    let error =
+        curate(&corpus, &crawl.settings, Gates::Judge, &crawl.stop).await.unwrap_err().to_string();
     assert!(error.contains("sql/audits/one_row_an_image.sql: expected no rows, found"), "{error}");
     let after = crawl.versions().await;
-    let changed: Vec<_> = after.iter().filter(|(name, version)| before[*name] != **version).collect();
-    assert_eq!(changed.len(), 1, "only `runs`, which has a row for the run that failed: {changed:?}");
+    let changed: Vec<_> =
+        after.iter().filter(|(name, version)| before[*name] != **version).collect();
+    assert_eq!(
+        changed.len(),
+        1,
+        "only `runs`, which has a row for the run that failed: {changed:?}"
+    );
     let last = "select stage, outcome, error like '%one_row_an_image%' from runs order by run_id desc limit 1";
     assert_eq!(crawl.query(last).await, [["curate", "failed", "true"]]);
 }

@@ -121,7 +121,7 @@ fn bad_files_have_their_reason() {
 /// Every pixel of every file, where the repository's `.venv` has PIL.
 #[test]
 fn every_pixel_is_that_of_the_pil_at_hand() {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/python");
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python");
     let has_pil = Command::new(&python).args(["-c", "import PIL, numpy"]).output();
     if !has_pil.is_ok_and(|output| output.status.success()) {
         eprintln!("no PIL in .venv: not compared; `make test` installs it");
@@ -165,7 +165,7 @@ fn a_stored_jpeg_is_near_raw_and_decodes_as_pil_does() {
         ours.push(pixels);
     }
     assert!(ours.len() > 20);
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/python");
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python");
     let has_pil = Command::new(&python).args(["-c", "import PIL, numpy"]).output();
     if !has_pil.is_ok_and(|output| output.status.success()) {
         eprintln!("no PIL in .venv: not compared; `make test` installs it");

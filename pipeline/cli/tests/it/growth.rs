@@ -10,7 +10,8 @@ use tuwen_etl::ingest::ingest;
 
 use crate::corpus::Crawl;
 
-const EXAMPLES: &str = "select example_id, image_id, split, text, cast(input_ids as varchar), n_tokens, reject_reason
+const EXAMPLES: &str =
+    "select example_id, image_id, split, text, cast(input_ids as varchar), n_tokens, reject_reason
     from examples order by example_id";
 
 /// SplitMix64.
@@ -33,7 +34,9 @@ impl Random {
 /// One of a few scenes, or the same a little brighter: near-identical, but other bytes.
 fn picture(scene: u64, brighter: u64) -> Vec<u8> {
     let image = image::RgbImage::from_fn(60, 40, |x, y| {
-        let wave = |f: f32| 110.0 + 100.0 * ((x as f32 + scene as f32 * 37.0) * f + y as f32 * f * 0.7).sin();
+        let wave = |f: f32| {
+            110.0 + 100.0 * ((x as f32 + scene as f32 * 37.0) * f + y as f32 * f * 0.7).sin()
+        };
         let level = |f: f32| (wave(f) + brighter as f32) as u8;
         let f = 0.05 + scene as f32 * 0.03;
         image::Rgb([level(f), level(f * 0.6), level(f * 0.3)])
@@ -53,7 +56,8 @@ fn grow(random: &mut Random, folder: &Path) -> Vec<String> {
         let name = format!("{split}-{scene}-{brighter}.png");
         let path = folder.join(&name);
         if !path.exists() && !random.one_in(3) {
-            let bytes = if random.one_in(8) { b"no picture".to_vec() } else { picture(scene, brighter) };
+            let bytes =
+                if random.one_in(8) { b"no picture".to_vec() } else { picture(scene, brighter) };
             std::fs::write(path, bytes).unwrap();
         }
         let caption = captions[random.below(captions.len() as u64) as usize];
@@ -106,7 +110,10 @@ async fn what_a_change_concerns_is_all_that_a_rebuild_would_change() {
             assert_eq!(changed, examples(&crawl).await, "seed {seed}, round {round}");
         }
     }
-    assert!(n_changes > 10 && n_leaks > 5, "the test must reach what it is about: {n_changes}, {n_leaks}");
+    assert!(
+        n_changes > 10 && n_leaks > 5,
+        "the test must reach what it is about: {n_changes}, {n_leaks}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

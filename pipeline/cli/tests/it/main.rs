@@ -7,6 +7,7 @@ mod corpus;
 mod decode;
 mod growth;
 mod maintenance;
+mod of_0_1_0;
 mod races;
 mod s3;
 mod server;

@@ -154,15 +154,22 @@ async fn tables(crawl: &Crawl) -> Vec<Vec<Vec<String>>> {
 
 fn assert_same(found: &[Vec<Vec<String>>], expected: &[Vec<Vec<String>>], case: &str) {
     for ((found, expected), sql) in found.iter().zip(expected).zip(TABLES) {
-        let lines = |rows: &[Vec<String>]| -> Vec<String> { rows.iter().map(|row| row.join(" ")).collect() };
+        let lines = |rows: &[Vec<String>]| -> Vec<String> {
+            rows.iter().map(|row| row.join(" ")).collect()
+        };
         let (found, expected) = (lines(found), lines(expected));
         let surplus: Vec<_> = found.iter().filter(|row| !expected.contains(row)).collect();
         let missing: Vec<_> = expected.iter().filter(|row| !found.contains(row)).collect();
-        assert!(found == expected, "{case}: {sql}\nsurplus {surplus:#?}\nmissing {missing:#?}\n{} rows for {}", found.len(), expected.len());
+        assert!(
+            found == expected,
+            "{case}: {sql}\nsurplus {surplus:#?}\nmissing {missing:#?}\n{} rows for {}",
+            found.len(),
+            expected.len()
+        );
     }
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
@@ -240,8 +247,18 @@ fn spawn(folder: &Path, csvs: &[&str], corpus: &str, more: &[&str]) -> Child {
         command.env_remove(name);
     }
     let fixed = [
-        "--image-dir", "pictures", "--tokenizer", "tokenizer.json", "--corpus", corpus, "--set",
-        "decode.size=16", "--set", "decode.chunk_images=2", "--set", "fetch.chunk_bytes=1000",
+        "--image-dir",
+        "pictures",
+        "--tokenizer",
+        "tokenizer.json",
+        "--corpus",
+        corpus,
+        "--set",
+        "decode.size=16",
+        "--set",
+        "decode.chunk_images=2",
+        "--set",
+        "fetch.chunk_bytes=1000",
     ];
     command.current_dir(folder).arg("run").args(csvs).args(fixed).args(more);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()

@@ -25,7 +25,7 @@ pub(crate) struct Server {
 impl Server {
     /// None without moto.
     pub(crate) fn start() -> Option<Self> {
-        let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/python");
+        let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python");
         let found = Command::new(&python).args(["-c", "import moto.server"]).output();
         if !found.is_ok_and(|found| found.status.success()) {
             eprintln!("no moto in .venv: no S3 server; `make test` installs it");

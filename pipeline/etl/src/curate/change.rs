@@ -58,8 +58,7 @@ pub(super) async fn change(
     rules: &Rules<'_>,
     scratch: &Scratch,
 ) -> Result<Changed> {
-    let sessions =
-        Sessions { all: spilling_session()?, concerned: spilling_session()?, scratch };
+    let sessions = Sessions { all: spilling_session()?, concerned: spilling_session()?, scratch };
     snapshot.register(&sessions.all).await?;
     rules.register(&sessions.all);
     rules.register(&sessions.concerned);
@@ -197,12 +196,10 @@ impl Sessions<'_> {
     }
 
     /// All examples by reason: those that are, less those that go, and those that come.
-    async fn all_reasons(
-        &self,
-        coming: &BTreeMap<String, u64>,
-    ) -> Result<BTreeMap<String, u64>> {
+    async fn all_reasons(&self, coming: &BTreeMap<String, u64>) -> Result<BTreeMap<String, u64>> {
         let mut all = tally(&self.all, "examples", "reject_reason").await?;
-        let old = self.all.table("changed_examples").await?.filter(col(FILE_COLUMN).is_not_null())?;
+        let old =
+            self.all.table("changed_examples").await?.filter(col(FILE_COLUMN).is_not_null())?;
         self.all.register_table("replaced_examples", old.into_view())?;
         for (reason, n) in tally(&self.all, "replaced_examples", "old_reason").await? {
             let count = all.entry(reason).or_default();

@@ -46,9 +46,13 @@ pub(super) async fn judge(
     }
     for (name, text) in own_audits(&settings.curate.audits)? {
         let rows = ctx.sql(&text).await.with_context(|| name.clone())?;
-        let found = rows.limit(0, Some(SHOWN_ROWS))?.collect().await.with_context(|| name.clone())?;
+        let found =
+            rows.limit(0, Some(SHOWN_ROWS))?.collect().await.with_context(|| name.clone())?;
         if found.iter().any(|batch| batch.num_rows() > 0) {
-            return red(format!("{name}: expected no rows, found\n{}", pretty_format_batches(&found)?));
+            return red(format!(
+                "{name}: expected no rows, found\n{}",
+                pretty_format_batches(&found)?
+            ));
         }
     }
     Ok(())
@@ -66,14 +70,15 @@ fn own_audits(folder: &str) -> Result<Vec<(String, String)>> {
     if folder.is_empty() {
         return Ok(Vec::new());
     }
-    let entries = std::fs::read_dir(Path::new(folder))
-        .with_context(|| format!("curate.audits: expected a folder of SQL files, cannot read {folder}"))?;
+    let entries = std::fs::read_dir(Path::new(folder)).with_context(|| {
+        format!("curate.audits: expected a folder of SQL files, cannot read {folder}")
+    })?;
     let mut audits = Vec::new();
     for entry in entries {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "sql") {
-            let text = std::fs::read_to_string(&path)
-                .with_context(|| path.display().to_string())?;
+            let text =
+                std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
             audits.push((path.display().to_string(), text));
         }
     }

@@ -4,6 +4,7 @@
 //! concerns (`change.rs`). `clean.rs`, `near.rs` and `tokenize.rs` are the functions missing from SQL. Never reads pixels.
 
 mod change;
+mod characters;
 mod clean;
 mod gates;
 mod near;

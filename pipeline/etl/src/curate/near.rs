@@ -38,7 +38,8 @@ pub(super) async fn collect(
         let hashes = batch.column(0).as_primitive::<Int64Type>();
         let thumbs = batch.column(1).as_binary::<i32>();
         for (hash, thumb) in hashes.iter().zip(thumbs) {
-            if let (Some(hash), Some(Ok(thumb))) = (hash, thumb.map(<[u8; THUMB_BYTES]>::try_from)) {
+            if let (Some(hash), Some(Ok(thumb))) = (hash, thumb.map(<[u8; THUMB_BYTES]>::try_from))
+            {
                 rows.push((hash, thumb));
             }
         }

@@ -44,7 +44,8 @@ impl<'a> Rules<'a> {
     }
 
     pub(super) fn identity(&self) -> Value {
-        let sql = [ANSWERS, PAIR_IMAGES, CLEAN_CAPTIONS, USED_IMAGES, NEAR_SOURCES, LEAKS, EXAMPLES];
+        let sql =
+            [ANSWERS, PAIR_IMAGES, CLEAN_CAPTIONS, USED_IMAGES, NEAR_SOURCES, LEAKS, EXAMPLES];
         let text = [&sql.concat(), env!("CARGO_PKG_VERSION")].concat();
         // The gates decide whether rows are committed, not what they are.
         let settings =

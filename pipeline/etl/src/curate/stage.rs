@@ -190,11 +190,7 @@ impl Curate<'_> {
         Ok(change)
     }
 
-    async fn judge(
-        &self,
-        ctx: &SessionContext,
-        reasons: &BTreeMap<String, u64>,
-    ) -> Result<()> {
+    async fn judge(&self, ctx: &SessionContext, reasons: &BTreeMap<String, u64>) -> Result<()> {
         match self.gates {
             Gates::Judge => gates::judge(ctx, self.settings, reasons).await,
             Gates::Force => Ok(()),
@@ -202,11 +198,7 @@ impl Curate<'_> {
     }
 
     /// A session in which `examples` has the rows it would have with `change`.
-    async fn as_it_is_to_be(
-        &self,
-        snapshot: &Snapshot,
-        change: &Change,
-    ) -> Result<SessionContext> {
+    async fn as_it_is_to_be(&self, snapshot: &Snapshot, change: &Change) -> Result<SessionContext> {
         let ctx = snapshot.session(Rows::Light).await?;
         let mut staying = snapshot.file_paths("examples")?;
         for remove in &change.removes {

@@ -37,7 +37,8 @@ pub fn id128_udf() -> ScalarUDF {
         Arc::new(move |args| {
             let arrays = ColumnarValue::values_to_arrays(args)?;
             let texts = arrays[0].as_string::<i32>().iter();
-            let ids = texts.map(|text| text.map(|text| i128::from_le_bytes(id_of(text.as_bytes()))));
+            let ids =
+                texts.map(|text| text.map(|text| i128::from_le_bytes(id_of(text.as_bytes()))));
             let ids = ids.collect::<Decimal128Array>().with_data_type(number.clone());
             Ok(ColumnarValue::Array(Arc::new(ids)))
         }),

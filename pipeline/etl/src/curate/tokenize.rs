@@ -13,10 +13,14 @@ use tokenizers::{Tokenizer, TruncationParams};
 
 use tuwen_corpus::id::{hex, id_of};
 
+use crate::curate::characters::Characters;
+
 /// A tokenizer set up for captions.
 #[derive(Clone)]
 pub struct CaptionTokenizer {
     tokenizer: Arc<Tokenizer>,
+    /// For BERT's tokenizers, to which each Chinese character is a word.
+    characters: Option<Arc<Characters>>,
     /// Identity of the file, so that another tokenizer is seen as a change.
     pub file_id: String,
 }
@@ -39,12 +43,13 @@ impl CaptionTokenizer {
         let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(|error| {
             anyhow!("{shown}: expected a tokenizer.json of the tokenizers library, found: {error}")
         })?;
+        let characters = Characters::of(&tokenizer, max_length)?.map(Arc::new);
         let truncation = TruncationParams { max_length, ..TruncationParams::default() };
         tokenizer
             .with_truncation(Some(truncation))
             .map_err(|error| anyhow!("curate.max_length = {max_length}: {error}"))?;
         tokenizer.with_padding(None);
-        Ok(Self { tokenizer: Arc::new(tokenizer), file_id: hex(id_of(&bytes)) })
+        Ok(Self { tokenizer: Arc::new(tokenizer), characters, file_id: hex(id_of(&bytes)) })
     }
 
     /// The ids of `text`.
@@ -52,6 +57,9 @@ impl CaptionTokenizer {
     /// # Errors
     /// The tokenizer's model cannot say the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        if let Some(characters) = &self.characters {
+            return characters.encode(text);
+        }
         let encoding =
             self.tokenizer.encode_fast(text, true).map_err(|error| anyhow!("{text}: {error}"))?;
         Ok(encoding.get_ids().to_vec())

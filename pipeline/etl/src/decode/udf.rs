@@ -13,8 +13,8 @@ use datafusion::logical_expr::{
 };
 use tuwen_schemas::schema;
 
-use tuwen_image::{DecodedImage, Rejected, decode_image, encode_stored};
 use tuwen_corpus::report::Progress;
+use tuwen_image::{DecodedImage, Rejected, decode_image, encode_stored};
 use tuwen_settings::DecodeSettings;
 
 /// The columns of `images` that come out of a decode.

@@ -106,10 +106,7 @@ fn a_damaged_file_is_named_or_skipped() {
             let error = first_error(&failing);
             let place = format!("table `images` version 2, file {name}, row group ");
             assert!(error.starts_with("example ") && error.contains(&place), "{error}");
-            assert!(
-                error.contains(says) || read_path == tuwen_stream::ReadPath::Ranges,
-                "{error}"
-            );
+            assert!(error.contains(says) || read_path == tuwen_stream::ReadPath::Ranges, "{error}");
             let error = format!("{:#}", open(options()).err().unwrap());
             assert!(error.contains(name), "{error}");
 

@@ -13,7 +13,7 @@ use super::{READ_PATHS, drain, options};
 #[test]
 fn pixels_and_tokens_under_an_id_are_those_that_pyarrow_reads() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = here.join("../.venv/bin/python");
+    let python = here.join("../../.venv/bin/python");
     let has_pyarrow = Command::new(&python).args(["-c", "import pyarrow"]).output();
     if !has_pyarrow.is_ok_and(|output| output.status.success()) {
         eprintln!("no pyarrow in .venv: not compared");
