@@ -100,9 +100,11 @@ fn reasons(run: &PastRun) -> String {
 
 /// `0.4s`, `1m02s`, `3h20m`.
 fn took(seconds: f64) -> String {
+    if seconds < 59.95 {
+        return format!("{seconds:.1}s");
+    }
     let whole = seconds.round() as u64;
     match whole {
-        0..60 if seconds < 59.95 => format!("{seconds:.1}s"),
         0..3600 => format!("{}m{:02}s", whole / 60, whole % 60),
         _ => format!("{}h{:02}m", whole / 3600, whole % 3600 / 60),
     }
@@ -156,7 +158,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[1],
-            "0199a1b2-c3d4 curate   2025-10-09 08:53   1m02s  gate         12,345,678 12,345,593         85  empty_caption 70, leak…"
+            "0199a1b2-c3d4 curate   2025-10-09 08:53    1m02s  gate         12,345,678 12,345,593         85  empty_caption 70, leak…"
         );
         assert!(lines[2].starts_with("              max_rejected_percent: hint: 红"));
         assert!(lines.iter().all(|line| line.chars().count() <= WIDTH));
