@@ -26,7 +26,7 @@ pub struct Table {
     /// The column that numbers the rows in the order of the commits, if there is one: 0, 1, 2, …
     pub identity: Option<String>,
     /// Version of this contract; a table records it. It grows by one with each change, and what a change asks of a table made
-    /// before it is in `tuwen_corpus::migrate`.
+    /// before it is in `tuwen_corpus::maintenance::migrate`.
     pub version: u32,
 }
 

@@ -60,11 +60,9 @@ impl Snapshot {
         let delta = self.delta(name);
         let state = delta.snapshot()?;
         let base = delta.version().context("a table that is written to has a version")?;
-        let mut properties = properties(author);
-        if !change.only_rearranged {
-            let number = i64::try_from(base)? + 1;
-            properties = properties.with_application_transaction(Transaction::new(APP_ID, number));
-        }
+        let number = i64::try_from(base)? + 1;
+        let properties =
+            properties(author).with_application_transaction(Transaction::new(APP_ID, number));
         let operation = operation(&change);
         let adds = change
             .adds

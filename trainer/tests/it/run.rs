@@ -125,10 +125,13 @@ fn small() -> impl Iterator<Item = String> {
 }
 
 pub(crate) fn train(out: &Path, more: &[&str]) -> Command {
-    let tokenizer = here("tests/it/tokenizer.json");
-    let mut command =
-        tuwen(&["train", "--preset", "tiny", "--corpus", "corpus", "--device", "cpu", "--json"]);
-    command.arg("--tokenizer").arg(tokenizer).arg("--out").arg(out);
+    let tokenizer = format!("train.tokenizer={}", here("tests/it/tokenizer.json").display());
+    let mut command = tuwen(&["train", "--preset", "tiny", "--json"]);
+    // By --set, so that a test may set them anew: a flag would win.
+    for set in ["corpus=corpus", "train.device=cpu", &tokenizer] {
+        command.args(["--set", set]);
+    }
+    command.arg("--out").arg(out);
     command.args(small()).args(more);
     command
 }

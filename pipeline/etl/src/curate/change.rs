@@ -13,7 +13,7 @@ use arrow::array::AsArray;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{DataFrame, SessionContext, col};
 use tuwen_corpus::query::{frame, tally};
-use tuwen_corpus::{Change, Files, NewFiles, Scratch, Snapshot, spilling_session};
+use tuwen_corpus::{Change, NewFiles, Scratch, Snapshot, spilling_session};
 use tuwen_schemas::schema;
 
 use crate::curate::near::near_udf;
@@ -32,8 +32,6 @@ const FILE_COLUMN: &str = "file";
 pub(super) struct Changed {
     /// The files that come and go.
     pub(super) change: Change,
-    /// Rows in the files that come.
-    pub(super) files: Files,
     /// Pairs that were judged anew.
     pub(super) n_judged: u64,
     /// Examples that are new or others, by reason; "" for those in a split.
@@ -68,12 +66,12 @@ pub(super) async fn change(
     let n_judged = sessions.concerned_rows(rules).await?;
     sessions.judge(rules).await?;
     sessions.changed_examples(snapshot).await?;
-    let (change, files) = rewrite(snapshot, &sessions).await?;
+    let change = rewrite(snapshot, &sessions).await?;
     let reasons = tally(&sessions.all, "changed_examples", "reject_reason").await?;
     let all_reasons = sessions.all_reasons(&reasons).await?;
     sessions.share("originals", "originals").await?;
     sessions.share("made", "examples").await?;
-    Ok(Changed { change, files, n_judged, reasons, all_reasons, concerned: sessions.concerned })
+    Ok(Changed { change, n_judged, reasons, all_reasons, concerned: sessions.concerned })
 }
 
 impl Sessions<'_> {
@@ -214,7 +212,7 @@ impl Sessions<'_> {
 }
 
 /// Writes the changed rows, and with them those that stood in the same files.
-async fn rewrite(snapshot: &Snapshot, sessions: &Sessions<'_>) -> Result<(Change, Files)> {
+async fn rewrite(snapshot: &Snapshot, sessions: &Sessions<'_>) -> Result<Change> {
     let leaving = files_of(&sessions.all).await?;
     let empty = leaving.is_empty();
     let stood = match empty {
@@ -225,8 +223,7 @@ async fn rewrite(snapshot: &Snapshot, sessions: &Sessions<'_>) -> Result<(Change
     let rows = sessions.frame(change_sql!("rewritten")).await?;
     let files = snapshot.write_files("examples", rows, 0).await?;
     let removes = if empty { Vec::new() } else { snapshot.removes("examples", Some(&leaving))? };
-    let change = Change { adds: files.adds.clone(), removes, ..Change::default() };
-    Ok((change, files))
+    Ok(Change { adds: files.adds, removes, ..Change::default() })
 }
 
 /// The files in which changed examples stand.
