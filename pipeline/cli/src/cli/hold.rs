@@ -8,9 +8,11 @@ use anyhow::Result;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tuwen_corpus::report::{Outcome, StageReport, json, table};
+use tuwen_corpus::report::{Outcome, StageReport, table};
 use tuwen_corpus::{Asked, Corpus, Holder, Lease};
 use tuwen_etl::driver::StageFailed;
+
+use crate::cli::print::print;
 
 /// A stage rejected more of its rows than the settings allow, or another gate was red.
 pub(super) const GATE_RED: u8 = 3;
@@ -110,14 +112,8 @@ impl Holding {
         }
     }
 
-    #[expect(clippy::print_stdout, reason = "the summary is this command's output")]
     fn print(&self, reports: &[StageReport]) -> Result<()> {
-        if self.json {
-            println!("{}", json(reports)?);
-        } else {
-            println!("{}", table(reports));
-        }
-        Ok(())
+        print(self.json, &serde_json::json!({ "stages": reports }), &table(reports))
     }
 }
 
