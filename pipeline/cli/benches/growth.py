@@ -5,7 +5,7 @@ The corpora are made by `benches/growth_corpus` (which says what they are, and a
 measurement has a copy of its own, and every file of it was read once before: the page cache is as warm as memory allows. Seconds
 are wall time of whole processes, from start to end; `…_cpu_s` is what their threads ran, which a busy machine changes less; peaks
 are their largest resident set. Where something is measured several times, the figure is the median, and `spread` has the smallest
-and the largest.
+and the largest. A step of which a command fails is in `failed`, with what that said; the others go on, and the exit code is 1.
 
 * `curate`: `tuwen curate` of `--pairs` rows on a copy without examples, so that all are made: `curate_s`, `curate_peak_gib`.
 * `skewed`: the same for pictures of which two fifths have almost the same hashes: `curate_skewed_s`, `curate_skewed_peak_gib`.
@@ -31,7 +31,7 @@ import signal
 import statistics
 import sys
 
-from growth_work import HERE, Work, batches, build, files, say, size_bytes, warm
+from growth_work import HERE, CommandFailed, Work, batches, build, files, say, size_bytes, warm
 
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "tuwen"
 
@@ -43,6 +43,9 @@ NIGHT_ROWS = 1000
 
 # New rows of each of the many nights.
 SMALL_NIGHT_ROWS = 100
+
+# Folders that are written to.
+COPIES = ["curated", "skewed", "nightly", "tenth", "largest", "nights", "nights-fresh"]
 
 # Bytes free that a corpus needs, over its own: its examples, and the temporary files of curate.
 ROOM = 2.5
@@ -170,7 +173,6 @@ def fitting(work, most):
 
 def nights(work, args):
     """Many small nights beside the same rows in one run."""
-    work.remove("nights", "nights-fresh")
     corpus, fresh = work.folder / "nights", work.folder / "nights-fresh"
     with work.served(args.nights * SMALL_NIGHT_ROWS, seed=2) as rows:
         seconds = []
@@ -285,18 +287,22 @@ def main():
     if tuwen is None:
         sys.exit(f"--tuwen {args.tuwen}: expected a command, found none\nhint: make build")
     work = Work(args.work.resolve(), str(pathlib.Path(tuwen).resolve()), args.bench or build())
-    # A copy of an earlier run may be of another corpus.
-    work.remove("curated")
-    figures = {}
+    # What an earlier run that was stopped has left; its copies may be of another corpus.
+    work.remove(*COPIES)
+    figures, failed = {}, {}
     for name in (name for name in STEPS if name in args.only):
-        if name == "growth" and not args.keep:
+        try:
+            figures |= STEPS[name](work, args)
+        except CommandFailed as error:
+            say(f"{name}: {error}")
+            failed[name] = str(error)
             work.remove("curated")
-        figures |= STEPS[name](work, args)
     if not args.keep:
-        work.remove("curated", *(corpus.name for n_pairs, corpus in work.made if n_pairs != args.pairs))
+        work.remove(*COPIES, *(corpus.name for n_pairs, corpus in work.made if n_pairs != args.pairs))
     print_table(figures)
-    print(json.dumps(report(figures, args)))
+    print(json.dumps(report(figures, args) | {"failed": failed}))
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -129,7 +129,7 @@ def live_files(table):
     if (log / "_last_checkpoint").exists():
         version = json.loads((log / "_last_checkpoint").read_text())["version"]
         for checkpoint in log.glob(f"{version:020}.checkpoint*.parquet"):
-            for add in pyarrow.parquet.read_table(checkpoint, columns=["add.path"])["add"].to_pylist():
+            for add in pyarrow.parquet.ParquetFile(checkpoint).read(["add.path"])["add"].to_pylist():
                 if add and add["path"]:
                     live[add["path"]] = True
         first = version + 1

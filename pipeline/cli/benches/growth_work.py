@@ -36,6 +36,10 @@ def build():
     return next(m["executable"] for m in messages if m.get("target", {}).get("name") == "growth_corpus")
 
 
+class CommandFailed(Exception):
+    """A command ended with another exit code than 0. The text is the command, and what it said last."""
+
+
 @dataclasses.dataclass
 class Run:
     """A process that has ended: wall seconds from its start to its end, those its threads ran, its largest resident set, its stdout."""
@@ -88,7 +92,11 @@ class Work:
             out.seek(0)
             log.seek(0)
             if process.returncode != 0:
-                sys.exit(f"{' '.join(command)}: exit code {process.returncode}\n{out.read()}{log.read().decode()[-2000:]}")
+                said = out.read() + log.read().decode(errors="replace")
+                raise CommandFailed(
+                    f"{' '.join(command)}: exit code {process.returncode} after {seconds:.1f} s, "
+                    f"{usage.ru_maxrss / (1 << 20):.2f} GiB\n{said[-3000:]}"
+                )
             return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (1 << 20), out.read())
 
     def tuwen_run(self, command, corpus, *words):
