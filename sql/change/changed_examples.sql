@@ -1,5 +1,5 @@
 -- A row is one example that is new, or other than it was.
--- reads: made (the examples of concerned pairs), flipped, examples_in_files (examples, each with the file it stands in)
+-- reads: made (the examples of concerned pairs), flipped, old_examples
 -- params: none
 with remade as (
     select * from made
@@ -18,7 +18,7 @@ select
     old.file as file,
     old.reject_reason as old_reason
 from remade
-left join examples_in_files as old on remade.example_id = old.example_id
+left join old_examples as old on remade.example_id = old.example_id
 where
     old.example_id is null
     or (remade.image_id is distinct from old.image_id)

@@ -1,5 +1,5 @@
 -- A row is one image whose pairs are judged anew: new, or an image that a touched pair has or had.
--- reads: new_images, pair_images (of the touched pairs), touched_rows, examples
+-- reads: new_images, pair_images (of the touched pairs), touched_pairs, examples
 -- params: none
 select image_id
 from new_images
@@ -10,5 +10,5 @@ where image_id is not null
 union
 select examples.image_id
 from examples
-left semi join touched_rows on examples.example_id = touched_rows.pair_id
+left semi join touched_pairs on examples.example_id = touched_pairs.pair_id
 where examples.image_id is not null

@@ -1,8 +1,8 @@
 -- A row is one pair that is judged anew: touched, or of a concerned image.
--- reads: touched_rows, concerned_images, examples
+-- reads: touched_pairs, concerned_images, examples
 -- params: none
 select pair_id
-from touched_rows
+from touched_pairs
 union
 select examples.example_id as pair_id
 from examples

@@ -1,13 +1,13 @@
 -- A row is one attempt to get a locator of the pairs at hand.
--- reads: rows_at_hand (pairs), originals
+-- reads: pair_rows, originals
 -- params: none
 with locators as (
     select url as locator
-    from rows_at_hand
+    from pair_rows
     where url is not null
     union
     select 'file:' || filename as locator
-    from rows_at_hand
+    from pair_rows
     where filename is not null
 )
 

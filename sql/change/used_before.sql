@@ -1,8 +1,10 @@
--- A row is one example's image and the split that its pair, which is without fault, wants it for, as it stands; an image may come several times.
--- reads: examples
+-- A row is one example's image, whose hash is near that of one at hand, and the split that its pair, which is without fault, wants
+-- it for, as it stands; an image may come several times.
+-- reads: examples, near_images
 -- params: none
 select
-    image_id,
-    coalesce(split, 'train') as split
+    examples.image_id as image_id,
+    coalesce(examples.split, 'train') as split
 from examples
-where split is not null or reject_reason = 'leak'
+left semi join near_images on examples.image_id = near_images.image_id
+where examples.split is not null or examples.reject_reason = 'leak'

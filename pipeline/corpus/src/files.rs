@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Result;
-use datafusion::datasource::TableProvider;
+use datafusion::datasource::{MemTable, TableProvider};
 use datafusion::prelude::SessionContext;
 use deltalake::kernel::Remove;
+use tuwen_schemas::table;
 
 use crate::snapshot::{Snapshot, TableVersions};
 
@@ -21,6 +22,21 @@ impl Snapshot {
     pub fn file_paths(&self, name: &str) -> Result<BTreeSet<String>> {
         let files = self.delta(name).snapshot()?.log_data();
         Ok(files.iter().map(|file| file.path().into_owned()).collect())
+    }
+
+    /// Rows of table `name`, or of those of its files that are called `paths`, as far as the log says.
+    ///
+    /// # Errors
+    /// Never for a table that is there.
+    pub fn n_rows(&self, name: &str, paths: Option<&BTreeSet<String>>) -> Result<u64> {
+        if self.version(name).is_none() {
+            return Ok(0);
+        }
+        let files = self.delta(name).snapshot()?.log_data();
+        let counted = files
+            .iter()
+            .filter(|file| paths.is_none_or(|paths| paths.contains(file.path().as_ref())));
+        Ok(counted.filter_map(|file| file.num_records()).sum::<usize>() as u64)
     }
 
     /// The actions by which files of table `name` leave it: those of `paths`, or all.
@@ -60,6 +76,26 @@ impl Snapshot {
         Ok(Arc::new(builder.build().await?))
     }
 
+    /// Registers those files of table `name` that are called `paths` with `ctx`, as a table `alias`.
+    ///
+    /// # Errors
+    /// The table has no such file.
+    pub async fn register_files(
+        &self,
+        ctx: &SessionContext,
+        name: &str,
+        paths: &BTreeSet<String>,
+        alias: &str,
+    ) -> Result<()> {
+        let table: Arc<dyn TableProvider> = match paths.is_empty() {
+            true => Arc::new(MemTable::try_new(Arc::clone(&table(name).schema), vec![vec![]])?),
+            false => self.provider(name, Some(paths), ctx).await?,
+        };
+        ctx.deregister_table(alias)?;
+        ctx.register_table(alias, table)?;
+        Ok(())
+    }
+
     /// The files of `names` that came after `versions`. None if one of those tables has lost files since, or the version is gone:
     /// then its new files do not say what is new.
     ///
@@ -72,12 +108,14 @@ impl Snapshot {
     ) -> Result<Option<NewFiles>> {
         let mut new = NewFiles::new();
         for &name in names {
-            let now = self.file_paths(name)?;
-            let Some(&version) = versions.get(name) else { return Ok(None) };
-            if Some(version) == self.version(name) {
+            let (Some(&version), Some(newest)) = (versions.get(name), self.version(name)) else {
+                return Ok(None);
+            };
+            if version == newest {
                 new.insert(name, BTreeSet::new());
                 continue;
             }
+            let now = self.file_paths(name)?;
             let Ok(then) = self.at(name, version).await else { return Ok(None) };
             if !then.is_subset(&now) {
                 return Ok(None);

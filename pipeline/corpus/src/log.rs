@@ -30,7 +30,7 @@ pub enum Format {
 /// What is said, and how.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct LogFlags {
-    /// Say more; twice: also what the libraries below say
+    /// Say more; twice: also what the libraries below say, and the plans of queries with their metrics
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
     /// Say less: only warnings and errors; twice: only errors. No progress

@@ -9,6 +9,8 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::Compression;
 use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::execute_stream_partitioned;
 use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionContext};
 use futures::TryStreamExt;
 use tempfile::TempDir;
@@ -50,7 +52,10 @@ impl Scratch {
         std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let schema = Arc::new(frame.schema().as_arrow().clone());
         let mut tasks = JoinSet::new();
-        for (i, stream) in frame.execute_stream_partitioned().await?.into_iter().enumerate() {
+        let context = Arc::new(frame.task_ctx());
+        let plan = frame.create_physical_plan().await?;
+        let streams = execute_stream_partitioned(Arc::clone(&plan), context)?;
+        for (i, stream) in streams.into_iter().enumerate() {
             let path = folder.join(format!("{i}.parquet"));
             tasks.spawn(write(stream, path));
         }
@@ -63,6 +68,8 @@ impl Scratch {
         ctx.register_parquet(name, folder_url(&folder)?, options).await?;
         let seconds = clock.elapsed().as_secs_f64();
         tracing::debug!(step = name, n_rows, seconds, "{name}: {n_rows} rows in {seconds:.2} s");
+        let metrics = DisplayableExecutionPlan::with_metrics(plan.as_ref());
+        tracing::trace!(step = name, "{name}:\n{}", metrics.indent(false));
         Ok(n_rows)
     }
 }

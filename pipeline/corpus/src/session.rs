@@ -16,6 +16,10 @@ const BYTES_BATCH_ROWS: usize = 16;
 /// Bytes that the operators of one session may hold together before they spill.
 const MEMORY_BYTES: usize = 1 << 30;
 
+/// Rows of a table up to which joins hash: as many hashes and keys as [`MEMORY_BYTES`] hold. Beyond, they sort and merge, which
+/// spills; that takes longer a row.
+pub const HASHED_ROWS: u64 = 4_000_000;
+
 /// Largest users of memory that an error names when there is not enough.
 const NAMED_CONSUMERS: usize = 3;
 
@@ -58,13 +62,30 @@ pub fn bare_session(rows: Rows) -> Result<SessionContext> {
     Ok(DeltaSessionContext::new_with_session_overrides(&overrides)?.into_inner())
 }
 
-/// As [`bare_session`] for [`Rows::Light`], with operators that hold [`MEMORY_BYTES`] together at most and spill the rest. Joins
-/// sort and merge, for a hash join cannot spill.
+/// As [`bare_session`] for [`Rows::Light`], with operators that hold [`MEMORY_BYTES`] together at most and spill the rest, for
+/// tables of up to `n_rows` rows.
 ///
 /// # Errors
 /// As [`bare_session`].
-pub fn spilling_session() -> Result<SessionContext> {
+pub fn spilling_session(n_rows: u64) -> Result<SessionContext> {
     let ctx = bare_session(Rows::Light)?;
+    ctx.state_ref().write().config_mut().options_mut().optimizer.prefer_hash_join =
+        n_rows <= HASHED_ROWS;
+    bounded(ctx)
+}
+
+/// As [`spilling_session`], for queries that look for few rows in large tables: of the rows that a filter or a small side of a join
+/// leaves out, only the columns it needs are decoded.
+///
+/// # Errors
+/// As [`bare_session`].
+pub fn seeking_session() -> Result<SessionContext> {
+    let ctx = bare_session(Rows::Light)?;
+    ctx.state_ref().write().config_mut().options_mut().execution.parquet.pushdown_filters = true;
+    bounded(ctx)
+}
+
+fn bounded(ctx: SessionContext) -> Result<SessionContext> {
     let pool = TrackConsumersPool::new(
         FairSpillPool::new(MEMORY_BYTES),
         std::num::NonZeroUsize::new(NAMED_CONSUMERS).expect("3 is not 0"),

@@ -2,6 +2,7 @@
 //! driver reads the snapshot, commits each chunk against it, begins again where another run was first, stops when it is told
 //! to, and writes the row of `runs`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use anyhow::Result;
@@ -9,7 +10,9 @@ use datafusion::prelude::DataFrame;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::report::{Outcome, Progress, StageReport};
-use tuwen_corpus::{Change, Committed, Corpus, Run, Snapshot};
+use tuwen_corpus::{
+    Change, Committed, Corpus, HASHED_ROWS, LastRun, NewFiles, Run, Snapshot,
+};
 
 /// What a chunk of work comes to.
 pub enum Chunk {
@@ -28,7 +31,7 @@ pub trait Stage {
     /// The table it commits to.
     const TABLE: &'static str;
 
-    /// The tables it reads to find what is to do: while they and its own are at the versions its last run left, and it is told the
+    /// The tables it reads to find what is to do: while nothing is new in them or its own since its last run, and it is told the
     /// same, nothing is. Empty if that depends on more.
     const SOURCES: &'static [&'static str];
 
@@ -41,11 +44,12 @@ pub trait Stage {
     }
 
     /// Asks what is to do in `snapshot`, and gets ready to do it: the number of rows, 0 where that is not known before; none if
-    /// nothing is. Asked again after the last chunk, so that nothing is left to do at the end.
+    /// nothing is. All that was to do before the files of `new` is done; none if that is not known.
     async fn todo(
         &mut self,
         run: &Run,
         snapshot: &Snapshot,
+        new: Option<&NewFiles>,
         report: &mut StageReport,
     ) -> Result<Option<u64>>;
 
@@ -56,6 +60,11 @@ pub trait Stage {
         progress: &Progress,
         report: &mut StageReport,
     ) -> Result<Option<Chunk>>;
+
+    /// Whether what came out of the chunks leaves something to do, so that [`Stage::todo`] is to be asked again.
+    fn again(&self) -> bool {
+        false
+    }
 
     /// Another run has committed to the table: begins nothing more, since it may be done, and is asked for [`Stage::todo`] again.
     fn overtaken(&mut self) {
@@ -146,10 +155,19 @@ async fn chunks<S: Stage>(
     report: &mut StageReport,
     stop: &CancellationToken,
 ) -> Result<Outcome> {
-    if !stage.always() && is_done(stage, snapshot).await? {
-        return Ok(Outcome::Ok);
-    }
-    while let Some(n_rows) = Box::pin(stage.todo(run, snapshot, report)).await? {
+    let last = last_run_told_the_same(stage, snapshot).await?;
+    let tables = [S::SOURCES, &[S::TABLE]].concat();
+    loop {
+        let new = match &last {
+            Some(last) => snapshot.files_since(&last.versions, &tables).await?,
+            None => None,
+        };
+        if new.as_ref().is_some_and(|new| new.values().all(BTreeSet::is_empty)) {
+            break;
+        }
+        let new = few_rows(new, snapshot)?;
+        let todo = Box::pin(stage.todo(run, snapshot, new.as_ref(), report)).await?;
+        let Some(n_rows) = todo else { break };
         let progress = Progress::start(S::NAME, n_rows);
         let mut overtaken = false;
         if stop.is_cancelled() {
@@ -168,20 +186,36 @@ async fn chunks<S: Stage>(
         if stop.is_cancelled() {
             break;
         }
-        if overtaken {
-            snapshot.refresh().await?;
+        match overtaken {
+            true => snapshot.refresh().await?,
+            false if !stage.again() => break,
+            false => {}
         }
     }
     stage.finish(snapshot, report).await?;
     Ok(if stop.is_cancelled() { Outcome::Interrupted } else { Outcome::Ok })
 }
 
-/// Whether the stage's last run was told the same and left the tables as they are.
-async fn is_done<S: Stage>(stage: &S, snapshot: &Snapshot) -> Result<bool> {
-    let Some(last) = snapshot.last_run(S::NAME).await? else { return Ok(false) };
-    Ok(last.settings == stage.settings().to_string()
-        && last.left(snapshot, S::SOURCES)
-        && last.left(snapshot, &[S::TABLE]))
+/// `new`, unless its rows are more than are looked for one by one in large tables.
+fn few_rows(new: Option<NewFiles>, snapshot: &Snapshot) -> Result<Option<NewFiles>> {
+    let Some(new) = new else { return Ok(None) };
+    for (name, paths) in &new {
+        if snapshot.n_rows(name, Some(paths))? > HASHED_ROWS {
+            return Ok(None);
+        }
+    }
+    Ok(Some(new))
+}
+
+async fn last_run_told_the_same<S: Stage>(
+    stage: &S,
+    snapshot: &Snapshot,
+) -> Result<Option<LastRun>> {
+    if stage.always() {
+        return Ok(None);
+    }
+    let last = snapshot.last_run(S::NAME).await?;
+    Ok(last.filter(|last| last.settings == stage.settings().to_string()))
 }
 
 /// Commits a chunk and counts it; whether another run was first.

@@ -69,7 +69,7 @@ pub(crate) async fn session_of_readable(
     snapshot: &Snapshot,
     checkups: &[Checkup],
 ) -> Result<SessionContext> {
-    let ctx = spilling_session()?;
+    let ctx = spilling_session(snapshot.n_rows("pairs", None)?)?;
     snapshot.register(&ctx).await?;
     for checkup in checkups.iter().filter(|checkup| !checkup.is_readable()) {
         let readable = checkup.files.iter().filter(|health| !health.loses_rows());

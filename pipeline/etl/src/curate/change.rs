@@ -13,10 +13,11 @@ use arrow::array::AsArray;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{DataFrame, SessionContext, col};
 use tuwen_corpus::query::{frame, tally};
-use tuwen_corpus::{Change, NewFiles, Scratch, Snapshot, spilling_session};
+use tuwen_corpus::{Change, NewFiles, Scratch, Snapshot, seeking_session, spilling_session};
 use tuwen_schemas::schema;
 
-use crate::curate::near::near_udf;
+use crate::curate::near::{near_hash_udf, near_udf};
+use crate::curate::near_index::NearIndex;
 use crate::curate::rules::Rules;
 
 macro_rules! change_sql {
@@ -56,12 +57,14 @@ pub(super) async fn change(
     rules: &Rules<'_>,
     scratch: &Scratch,
 ) -> Result<Changed> {
-    let sessions = Sessions { all: spilling_session()?, concerned: spilling_session()?, scratch };
+    let n_pairs = snapshot.n_rows("pairs", None)?;
+    let (all, concerned) = (seeking_session()?, spilling_session(n_pairs)?);
+    let sessions = Sessions { all, concerned, scratch };
     snapshot.register(&sessions.all).await?;
     rules.register(&sessions.all);
     rules.register(&sessions.concerned);
     for name in ["pairs", "originals", "images"] {
-        sessions.register_new(snapshot, name, &new[name]).await?;
+        snapshot.register_files(&sessions.all, name, &new[name], &format!("new_{name}")).await?;
     }
     let n_judged = sessions.concerned_rows(rules).await?;
     sessions.judge(rules).await?;
@@ -103,36 +106,26 @@ impl Sessions<'_> {
         Ok(())
     }
 
-    async fn register_new(
-        &self,
-        snapshot: &Snapshot,
-        name: &str,
-        paths: &BTreeSet<String>,
-    ) -> Result<()> {
-        let alias = format!("new_{name}");
-        if paths.is_empty() {
-            let empty = MemTable::try_new(schema(name), vec![Vec::new()])?;
-            self.all.register_table(alias, Arc::new(empty))?;
-            return Ok(());
-        }
-        let table = snapshot.table_of_files(&self.all, name, Some(paths), None).await?;
-        self.all.register_table(alias, table)?;
+    /// Registers a table without rows.
+    fn empty(&self, table: &str, alias: &str) -> Result<()> {
+        let none = MemTable::try_new(schema(table), vec![Vec::new()])?;
+        self.all.register_table(alias, Arc::new(none))?;
         Ok(())
     }
 
     /// Finds the pairs that are to be judged anew, and registers them with their originals and images as `pairs`, `originals` and
     /// `images` of the session of concerned rows.
     async fn concerned_rows(&self, rules: &Rules<'_>) -> Result<u64> {
-        let n_touched = self.step(change_sql!("touched_rows")).await?;
-        self.rows_at_hand("touched_rows").await?;
-        self.share("images", "images").await?;
+        let n_touched = self.step(change_sql!("touched_pairs")).await?;
+        self.rows_at_hand("touched_pairs").await?;
+        // Only which images they are is asked here, not what became of them.
+        self.share("new_images", "images").await?;
         rules.pair_images(&self.concerned, self.scratch).await?;
         self.share_back("pair_images").await?;
         self.step(change_sql!("concerned_images")).await?;
         let n_concerned = self.step(change_sql!("concerned_pairs")).await?;
         if n_concerned > n_touched {
-            self.step(change_sql!("concerned_rows")).await?;
-            self.rows_at_hand("concerned_rows").await?;
+            self.rows_at_hand("concerned_pairs").await?;
         }
         self.step(change_sql!("image_rows")).await?;
         self.share("image_rows", "images").await?;
@@ -140,10 +133,11 @@ impl Sessions<'_> {
     }
 
     /// Registers pairs and their originals with the session of concerned rows.
-    async fn rows_at_hand(&self, name: &str) -> Result<()> {
-        self.all.deregister_table("rows_at_hand")?;
-        self.all.register_table("rows_at_hand", self.all.table_provider(name).await?)?;
-        self.share(name, "pairs").await?;
+    async fn rows_at_hand(&self, pairs: &str) -> Result<()> {
+        self.all.deregister_table("pairs_at_hand")?;
+        self.all.register_table("pairs_at_hand", self.all.table_provider(pairs).await?)?;
+        self.step(change_sql!("pair_rows")).await?;
+        self.share("pair_rows", "pairs").await?;
         self.step(change_sql!("originals_of_rows")).await?;
         self.share("originals_of_rows", "originals").await
     }
@@ -153,17 +147,16 @@ impl Sessions<'_> {
         rules.clean_captions(&self.concerned, self.scratch).await?;
         rules.used_images(&self.concerned, self.scratch).await?;
         self.share_back("used_images").await?;
-        let used_before = change_sql!("used_before");
-        let view = self.frame(used_before).await?.into_view();
-        self.all.register_table(used_before.0, view)?;
-        let test_changes = self.frame(change_sql!("test_changes")).await?;
-        let near_change = rules.near_index(test_changes).await?;
-
-        // From here on `used_images` is that of the whole corpus, where leaks are looked for.
-        let used_now = self.frame(change_sql!("used_now")).await?.into_view();
-        self.all.deregister_table("used_images")?;
-        self.all.register_table("used_images", used_now)?;
-        let near_test = Arc::new(rules.near_sources(&self.all).await?);
+        self.empty("images", "near_changes")?;
+        self.near_images(rules).await?;
+        let test_changes = rules.near_index(self.frame(change_sql!("test_changes")).await?).await?;
+        if !test_changes.is_empty() {
+            self.all.register_udf(near_udf("near_change", Arc::new(test_changes)));
+            if self.step(change_sql!("near_changes")).await? > 0 {
+                self.near_images(rules).await?;
+            }
+        }
+        let near_test = Arc::new(self.near_test(rules).await?);
         for ctx in [&self.all, &self.concerned] {
             ctx.register_udf(near_udf("near_test", Arc::clone(&near_test)));
         }
@@ -171,17 +164,28 @@ impl Sessions<'_> {
         let made = rules.examples(&self.concerned).await?;
         self.scratch.hold(&self.concerned, "made", made).await?;
         self.share_back("made").await?;
-
-        let flipped = change_sql!("flipped");
-        if near_change.is_empty() {
-            let none = MemTable::try_new(schema("examples"), vec![Vec::new()])?;
-            self.all.register_table(flipped.0, Arc::new(none))?;
-            return self.share(flipped.0, flipped.0).await;
-        }
-        self.all.register_udf(near_udf("near_change", Arc::new(near_change)));
-        self.step(change_sql!("near_changes")).await?;
-        self.step(flipped).await?;
+        self.step(change_sql!("flipped")).await?;
         Ok(())
+    }
+
+    /// `near_images`, those with hashes near the ones at hand, and `near_used`, what they are used for: of all other images none is
+    /// near. Most are told apart by their hashes, without reading their thumbnails.
+    async fn near_images(&self, rules: &Rules<'_>) -> Result<()> {
+        let at_hand = rules.near_index(self.frame(change_sql!("at_hand")).await?).await?;
+        self.all.register_udf(near_hash_udf("near_hash", Arc::new(at_hand)));
+        self.step(change_sql!("near_images")).await?;
+        self.step(change_sql!("used_before")).await?;
+        self.step(change_sql!("near_used")).await?;
+        Ok(())
+    }
+
+    /// The index of the images of the test split, as far as one at hand may be near.
+    async fn near_test(&self, rules: &Rules<'_>) -> Result<NearIndex> {
+        let ctx = spilling_session(0)?;
+        for (name, alias) in [("near_images", "images"), ("near_used", "used_images")] {
+            ctx.register_table(alias, self.all.table_provider(name).await?)?;
+        }
+        rules.near_sources(&ctx).await
     }
 
     /// `changed_examples`: of what was made anew, what is other than it was.
@@ -189,6 +193,7 @@ impl Sessions<'_> {
         let in_files =
             snapshot.table_of_files(&self.all, "examples", None, Some(FILE_COLUMN)).await?;
         self.all.register_table("examples_in_files", in_files)?;
+        self.step(change_sql!("old_examples")).await?;
         self.step(change_sql!("changed_examples")).await?;
         Ok(())
     }

@@ -44,8 +44,15 @@ pub fn clean_caption(caption: &str) -> String {
 fn once(caption: &str) -> String {
     let text = html_escape::decode_html_entities(caption);
     let text: String = text.nfkc().collect();
-    let text = TAG.replace_all(&text, " ");
-    let text = URL.replace_all(&text, " ");
+    // Most captions have nothing of these, which is seen sooner without a pattern.
+    let text = match text.contains('<') {
+        true => TAG.replace_all(&text, " "),
+        false => Cow::Borrowed(text.as_str()),
+    };
+    let text = match text.contains(['.', ':']) {
+        true => URL.replace_all(&text, " "),
+        false => text,
+    };
     let text: String = text.chars().filter_map(visible).collect();
     let text = fold_blanks(&text);
     let text = strip_size(&text);

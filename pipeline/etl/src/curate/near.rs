@@ -1,16 +1,17 @@
 //! Near-identical images for SQL. In: images that others are compared with. Out: a function `(dhash, thumb) -> boolean` that says
-//! whether one of them is near; the functions `hash_distance` and `thumb_distance` for people.
+//! whether one of them is near, and one of the hash alone; the functions `hash_distance` and `thumb_distance` for people.
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array};
 use arrow::datatypes::{DataType, Int64Type};
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 use datafusion::prelude::DataFrame;
 use futures::TryStreamExt;
 
-use crate::curate::near_index::{NearIndex, THUMB_BYTES};
+use crate::curate::near_index::{NearIndex, THUMB_BYTES, Thumb};
 
 /// Bits in which two hashes differ.
 pub fn hash_distance(a: i64, b: i64) -> u32 {
@@ -26,7 +27,7 @@ pub fn thumb_distance(a: &[u8], b: &[u8]) -> f64 {
 /// The index of the rows of `images`, which are (dhash, thumb). Memory: some 250 bytes a row.
 ///
 /// # Errors
-/// The rows cannot be computed.
+/// The rows cannot be computed, or a thumbnail is none.
 pub(super) async fn collect(
     near_bits: u32,
     near_levels: f64,
@@ -38,13 +39,21 @@ pub(super) async fn collect(
         let hashes = batch.column(0).as_primitive::<Int64Type>();
         let thumbs = batch.column(1).as_binary::<i32>();
         for (hash, thumb) in hashes.iter().zip(thumbs) {
-            if let (Some(hash), Some(Ok(thumb))) = (hash, thumb.map(<[u8; THUMB_BYTES]>::try_from))
-            {
-                rows.push((hash, thumb));
+            let (Some(hash), Some(thumb)) = (hash, thumb) else { continue };
+            match checked(thumb) {
+                Ok(thumb) => rows.push((hash, *thumb)),
+                Err(found) => bail!(found),
             }
         }
     }
     Ok(NearIndex::new(near_bits, near_levels, rows))
+}
+
+fn checked(thumb: &[u8]) -> Result<&Thumb, String> {
+    let n_bytes = thumb.len();
+    thumb.try_into().map_err(|_| {
+        format!("images.thumb: expected {THUMB_BYTES} bytes, found {n_bytes}\nhint: tuwen verify")
+    })
 }
 
 /// `NAME(dhash, thumb) -> boolean`: whether an image of `index` is near; false for nulls.
@@ -53,19 +62,37 @@ pub(super) fn near_udf(name: &str, index: Arc<NearIndex>) -> ScalarUDF {
         name,
         vec![DataType::Int64, DataType::Binary],
         DataType::Boolean,
-        // Another index may come under the same name.
-        Volatility::Volatile,
+        Volatility::Immutable,
         Arc::new(move |args| {
             let arrays = ColumnarValue::values_to_arrays(args)?;
             let hashes = arrays[0].as_primitive::<Int64Type>().iter();
             let thumbs = arrays[1].as_binary::<i32>().iter();
             let near = hashes.zip(thumbs).map(|row| match row {
                 (Some(hash), Some(thumb)) => {
-                    Some(thumb.try_into().is_ok_and(|thumb| index.any(hash, thumb)))
+                    let thumb = checked(thumb).map_err(DataFusionError::Execution)?;
+                    Ok(Some(index.any(hash, thumb)))
                 }
-                _ => Some(false),
+                _ => Ok(Some(false)),
             });
-            Ok(ColumnarValue::Array(Arc::new(near.collect::<BooleanArray>())))
+            let near: BooleanArray = near.collect::<datafusion::common::Result<_>>()?;
+            Ok(ColumnarValue::Array(Arc::new(near)))
+        }),
+    )
+}
+
+/// `NAME(dhash) -> boolean`: whether an image of `index` has a near hash; false for nulls.
+pub(super) fn near_hash_udf(name: &str, index: Arc<NearIndex>) -> ScalarUDF {
+    create_udf(
+        name,
+        vec![DataType::Int64],
+        DataType::Boolean,
+        Volatility::Immutable,
+        Arc::new(move |args| {
+            over_rows(args, |arrays| {
+                let hashes = arrays[0].as_primitive::<Int64Type>().iter();
+                let near = hashes.map(|hash| Some(hash.is_some_and(|hash| index.any_hash(hash))));
+                Arc::new(near.collect::<BooleanArray>())
+            })
         }),
     )
 }

@@ -113,6 +113,11 @@ impl NearIndex {
         found.is_break()
     }
 
+    /// Whether any image of the index has a hash near this one.
+    pub(super) fn any_hash(&self, dhash: i64) -> bool {
+        self.each_group(dhash as u64, |_| ControlFlow::Break(())).is_break()
+    }
+
     /// Calls `visit` once with each group whose hash shares a key with `hash` and is near enough.
     fn each_group(&self, hash: u64, mut visit: impl FnMut(usize) -> Flow) -> Flow {
         let keys = (0..4).filter(|&quarter| is_key(hash, quarter));

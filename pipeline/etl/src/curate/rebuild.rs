@@ -14,7 +14,7 @@ pub(super) async fn rebuild(
     rules: &Rules<'_>,
     scratch: &Scratch,
 ) -> Result<Files> {
-    let ctx = spilling_session()?;
+    let ctx = spilling_session(snapshot.n_rows("pairs", None)?)?;
     snapshot.register(&ctx).await?;
     rules.register(&ctx);
     rules.clean_captions(&ctx, scratch).await?;

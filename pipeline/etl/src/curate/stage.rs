@@ -82,18 +82,18 @@ impl Stage for Curate<'_> {
         &mut self,
         _run: &Run,
         snapshot: &Snapshot,
+        new: Option<&NewFiles>,
         report: &mut StageReport,
     ) -> Result<Option<u64>> {
-        if report.commits > 0 {
-            return Ok(None);
-        }
         let ctx = snapshot.session(Rows::Light).await?;
         let n_pairs = ctx.table("pairs").await?.count().await? as u64;
         if n_pairs == 0 {
             return Ok(None);
         }
         report.rows_in = n_pairs;
-        self.todo = Some(self.what(snapshot).await?);
+        // Where somebody else wrote examples, what came since does not say which of them are right.
+        let new = new.filter(|new| new[Self::TABLE].is_empty());
+        self.todo = Some(new.cloned().map_or(Todo::Rebuild, Todo::Change));
         Ok(Some(n_pairs))
     }
 
@@ -124,16 +124,6 @@ impl Stage for Curate<'_> {
 }
 
 impl Curate<'_> {
-    /// How it is done: by what is new, if the last curation had the same rules and nobody wrote `examples` since.
-    async fn what(&self, snapshot: &Snapshot) -> Result<Todo> {
-        let Some(last) = snapshot.last_run(Self::NAME).await? else { return Ok(Todo::Rebuild) };
-        if last.settings != self.settings().to_string() || !last.left(snapshot, &[Self::TABLE]) {
-            return Ok(Todo::Rebuild);
-        }
-        let new = snapshot.files_since(&last.versions, Self::SOURCES).await?;
-        Ok(new.map_or(Todo::Rebuild, Todo::Change))
-    }
-
     async fn rebuild(&self, snapshot: &Snapshot, report: &mut StageReport) -> Result<Change> {
         let files = rebuild(snapshot, &self.rules, &self.scratch).await?;
         let removes = snapshot.removes("examples", None)?;

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::query::{frame, tally};
 use tuwen_corpus::report::{Progress, StageReport};
-use tuwen_corpus::{Corpus, Rows, Run, Scratch, Snapshot, spilling_session};
+use tuwen_corpus::{Corpus, NewFiles, Rows, Run, Scratch, Snapshot, spilling_session};
 use tuwen_settings::DecodeSettings;
 
 use crate::decode::decode_udf;
@@ -54,11 +54,19 @@ impl Stage for Decode {
         &mut self,
         _run: &Run,
         snapshot: &Snapshot,
+        new: Option<&NewFiles>,
         report: &mut StageReport,
     ) -> Result<Option<u64>> {
-        let ctx = spilling_session()?;
+        let asked = new.map(|new| &new["originals"]);
+        let ctx = spilling_session(snapshot.n_rows("originals", asked)?)?;
         snapshot.register(&ctx).await?;
-        check_stored(&ctx, &self.settings).await?;
+        // The last run was told the same, so what was there then is as it should be.
+        if new.is_none_or(|new| !new["images"].is_empty()) {
+            check_stored(&ctx, &self.settings).await?;
+        }
+        if let Some(paths) = asked {
+            snapshot.register_files(&ctx, "originals", paths, "originals").await?;
+        }
         let text = include_str!("../../../../sql/decode_todo.sql");
         let todo = frame(&ctx, "decode_todo", text, []).await?;
         let n_rows = self.scratch.hold(&ctx, "todo", todo).await?;

@@ -39,6 +39,11 @@ pub enum FetchOutcome {
     Unreadable,
 }
 
+impl FetchOutcome {
+    /// Failures whose reason may pass: they are tried again, `fetch.attempts` times in all.
+    pub const MAY_PASS: [Self; 3] = [Self::Timeout, Self::Connect, Self::Broken];
+}
+
 impl fmt::Display for FetchOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

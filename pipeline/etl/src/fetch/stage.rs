@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use arrow::array::AsArray;
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use chrono::Utc;
 use datafusion::datasource::MemTable;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::col;
+use datafusion::scalar::ScalarValue;
 use futures::{Stream, StreamExt, TryStreamExt};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -18,13 +19,15 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::query::frame;
 use tuwen_corpus::report::{Progress, StageReport};
-use tuwen_corpus::{Corpus, Rows, Run, Scratch, Snapshot, bare_session, spilling_session};
+use tuwen_corpus::{
+    Corpus, NewFiles, Rows, Run, Scratch, Snapshot, bare_session, seeking_session, spilling_session,
+};
 use tuwen_settings::FetchSettings;
 
 use crate::driver::{self, Chunk, Stage};
 use crate::fetch::attempt::to_batch;
 use crate::fetch::http::Http;
-use crate::fetch::{Attempt, folder};
+use crate::fetch::{Attempt, FetchOutcome, folder};
 
 /// Attempts that wait for the writer: enough to keep requests going while a chunk is committed.
 const WAITING_ATTEMPTS: usize = 256;
@@ -61,6 +64,7 @@ pub async fn fetch(
         from_files: matches!(origin, Origin::Folder(_)),
         settings,
         retry_failed: settings.retry_failed,
+        may_pass: false,
         scratch: Scratch::new()?,
         first_seq: None,
         asking: None,
@@ -75,6 +79,8 @@ struct Fetch<'a> {
     settings: &'a FetchSettings,
     /// Whether what failed before is still to be tried again; once in a run.
     retry_failed: bool,
+    /// Whether an attempt of this pass failed for a reason that may pass.
+    may_pass: bool,
     scratch: Scratch,
     /// Where in the log of attempts those of this run begin.
     first_seq: Option<i64>,
@@ -108,14 +114,24 @@ impl Stage for Fetch<'_> {
         &mut self,
         _run: &Run,
         snapshot: &Snapshot,
+        new: Option<&NewFiles>,
         report: &mut StageReport,
     ) -> Result<Option<u64>> {
         if self.first_seq.is_none() {
             self.first_seq = Some(snapshot.next_number("originals").await?);
         }
-        let ctx = spilling_session()?;
+        let ctx = match new {
+            Some(_) => seeking_session()?,
+            None => spilling_session(snapshot.n_rows("pairs", None)?)?,
+        };
         snapshot.register(&ctx).await?;
+        if let Some(new) = new {
+            snapshot.register_files(&ctx, "pairs", &new["pairs"], "pairs").await?;
+        }
+        let may_pass = FetchOutcome::MAY_PASS.map(|outcome| outcome.to_string().into());
+        let may_pass = ScalarValue::new_list_nullable(&may_pass, &DataType::Utf8);
         let params = [
+            ("may_pass", ScalarValue::List(may_pass)),
             ("from_files", self.from_files.into()),
             ("retry_failed", self.retry_failed.into()),
             ("attempts", self.settings.attempts.into()),
@@ -124,6 +140,7 @@ impl Stage for Fetch<'_> {
         let todo = frame(&ctx, "fetch_todo", text, params).await?;
         let n_rows = self.scratch.hold(&ctx, "todo", todo).await?;
         self.retry_failed = false;
+        self.may_pass = false;
         if n_rows == 0 {
             return Ok(None);
         }
@@ -149,6 +166,7 @@ impl Stage for Fetch<'_> {
         while bytes < self.settings.chunk_bytes && chunk.len() < CHUNK_ATTEMPTS {
             let Some(attempt) = asking.attempts.recv().await else { break };
             progress.add(1);
+            self.may_pass |= FetchOutcome::MAY_PASS.contains(&attempt.outcome());
             bytes += attempt.bytes_len();
             chunk.push(attempt);
         }
@@ -166,6 +184,10 @@ impl Stage for Fetch<'_> {
         Ok(Some(Chunk::Rows(ctx.table("attempts").await?)))
     }
 
+    fn again(&self) -> bool {
+        self.may_pass
+    }
+
     fn stop(&mut self) {
         if let Some(asking) = &self.asking {
             asking.stop.cancel();
@@ -175,7 +197,7 @@ impl Stage for Fetch<'_> {
     /// The attempts were counted as they were committed; of a locator tried twice the last is what counts.
     async fn finish(&mut self, snapshot: &Snapshot, report: &mut StageReport) -> Result<()> {
         let Some(first_seq) = self.first_seq.filter(|_| report.commits > 0) else { return Ok(()) };
-        let ctx = spilling_session()?;
+        let ctx = spilling_session(snapshot.n_rows("pairs", None)?)?;
         snapshot.register(&ctx).await?;
         let text = include_str!("../../../../sql/fetch_outcomes.sql");
         let params = [("first_seq", first_seq.into())];

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tuwen_corpus::id::{Id, hex, id_of};
 use tuwen_corpus::query::frame;
 use tuwen_corpus::report::{Progress, StageReport};
-use tuwen_corpus::{Corpus, Rows, Run, Snapshot};
+use tuwen_corpus::{Corpus, NewFiles, Rows, Run, Snapshot};
 use tuwen_schemas::schema;
 
 use crate::driver::{self, Chunk, Stage};
@@ -75,6 +75,7 @@ impl Stage for Ingest<'_> {
         &mut self,
         _run: &Run,
         _snapshot: &Snapshot,
+        _new: Option<&NewFiles>,
         _report: &mut StageReport,
     ) -> Result<Option<u64>> {
         Ok((!std::mem::replace(&mut self.begun, true)).then_some(0))

@@ -1,4 +1,5 @@
--- A row is one image and a split that faultless pairs want it for: those of concerned images as just judged, the others as before.
+-- A row is one image, concerned or with a hash near that of one at hand, and a split that faultless pairs want it for: concerned
+-- ones as just judged, others as before.
 -- reads: used_images (of the concerned images), used_before, concerned_images
 -- params: none
 select

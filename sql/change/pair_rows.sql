@@ -1,5 +1,5 @@
--- A row is one pair that is judged anew.
--- reads: pairs, concerned_pairs
+-- A row is one of the pairs at hand: touched, or concerned.
+-- reads: pairs, pairs_at_hand
 -- params: none
 select
     pairs.pair_id as pair_id,
@@ -11,4 +11,4 @@ select
     pairs.source_line as source_line,
     pairs.malformed as malformed
 from pairs
-left semi join concerned_pairs on pairs.pair_id = concerned_pairs.pair_id
+left semi join pairs_at_hand on pairs.pair_id = pairs_at_hand.pair_id
