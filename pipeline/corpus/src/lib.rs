@@ -32,6 +32,6 @@ pub use last_run::LastRun;
 pub use lease::{Asked, Holder, Lease};
 pub use runs::Run;
 pub use scratch::Scratch;
-pub use session::{HASHED_ROWS, Rows, bare_session, seeking_session, spilling_session};
+pub use session::{Rows, bare_session, seeking_session, spilling_session};
 pub use snapshot::{Snapshot, TableVersions};
 pub use write::Files;

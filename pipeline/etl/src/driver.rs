@@ -10,9 +10,10 @@ use datafusion::prelude::DataFrame;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::report::{Outcome, Progress, StageReport};
-use tuwen_corpus::{
-    Change, Committed, Corpus, HASHED_ROWS, LastRun, NewFiles, Run, Snapshot,
-};
+use tuwen_corpus::{Change, Committed, Corpus, LastRun, NewFiles, Run, Snapshot};
+
+/// New rows of a table up to which they are looked for one by one in the whole tables; beyond, asking all rows costs less.
+const SOUGHT_ROWS: u64 = 4_000_000;
 
 /// What a chunk of work comes to.
 pub enum Chunk {
@@ -200,7 +201,7 @@ async fn chunks<S: Stage>(
 fn few_rows(new: Option<NewFiles>, snapshot: &Snapshot) -> Result<Option<NewFiles>> {
     let Some(new) = new else { return Ok(None) };
     for (name, paths) in &new {
-        if snapshot.n_rows(name, Some(paths))? > HASHED_ROWS {
+        if snapshot.n_rows(name, Some(paths))? > SOUGHT_ROWS {
             return Ok(None);
         }
     }

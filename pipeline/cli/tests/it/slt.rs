@@ -235,7 +235,8 @@ fn near_hash_udf(name: &str, images: Images) -> ScalarUDF {
         Arc::new(move |args| {
             let arrays = ColumnarValue::values_to_arrays(args)?;
             let images = images.read().unwrap();
-            let is_near = |hash| images.iter().any(|(other, _)| hash_distance(hash, *other) <= NEAR_BITS);
+            let is_near =
+                |hash| images.iter().any(|(other, _)| hash_distance(hash, *other) <= NEAR_BITS);
             let hashes = arrays[0].as_primitive::<Int64Type>().iter();
             let near = hashes.map(|hash| hash.is_some_and(is_near));
             Ok(ColumnarValue::Array(Arc::new(near.map(Some).collect::<BooleanArray>())))
