@@ -18,7 +18,7 @@ const MEMORY_BYTES: usize = 5 << 29;
 
 /// Rows of a table up to which joins hash: as many hashes and keys as [`MEMORY_BYTES`] hold. Beyond, they sort and merge, which
 /// spills; that takes longer a row.
-const HASHED_ROWS: u64 = 16_000_000;
+const HASHED_ROWS: u64 = 10_000_000;
 
 /// Largest users of memory that an error names when there is not enough.
 const NAMED_CONSUMERS: usize = 3;
