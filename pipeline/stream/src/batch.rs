@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ExampleId, Versions};
+use super::id::ExampleId;
+use super::options::Versions;
 
 /// An example that was left out, because its image cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -4,13 +4,10 @@
 use anyhow::{Context, Result, bail};
 use tokio::runtime::Handle;
 
-use super::ReadPath;
-use super::files::ImageFiles;
 use super::id::parse_id;
-use super::images::{self, rows_by_id};
-use super::slots::{Pick, Slots};
-use super::source::Place;
-use super::tables::PinnedTable;
+use super::read::{FILE_COLUMNS, FileAccess, ImageFiles, Pick, Slots, rows_by_id, scan_files};
+use super::select::PinnedTable;
+use tuwen_settings::ReadPath;
 
 /// The table `images` at one version, opened for reading the pixels of some of its rows.
 pub struct ImagePixels {
@@ -28,14 +25,14 @@ impl ImagePixels {
     pub async fn find(location: &str, image_ids: &[String]) -> Result<(Self, Vec<u32>)> {
         let table = PinnedTable::open(location, "images", None).await?;
         let label = table.label();
-        let place = match table.folder() {
-            Some(folder) => Place::Mapped(folder.to_owned()),
-            None => Place::Store(table.store(), Handle::current()),
+        let access = match table.folder() {
+            Some(folder) => FileAccess::Mapped(folder.to_owned()),
+            None => FileAccess::Store(table.store(), Handle::current()),
         };
-        let live = table.files(&images::FILE_COLUMNS)?;
+        let live = table.files(&FILE_COLUMNS)?;
         let scan = {
             let (label, live) = (label.clone(), live.clone());
-            tokio::task::spawn_blocking(move || images::scan(&label, &place, &live, false))
+            tokio::task::spawn_blocking(move || scan_files(&label, &access, &live, false))
         };
         let scanned = scan.await.context("the scan of table `images` panicked")??;
         let scanned = scanned.into_iter().collect::<Result<Vec<_>>>()?;

@@ -3,8 +3,7 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::RandomResizedCrop;
-use super::order::mix;
+use super::random::mix;
 use tuwen_settings::{OnBadImage, TrainOrder, TrainSettings};
 
 /// More threads than this only take memory: each holds batches.
@@ -38,6 +37,42 @@ pub enum Shuffle {
     },
     /// The order in which the images lie in their table; examples of one image by id.
     None,
+}
+
+/// A window of random size, shape and place, resized to the picture's size (bilinear): torchvision's `RandomResizedCrop`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RandomResizedCrop {
+    /// Least and largest share of the picture's area, above 0 and up to 1; drawn evenly.
+    pub scale: [f64; 2],
+    /// Least and largest width by height; drawn evenly on a logarithmic scale.
+    pub ratio: [f64; 2],
+}
+
+impl Default for RandomResizedCrop {
+    /// torchvision's.
+    fn default() -> Self {
+        Self { scale: [0.08, 1.0], ratio: [3.0 / 4.0, 4.0 / 3.0] }
+    }
+}
+
+impl RandomResizedCrop {
+    /// Says which bound is out of range.
+    fn check(&self) -> Result<()> {
+        let [least, most] = self.scale;
+        ensure!(
+            0.0 < least && least <= most && most <= 1.0,
+            "stream option `random_resized_crop.scale`: expected 0 < least <= most <= 1, found {:?}",
+            self.scale
+        );
+        let [least, most] = self.ratio;
+        ensure!(
+            0.0 < least && least <= most && most.is_finite(),
+            "stream option `random_resized_crop.ratio`: expected 0 < least <= most, found {:?}",
+            self.ratio
+        );
+        Ok(())
+    }
 }
 
 /// Which examples, in which order, in what batches.

@@ -10,8 +10,9 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use datafusion::datasource::MemTable;
 use futures::TryStreamExt;
 
-use super::tables::PinnedTable;
-use super::{Inner, Stream};
+use super::opened::OpenedCorpus;
+use super::select::PinnedTable;
+use super::stream::Stream;
 use tuwen_corpus::query::frame;
 use tuwen_corpus::{Rows, bare_session};
 
@@ -43,22 +44,23 @@ impl Stream {
         n_images: usize,
     ) -> Result<Vec<ImageReferences>> {
         ensure!(
-            !self.0.options.group_by_length,
+            !self.corpus.options.group_by_length,
             "references: expected a stream in its order, found one that is grouped by length"
         );
         if n_examples == 0 || n_images == 0 {
             return Ok(Vec::new());
         }
-        let runtime = self.0.runtime.as_ref().expect("an opened stream has its runtime");
+        let runtime = self.corpus.runtime.as_ref().expect("an opened stream has its runtime");
         let asked = std::thread::scope(|scope| {
-            let ask = || runtime.block_on(self.0.references(epoch, n_examples, n_images));
+            let ask = || runtime.block_on(self.corpus.references(epoch, n_examples, n_images));
             scope.spawn(ask).join()
         });
-        asked.map_err(|_| anyhow!("corpus `{}`: asking for references panicked", self.0.corpus))?
+        let location = &self.corpus.location;
+        asked.map_err(|_| anyhow!("corpus `{location}`: asking for references panicked"))?
     }
 }
 
-impl Inner {
+impl OpenedCorpus {
     async fn references(
         &self,
         epoch: u64,
@@ -66,7 +68,7 @@ impl Inner {
         n_images: usize,
     ) -> Result<Vec<ImageReferences>> {
         let examples =
-            PinnedTable::open(&self.corpus, "examples", Some(self.versions.examples)).await?;
+            PinnedTable::open(&self.location, "examples", Some(self.versions.examples)).await?;
         let label = examples.label();
         let ctx = bare_session(Rows::Light)?;
         examples.register(&ctx).await?;

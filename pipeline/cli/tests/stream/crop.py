@@ -1,5 +1,5 @@
 """What PIL makes of crops. In: the side of the pictures, and on stdin per picture left, top, width, height (u32, little endian)
-and its pixels. Out: on stdout the pixels of each crop, resized to the picture's side. Run by the tests of stream/augment.rs."""
+and its pixels. Out: on stdout the pixels of each crop, resized to the picture's side. Run by the tests of deliver/augment.rs."""
 import sys
 
 import numpy as np

@@ -8,8 +8,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::order::{Order, Permutation, key};
-use super::selection::Selection;
+use super::epoch::Order;
+use super::permutation::Permutation;
+use crate::random::key;
+use crate::select::Selection;
 
 /// Batches (of all ranks) that are sorted together; transformers' figure.
 const POOL_BATCHES: u64 = 50;
@@ -18,13 +20,13 @@ const POOL_BATCHES: u64 = 50;
 const KEY_PART: u64 = 1 << 40;
 
 /// The rows of an epoch by position, in the order's own order or grouped by length. Holds one pool at a time.
-pub(super) struct Rows {
+pub(crate) struct EpochRows {
     order: Arc<Order>,
     grouping: Option<Grouping>,
 }
 
 /// How to group, and the pool that was looked at last.
-pub(super) struct Grouping {
+pub(crate) struct Grouping {
     seed: u64,
     epoch: u64,
     /// Examples of one batch of every rank.
@@ -35,19 +37,19 @@ pub(super) struct Grouping {
 
 impl Grouping {
     /// Groups of `batch` examples in `epoch`.
-    pub(super) fn new(seed: u64, epoch: u64, batch: u64) -> Self {
+    pub(crate) fn new(seed: u64, epoch: u64, batch: u64) -> Self {
         Self { seed, epoch, batch, pool: Vec::new(), number: u64::MAX }
     }
 }
 
-impl Rows {
+impl EpochRows {
     /// The rows of `order`, grouped if so asked.
-    pub(super) fn new(order: Arc<Order>, grouping: Option<Grouping>) -> Self {
+    pub(crate) fn new(order: Arc<Order>, grouping: Option<Grouping>) -> Self {
         Self { order, grouping }
     }
 
     /// The positions of the order whose rows may stand at `positions`.
-    pub(super) fn reach(&self, positions: Range<u64>, n: u64) -> Range<u64> {
+    pub(crate) fn reach(&self, positions: Range<u64>, n: u64) -> Range<u64> {
         let Some(grouping) = &self.grouping else { return positions };
         let pool_size = POOL_BATCHES * grouping.batch;
         let first = positions.start / pool_size * pool_size;
@@ -55,7 +57,7 @@ impl Rows {
     }
 
     /// The selected row at `position`.
-    pub(super) fn row(&mut self, position: u64, selection: &Selection) -> u64 {
+    pub(crate) fn row(&mut self, position: u64, selection: &Selection) -> u64 {
         let Some(grouping) = &mut self.grouping else { return self.order.row(position) };
         let pool_size = POOL_BATCHES * grouping.batch;
         let (number, place) = (position / pool_size, position % pool_size);

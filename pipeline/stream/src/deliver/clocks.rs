@@ -8,28 +8,28 @@ use std::time::{Duration, Instant};
 
 /// The clocks that all readers of an epoch share.
 #[derive(Default)]
-pub(super) struct Clocks {
+pub(crate) struct Clocks {
     /// Building batches, all that follows included.
-    pub(super) busy: Clock,
+    pub(super) busy: TimeSum,
     /// The part of it asleep: waiting for a disk or a network.
-    pub(super) asleep: Clock,
+    pub(super) asleep: TimeSum,
     /// The part of it in the queue for a core.
-    pub(super) queued: Clock,
+    pub(super) queued: TimeSum,
     /// Getting stored pixels and, where they are raw, copying them into the batch.
-    pub(super) reading: Clock,
+    pub(super) reading: TimeSum,
     /// Decoding JPEGs into the batch.
-    pub(super) decoding: Clock,
+    pub(super) decoding: TimeSum,
     /// Changing pictures at random.
-    pub(super) augmenting: Clock,
+    pub(super) augmenting: TimeSum,
     /// Waiting for the consumer.
-    pub(super) blocked: Clock,
+    pub(super) blocked: TimeSum,
 }
 
 /// A sum of durations, in nanoseconds.
 #[derive(Default)]
-pub(super) struct Clock(AtomicU64);
+pub(super) struct TimeSum(AtomicU64);
 
-impl Clock {
+impl TimeSum {
     pub(super) fn add(&self, duration: Duration) {
         self.0.fetch_add(duration.as_nanos() as u64, Ordering::Relaxed);
     }

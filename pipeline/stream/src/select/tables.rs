@@ -9,10 +9,11 @@ use datafusion::prelude::SessionContext;
 use deltalake::{DeltaTable, DeltaTableBuilder};
 use object_store::ObjectStore;
 
-use tuwen_corpus::location::table_url;
+use crate::read::LiveFile;
+use tuwen_corpus::location::{local_folder, table_url};
 
 /// A table opened at a version, which later commits do not change.
-pub(super) struct PinnedTable {
+pub(crate) struct PinnedTable {
     name: &'static str,
     version: u64,
     delta: DeltaTable,
@@ -20,26 +21,15 @@ pub(super) struct PinnedTable {
     folder: Option<PathBuf>,
 }
 
-/// A data file that belongs to a table at its version.
-#[derive(Clone, Debug)]
-pub(super) struct LiveFile {
-    /// Path below the table's folder, as a file system has it.
-    pub(super) path: String,
-    /// The same for an object store.
-    pub(super) store_path: object_store::path::Path,
-    /// Length by the Delta log.
-    pub(super) size_bytes: u64,
-}
-
 impl PinnedTable {
     /// Opens table `name` of the corpus at `location`, at `version` or the newest.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         location: &str,
         name: &'static str,
         version: Option<u64>,
     ) -> Result<Self> {
         let url = table_url(location, name)?;
-        let folder = url.to_file_path().ok();
+        let folder = local_folder(&url);
         if folder.as_ref().is_some_and(|folder| !folder.join("_delta_log").is_dir()) {
             bail!(
                 "corpus `{location}`: expected a Delta table in `{name}`, found none\n\
@@ -60,27 +50,27 @@ impl PinnedTable {
     }
 
     /// The version it is opened at.
-    pub(super) fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         self.version
     }
 
     /// How messages name it.
-    pub(super) fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         format!("table `{}` version {}", self.name, self.version)
     }
 
     /// Where the table lies, if on a file system of this machine.
-    pub(super) fn folder(&self) -> Option<&Path> {
+    pub(crate) fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
     }
 
     /// The store whose root is the table's folder.
-    pub(super) fn store(&self) -> Arc<dyn ObjectStore> {
+    pub(crate) fn store(&self) -> Arc<dyn ObjectStore> {
         self.delta.log_store().object_store(None)
     }
 
     /// Makes the table known to `ctx` under its name.
-    pub(super) async fn register(&self, ctx: &SessionContext) -> Result<()> {
+    pub(crate) async fn register(&self, ctx: &SessionContext) -> Result<()> {
         self.delta.update_datafusion_session(&ctx.state())?;
         ctx.register_table(self.name, self.delta.table_provider().await?)?;
         Ok(())
@@ -92,7 +82,7 @@ impl PinnedTable {
     /// # Errors
     /// The files alone do not say what the rows are: deletion vectors, mapped column names, one of `columns` kept in the
     /// partition values, or files of another table.
-    pub(super) fn files(&self, columns: &[&str]) -> Result<Vec<LiveFile>> {
+    pub(crate) fn files(&self, columns: &[&str]) -> Result<Vec<LiveFile>> {
         let label = self.label();
         let snapshot = self.delta.snapshot()?;
         let mapping = snapshot.metadata().configuration().get("delta.columnMapping.mode");

@@ -9,10 +9,12 @@ use anyhow::{Result, bail};
 use super::ahead;
 use super::augment::Augment;
 use super::clocks::Clocks;
-use super::faults::{Bad, leave_out};
-use super::grouped::Rows;
-use super::slots::{Pick, Slots};
-use super::{Batch, Inner, OnBadImage};
+use super::skip::leave_out;
+use crate::batch::Batch;
+use crate::opened::OpenedCorpus;
+use crate::order::EpochRows;
+use crate::read::{Bad, Pick, Slots};
+use tuwen_settings::OnBadImage;
 
 /// A batch copied more slowly than this did not come from memory: the disk is read, or a network. (JPEGs are always slower, and
 /// advice costs little beside decoding them.)
@@ -22,9 +24,9 @@ const COLD_BYTES_PER_SEC: f64 = 1e9;
 const COLD_BATCHES: u32 = 64;
 
 /// One reader's means of building batches.
-pub(super) struct Builder {
-    inner: Arc<Inner>,
-    rows: Rows,
+pub(crate) struct BatchBuilder {
+    corpus: Arc<OpenedCorpus>,
+    rows: EpochRows,
     /// Where in the global order the batches begin.
     from: u64,
     /// What is done to the pictures, if anything.
@@ -42,18 +44,18 @@ pub(super) struct Builder {
     ahead: Option<ahead::Reader>,
 }
 
-impl Builder {
+impl BatchBuilder {
     /// A builder of the batches from position `from` of `rows` on.
-    pub(super) fn new(
-        inner: Arc<Inner>,
-        rows: Rows,
+    pub(crate) fn new(
+        corpus: Arc<OpenedCorpus>,
+        rows: EpochRows,
         from: u64,
         augment: Option<Augment>,
         clocks: Arc<Clocks>,
         ahead: Option<ahead::Reader>,
     ) -> Self {
         Self {
-            inner,
+            corpus,
             rows,
             from,
             augment,
@@ -68,14 +70,14 @@ impl Builder {
     }
 
     /// Builds batch `number` in the buffers of `batch`.
-    pub(super) fn build(&mut self, number: usize, mut batch: Batch) -> Result<Batch> {
-        let inner = Arc::clone(&self.inner);
-        let options = &inner.options;
-        let n = self.inner.selection.len() as u64;
+    pub(crate) fn build(&mut self, number: usize, mut batch: Batch) -> Result<Batch> {
+        let corpus = Arc::clone(&self.corpus);
+        let options = &corpus.options;
+        let n = self.corpus.selection.len() as u64;
         let world = options.world as u64;
         let begin = self.from + number as u64 * options.global_batch();
         batch.next_position = (begin + options.global_batch()).min(n);
-        if let Some(ahead) = self.ahead.as_ref().filter(|_| self.disk || inner.files.remote()) {
+        if let Some(ahead) = self.ahead.as_ref().filter(|_| self.disk || corpus.files.remote()) {
             let begun = Instant::now();
             ahead.go_to(self.rows.reach(begin..batch.next_position, n))?;
             self.clocks.reading.add_since(begun);
@@ -90,19 +92,19 @@ impl Builder {
         let positions = (0..options.batch_size as u64).map(|place| first + place * world);
         let positions = positions.take_while(|position| *position < n);
         self.examples.clear();
-        self.examples.extend(positions.map(|at| self.rows.row(at, &inner.selection) as usize));
-        inner.selection.prefetch(&self.examples);
+        self.examples.extend(positions.map(|at| self.rows.row(at, &corpus.selection) as usize));
+        corpus.selection.prefetch(&self.examples);
         for (&index, slot) in self.examples.iter().zip(0_u32..) {
             let tokens_before = self.tokens.len();
-            batch.example_ids.push(self.inner.selection.read(index, &mut self.tokens));
+            batch.example_ids.push(self.corpus.selection.read(index, &mut self.tokens));
             batch.lengths.push((self.tokens.len() - tokens_before) as u32);
-            match self.inner.selection.row(index) {
-                Some(row) => self.picks.push(self.inner.files.pick(row, slot)),
-                None => bad.push(Bad { slot, why: self.inner.why_missing() }),
+            match self.corpus.selection.row(index) {
+                Some(row) => self.picks.push(self.corpus.files.pick(row, slot)),
+                None => bad.push(Bad { slot, why: self.corpus.why_missing() }),
             }
         }
         // A used buffer keeps its length, so nothing is cleared that is written over anyway.
-        batch.pixels.resize(batch.len() * self.inner.pixel_bytes, 0);
+        batch.pixels.resize(batch.len() * self.corpus.pixel_bytes, 0);
         bad.extend(self.fill(&mut batch.pixels)?);
         if !bad.is_empty() {
             if let (OnBadImage::Fail, Some(first)) =
@@ -110,12 +112,12 @@ impl Builder {
             {
                 bail!("example {}: {}", batch.example_ids[first.slot as usize], first.why);
             }
-            leave_out(bad, &mut batch, &mut self.tokens, self.inner.pixel_bytes);
+            leave_out(bad, &mut batch, &mut self.tokens, self.corpus.pixel_bytes);
         }
-        pad(&self.tokens, self.inner.options.pad_id, &mut batch);
+        pad(&self.tokens, self.corpus.options.pad_id, &mut batch);
         if let Some(augment) = self.augment.as_mut().filter(|_| !batch.is_empty()) {
             let begun = Instant::now();
-            let pictures = batch.pixels.chunks_exact_mut(self.inner.pixel_bytes);
+            let pictures = batch.pixels.chunks_exact_mut(self.corpus.pixel_bytes);
             for (&id, pixels) in batch.example_ids.iter().zip(pictures) {
                 augment.apply(id, pixels)?;
             }
@@ -128,8 +130,8 @@ impl Builder {
     fn fill(&mut self, pixels: &mut [u8]) -> Result<Vec<Bad>> {
         let begun = Instant::now();
         let n_bytes = pixels.len() as f64;
-        let mut slots = Slots::new(pixels, self.inner.pixel_bytes);
-        let bad = self.inner.files.fill(&mut self.picks, &mut slots, self.cold > 0)?;
+        let mut slots = Slots::new(pixels, self.corpus.pixel_bytes);
+        let bad = self.corpus.files.fill(&mut self.picks, &mut slots, self.cold > 0)?;
         let took = begun.elapsed().max(Duration::from_nanos(1));
         self.clocks.decoding.add(slots.decoding);
         self.clocks.reading.add(took.saturating_sub(slots.decoding));

@@ -15,14 +15,13 @@ use futures::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-use super::Inner;
-use super::files::Lookahead;
-use super::order::{Order, Windows};
-use super::source::{REQUESTS, Span};
+use crate::opened::OpenedCorpus;
+use crate::order::{Order, Windows};
+use crate::read::{Lookahead, REQUESTS, Span};
 
 /// The windows of one epoch.
-pub(super) struct Ahead {
-    inner: Arc<Inner>,
+pub(crate) struct Ahead {
+    corpus: Arc<OpenedCorpus>,
     order: Arc<Order>,
     /// Where in the order the epoch begins.
     from: u64,
@@ -34,17 +33,17 @@ pub(super) struct Ahead {
 struct State {
     /// The first window that each reader still needs.
     readers: Vec<usize>,
-    windows: BTreeMap<usize, Window>,
+    windows: BTreeMap<usize, AskedWindow>,
 }
 
 /// A window that was asked for, or is about to be. Dropping it gives its memory back.
 #[derive(Default)]
-struct Window {
+struct AskedWindow {
     _spans: Vec<Span>,
     fetching: Option<AbortHandle>,
 }
 
-impl Drop for Window {
+impl Drop for AskedWindow {
     fn drop(&mut self) {
         if let Some(fetching) = &self.fetching {
             fetching.abort();
@@ -53,46 +52,46 @@ impl Drop for Window {
 }
 
 /// One reader, on its way through the windows.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     ahead: Arc<Ahead>,
     number: usize,
 }
 
 impl Ahead {
     /// For `readers` readers that begin at position `from`; none unless `order` has windows.
-    pub(super) fn new(
-        inner: &Arc<Inner>,
+    pub(crate) fn new(
+        corpus: &Arc<OpenedCorpus>,
         order: &Arc<Order>,
         from: u64,
         readers: usize,
     ) -> Option<Arc<Self>> {
         let window = order.windows()?.of(from);
         let state = Mutex::new(State { readers: vec![window; readers], windows: BTreeMap::new() });
-        let (inner, order) = (Arc::clone(inner), Arc::clone(order));
+        let (corpus, order) = (Arc::clone(corpus), Arc::clone(order));
         let permits = Arc::new(Semaphore::new(REQUESTS));
-        Some(Arc::new(Self { inner, order, from, permits, state }))
+        Some(Arc::new(Self { corpus, order, from, permits, state }))
     }
 
     /// Reader number `number`.
-    pub(super) fn reader(self: &Arc<Self>, number: usize) -> Reader {
+    pub(crate) fn reader(self: &Arc<Self>, number: usize) -> Reader {
         Reader { ahead: Arc::clone(self), number }
     }
 
     /// Asks for the rows of this rank in `window`.
-    fn ask(&self, windows: &Windows, window: usize) -> Window {
-        let options = &self.inner.options;
+    fn ask(&self, windows: &Windows, window: usize) -> AskedWindow {
+        let options = &self.corpus.options;
         let positions = windows.positions(window);
         // A resumed epoch does not need what it had before, unless a pool that is grouped by length mixes it in again.
         let from = if options.group_by_length { 0 } else { self.from };
         let first = options.first_position(positions.start.max(from));
         let rows = (first..positions.end).step_by(options.world);
         let rows = rows.filter_map(|position| {
-            let row = self.inner.selection.row(windows.row(position) as usize)?;
-            Some(self.inner.files.pick(row, 0))
+            let row = self.corpus.selection.row(windows.row(position) as usize)?;
+            Some(self.corpus.files.pick(row, 0))
         });
-        let Lookahead { spans, requests } = self.inner.files.look_ahead(rows.collect());
+        let Lookahead { spans, requests } = self.corpus.files.look_ahead(rows.collect());
         let fetching =
-            self.inner.runtime.as_ref().filter(|_| !requests.is_empty()).map(|runtime| {
+            self.corpus.runtime.as_ref().filter(|_| !requests.is_empty()).map(|runtime| {
                 let permits = Arc::clone(&self.permits);
                 let requests = requests.into_iter().map(move |request| {
                     let permits = Arc::clone(&permits);
@@ -103,7 +102,7 @@ impl Ahead {
                 });
                 runtime.spawn(join_all(requests)).abort_handle()
             });
-        Window { _spans: spans, fetching }
+        AskedWindow { _spans: spans, fetching }
     }
 }
 
@@ -135,7 +134,7 @@ impl Reader {
         Ok(match state.windows.entry(window) {
             Entry::Occupied(_) => false,
             Entry::Vacant(vacant) => {
-                vacant.insert(Window::default());
+                vacant.insert(AskedWindow::default());
                 true
             }
         })

@@ -1,11 +1,11 @@
 //! Random crops and flips. In: a picture of a batch and its example's id. Out: the same slot with what the epoch makes of the
 //! picture. Never depends on who reads it: seed, epoch and id alone decide, so any readers, ranks and resumes give the same.
 
-use anyhow::{Result, ensure};
-use serde::{Deserialize, Serialize};
+use anyhow::Result;
 
-use super::order::{below, key, mix};
-use super::{ExampleId, StreamOptions};
+use crate::id::ExampleId;
+use crate::options::{RandomResizedCrop, StreamOptions};
+use crate::random::{below, key, mix};
 use tuwen_image::resize_into;
 use tuwen_settings::ResizeFilter;
 
@@ -15,44 +15,10 @@ const PART: u64 = u64::MAX;
 /// Tries for a window that fits, as torchvision's.
 const TRIES: usize = 10;
 
-/// A window of random size, shape and place, resized to the picture's size (bilinear): torchvision's `RandomResizedCrop`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RandomResizedCrop {
-    /// Least and largest share of the picture's area, above 0 and up to 1; drawn evenly.
-    pub scale: [f64; 2],
-    /// Least and largest width by height; drawn evenly on a logarithmic scale.
-    pub ratio: [f64; 2],
-}
-
-impl Default for RandomResizedCrop {
-    /// torchvision's.
-    fn default() -> Self {
-        Self { scale: [0.08, 1.0], ratio: [3.0 / 4.0, 4.0 / 3.0] }
-    }
-}
-
 impl RandomResizedCrop {
-    /// Says which bound is out of range.
-    pub(super) fn check(&self) -> Result<()> {
-        let [least, most] = self.scale;
-        ensure!(
-            0.0 < least && least <= most && most <= 1.0,
-            "stream option `random_resized_crop.scale`: expected 0 < least <= most <= 1, found {:?}",
-            self.scale
-        );
-        let [least, most] = self.ratio;
-        ensure!(
-            0.0 < least && least <= most && most.is_finite(),
-            "stream option `random_resized_crop.ratio`: expected 0 < least <= most, found {:?}",
-            self.ratio
-        );
-        Ok(())
-    }
-
     /// A window of a square of `side` pixels: `get_params` of torchvision 0.2x, with its rounding and its central window
     /// where no try fits.
-    fn window(&self, side: usize, draws: &mut Draws) -> Window {
+    fn window(&self, side: usize, draws: &mut Draws) -> CropWindow {
         let area = (side * side) as f64;
         let fits = |length: f64| length >= 1.0 && length <= side as f64;
         for _ in 0..TRIES {
@@ -64,20 +30,20 @@ impl RandomResizedCrop {
                 let (width, height) = (width as usize, height as usize);
                 let top = draws.upto(side - height);
                 let left = draws.upto(side - width);
-                return Window { left, top, width, height };
+                return CropWindow { left, top, width, height };
             }
         }
         let [least, most] = self.ratio;
         let shorter = |by: f64| (side as f64 / by).round_ties_even().max(1.0) as usize;
         let width = if most < 1.0 { shorter(1.0 / most) } else { side };
         let height = if least > 1.0 { shorter(least) } else { side };
-        Window { left: (side - width) / 2, top: (side - height) / 2, width, height }
+        CropWindow { left: (side - width) / 2, top: (side - height) / 2, width, height }
     }
 }
 
 /// A part of a picture, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Window {
+struct CropWindow {
     left: usize,
     top: usize,
     width: usize,
@@ -107,7 +73,7 @@ impl Draws {
 
 /// What one epoch does to its pictures.
 #[derive(Clone)]
-pub(super) struct Augment {
+pub(crate) struct Augment {
     flip: f64,
     crop: Option<RandomResizedCrop>,
     key: u64,
@@ -117,7 +83,7 @@ pub(super) struct Augment {
 
 impl Augment {
     /// What `options` asks for in `epoch`; none if that is nothing.
-    pub(super) fn of(options: &StreamOptions, epoch: u64) -> Option<Self> {
+    pub(crate) fn of(options: &StreamOptions, epoch: u64) -> Option<Self> {
         let (flip, crop) = (options.flip, options.random_resized_crop);
         let key = key(options.seed, epoch, PART);
         (flip > 0.0 || crop.is_some()).then(|| Self { flip, crop, key, cut: Vec::new() })
@@ -142,8 +108,8 @@ impl Augment {
     }
 
     /// Makes `window` of `pixels` all of `pixels`.
-    fn zoom(&mut self, pixels: &mut [u8], size: usize, window: Window) -> Result<()> {
-        let Window { left, top, width, height } = window;
+    fn zoom(&mut self, pixels: &mut [u8], size: usize, window: CropWindow) -> Result<()> {
+        let CropWindow { left, top, width, height } = window;
         if (width, height) == (size, size) {
             return Ok(());
         }
@@ -171,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    fn windows(crop: RandomResizedCrop, side: usize, n: u64) -> Vec<Window> {
+    fn windows(crop: RandomResizedCrop, side: usize, n: u64) -> Vec<CropWindow> {
         (0..n).map(|seed| crop.window(side, &mut Draws(mix(seed)))).collect()
     }
 
@@ -180,7 +146,7 @@ mod tests {
         let side = 224;
         let crop = RandomResizedCrop::default();
         let windows = windows(crop, side, 20_000);
-        let share = |w: &Window| (w.width * w.height) as f64 / (side * side) as f64;
+        let share = |w: &CropWindow| (w.width * w.height) as f64 / (side * side) as f64;
         let (mut left, mut right, mut sum, mut log_sum) = (0, 0, 0.0, 0.0);
         for w in &windows {
             assert!(w.left + w.width <= side && w.top + w.height <= side);
@@ -204,9 +170,9 @@ mod tests {
     #[test]
     fn where_no_window_fits_it_is_the_central_one() {
         for (scale, ratio, expected) in [
-            ([1.0, 1.0], [10.0, 20.0], Window { left: 0, top: 45, width: 100, height: 10 }),
-            ([1.0, 1.0], [0.05, 0.1], Window { left: 45, top: 0, width: 10, height: 100 }),
-            ([1.0, 1.0], [1.0, 1.0], Window { left: 0, top: 0, width: 100, height: 100 }),
+            ([1.0, 1.0], [10.0, 20.0], CropWindow { left: 0, top: 45, width: 100, height: 10 }),
+            ([1.0, 1.0], [0.05, 0.1], CropWindow { left: 45, top: 0, width: 10, height: 100 }),
+            ([1.0, 1.0], [1.0, 1.0], CropWindow { left: 0, top: 0, width: 100, height: 100 }),
         ] {
             let crop = RandomResizedCrop { scale, ratio };
             assert_eq!(windows(crop, 100, 3), [expected; 3]);
@@ -247,7 +213,7 @@ mod tests {
             let mut pixels: Vec<u8> =
                 (0..SIZE * SIZE * 3).map(|_| (draws.bits() >> 56) as u8).collect();
             let window = RandomResizedCrop::default().window(SIZE, &mut draws);
-            let Window { left, top, width, height } = window;
+            let CropWindow { left, top, width, height } = window;
             for number in [left, top, width, height] {
                 input.extend_from_slice(&(number as u32).to_le_bytes());
             }

@@ -17,34 +17,35 @@ use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
 use super::clocks::{Clocks, Stopwatch};
-use super::{Batch, WaitStats};
+use super::wait::WaitStats;
+use crate::batch::Batch;
 
 /// How many readers, how far ahead.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lanes {
+pub(crate) struct Lanes {
     /// Threads.
-    pub(super) readers: usize,
+    pub(crate) readers: usize,
     /// Batches waiting per reader.
-    pub(super) prefetch: usize,
+    pub(crate) prefetch: usize,
 }
 
 impl Lanes {
     /// Batches that exist at a time: one in the hands of each reader, those that wait, and two that the consumer holds.
-    pub(super) fn n_buffers(&self) -> usize {
+    pub(crate) fn n_buffers(&self) -> usize {
         self.readers * (self.prefetch + 1) + 2
     }
 }
 
 /// Batches whose buffers wait to be filled again.
 #[derive(Clone)]
-pub(super) struct Pool {
+pub(crate) struct Pool {
     give: Sender<Batch>,
     take: Receiver<Batch>,
 }
 
 impl Pool {
     /// Room for all batches of one epoch.
-    pub(super) fn new(lanes: Lanes) -> Self {
+    pub(crate) fn new(lanes: Lanes) -> Self {
         let (give, take) = bounded(lanes.n_buffers());
         Self { give, take }
     }
@@ -55,7 +56,7 @@ impl Pool {
     }
 
     /// Keeps `batch` if there is room, and drops it otherwise.
-    pub(super) fn give(&self, batch: Batch) {
+    pub(crate) fn give(&self, batch: Batch) {
         drop(self.give.try_send(batch));
     }
 }
@@ -76,7 +77,7 @@ pub struct Batches {
 /// Starts the readers of batches `0..n_batches`: the whole topology. `builder` makes the reader of a number its own builder,
 /// which is handed a batch's number and a used batch, gives the batch back filled, and may say on the clocks what took its
 /// time.
-pub(super) fn start<B>(
+pub(crate) fn start<B>(
     lanes: Lanes,
     n_batches: usize,
     pool: &Pool,
@@ -146,7 +147,7 @@ fn deliver(
 
 impl Batches {
     /// Takes a used batch back; its buffers are filled again without being cleared or allocated. A consumer that needs
-    /// page-locked memory lends its own before the epoch begins ([`Stream::lend`](super::Stream::lend)).
+    /// page-locked memory lends its own before the epoch begins ([`Stream::lend`](crate::Stream::lend)).
     pub fn recycle(&self, batch: Batch) {
         self.pool.give(batch);
     }
@@ -285,7 +286,7 @@ mod tests {
         let stress = std::thread::spawn(move || {
             let mut random = 7_u64;
             let mut draw = |below: u64| {
-                random = crate::order::mix(random);
+                random = crate::random::mix(random);
                 random % below
             };
             for round in 0..1500 {

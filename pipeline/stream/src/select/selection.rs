@@ -19,20 +19,19 @@ use deltalake::delta_datafusion::DeltaSessionContext;
 use futures::StreamExt;
 use memmap2::Mmap;
 
-use super::copy;
-use super::id::{ExampleId, parse_id};
-use super::images::{ScannedFile, rows_by_id};
-use super::order::mix;
 use super::record;
 use super::spill::Spill;
 use super::tables::PinnedTable;
-use super::{Shuffle, StreamOptions};
+use crate::id::{ExampleId, parse_id};
+use crate::options::{Shuffle, StreamOptions};
+use crate::random::mix;
+use crate::read::{ScannedFile, copy, rows_by_id};
 
 /// Examples of a split.
-const SPLIT_SQL: &str = include_str!("../../../sql/stream_split.sql");
+const SPLIT_SQL: &str = include_str!("../../../../sql/stream_split.sql");
 
 /// Examples of a split with the light columns of their images.
-const SELECTION_SQL: &str = include_str!("../../../sql/stream_selection.sql");
+const SELECTION_SQL: &str = include_str!("../../../../sql/stream_selection.sql");
 
 /// Bytes of an example's entry: the place of its record, u64, and its row, u32, lowest byte first.
 const ENTRY_BYTES: usize = 12;
@@ -44,24 +43,24 @@ const SPILL_BYTES: usize = 1 << 20;
 const NO_ROW: u32 = u32::MAX;
 
 /// The selected examples in their base order: by example id, or by place in the images table where the order follows it.
-pub(super) struct Selection {
+pub(crate) struct Selection {
     spilled: Mmap,
     /// Where the entries begin.
     entries_at: usize,
     /// Side of the images in pixels; 0 if nothing is selected.
-    pub(super) size_px: u32,
+    pub(crate) size_px: u32,
     /// The same for the same selected ids, whatever their order; differs for others.
-    pub(super) fingerprint: u64,
+    pub(crate) fingerprint: u64,
 }
 
 /// The examples that the query gave, not yet joined with their images.
-pub(super) struct Found {
+pub(crate) struct Found {
     spill: Arc<Spill>,
-    parts: Vec<Vec<Selected>>,
+    partitions: Vec<Vec<Selected>>,
 }
 
-/// What one thread of the query has found.
-struct Part {
+/// What one partition of the query has found.
+struct QueryPartition {
     spill: Arc<Spill>,
     selected: Vec<Selected>,
     /// Records that are not in the file yet.
@@ -73,12 +72,12 @@ struct Part {
 struct Selected {
     id: u128,
     image_id: u128,
-    /// Where the record begins: among `records` of the part, then in the file.
+    /// Where the record begins: among `records` of the partition, then in the file.
     place: u64,
 }
 
 /// Asks for the examples of `options`' split and predicate.
-pub(super) async fn find(
+pub(crate) async fn find(
     examples: &PinnedTable,
     images: &PinnedTable,
     options: &StreamOptions,
@@ -104,22 +103,22 @@ pub(super) async fn find(
         .into_iter()
         .map(|mut batches| {
             let label = label.clone();
-            let mut part = Part::new(Arc::clone(&spill));
+            let mut partition = QueryPartition::new(Arc::clone(&spill));
             tokio::spawn(async move {
                 while let Some(batch) = batches.next().await {
                     let batch = batch.with_context(|| format!("{label}: selecting examples"))?;
-                    part.collect(&batch).with_context(|| label.clone())?;
+                    partition.collect(&batch).with_context(|| label.clone())?;
                 }
-                part.spill()?;
-                Ok::<_, anyhow::Error>(part.selected)
+                partition.spill()?;
+                Ok::<_, anyhow::Error>(partition.selected)
             })
         })
         .collect();
-    let mut parts = Vec::with_capacity(tasks.len());
+    let mut partitions = Vec::with_capacity(tasks.len());
     for task in tasks {
-        parts.push(task.await.context("a part of the selection panicked")??);
+        partitions.push(task.await.context("a part of the selection panicked")??);
     }
-    Ok(Found { spill, parts })
+    Ok(Found { spill, partitions })
 }
 
 async fn frame(ctx: &SessionContext, sql: &str, split: &str) -> Result<DataFrame> {
@@ -145,7 +144,7 @@ fn filter(frame: DataFrame, predicate: &str) -> Result<DataFrame> {
     Ok(filtered.select_columns(&["example_id", "image_id", "input_ids"])?)
 }
 
-impl Part {
+impl QueryPartition {
     fn new(spill: Arc<Spill>) -> Self {
         Self { spill, selected: Vec::new(), records: Vec::new(), first: 0 }
     }
@@ -228,7 +227,7 @@ impl Tokens {
 impl Found {
     /// Joins the examples with the rows of their images and puts them into the base order of `shuffle`. With `missing` an example
     /// may be without a row: files of the table could not be opened. Those come last in an order that follows the table.
-    pub(super) fn join(
+    pub(crate) fn join(
         self,
         scanned: &[ScannedFile],
         images: &str,
@@ -236,11 +235,11 @@ impl Found {
         missing: bool,
     ) -> Result<Selection> {
         let rows_by_id = rows_by_id(scanned)?;
-        let n: usize = self.parts.iter().map(Vec::len).sum();
+        let n: usize = self.partitions.iter().map(Vec::len).sum();
         let mut keyed = Vec::with_capacity(n);
         let (mut size_px, mut fingerprint) = (0, mix(n as u64));
-        for part in self.parts {
-            for selected in part {
+        for partition in self.partitions {
+            for selected in partition {
                 let id = ExampleId(selected.id);
                 let (row, size) = match rows_by_id.get(&selected.image_id) {
                     Some(&found) => found,
@@ -286,18 +285,18 @@ impl Found {
 
 impl Selection {
     /// The number of selected examples.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         (self.spilled.len() - self.entries_at) / ENTRY_BYTES
     }
 
     /// The number of the image's row of example `index`, counted over all files; none if its file could not be opened.
-    pub(super) fn row(&self, index: usize) -> Option<u32> {
+    pub(crate) fn row(&self, index: usize) -> Option<u32> {
         Some(self.entry(index).1).filter(|&row| row != NO_ROW)
     }
 
     /// Brings near what is known of `examples`, of all at once: they lie anywhere, and one after the other each would be waited
     /// for twice.
-    pub(super) fn prefetch(&self, examples: &[usize]) {
+    pub(crate) fn prefetch(&self, examples: &[usize]) {
         for index in examples {
             copy::prefetch(&self.spilled[self.entries_at + index * ENTRY_BYTES]);
         }
@@ -307,12 +306,12 @@ impl Selection {
     }
 
     /// The id of example `index`; appends its tokens to `tokens`.
-    pub(super) fn read(&self, index: usize, tokens: &mut Vec<i64>) -> ExampleId {
+    pub(crate) fn read(&self, index: usize, tokens: &mut Vec<i64>) -> ExampleId {
         ExampleId(record::read(self.record(index), tokens))
     }
 
     /// The number of tokens of example `index`.
-    pub(super) fn n_tokens(&self, index: usize) -> u64 {
+    pub(crate) fn n_tokens(&self, index: usize) -> u64 {
         record::n_tokens(self.record(index))
     }
 
@@ -331,7 +330,7 @@ impl Selection {
 
     /// Where the examples of each row group begin, and at last their number, when they stand in the order of the images table;
     /// row groups without a selected example are left out, and examples without a row make one at the end.
-    pub(super) fn group_starts(&self, groups_of_table: &[u32]) -> Vec<u32> {
+    pub(crate) fn group_starts(&self, groups_of_table: &[u32]) -> Vec<u32> {
         let first_from = |start: u32| {
             let (mut low, mut high) = (0, self.len());
             while low < high {

@@ -19,23 +19,22 @@ use parquet::file::metadata::{
     ParquetStatisticsPolicy,
 };
 
-use super::id::parse_id;
-use super::order::mix;
-use super::source::{Place, Source};
-use super::tables::LiveFile;
+use super::data_file::{DataFile, FileAccess, LiveFile};
+use crate::id::parse_id;
+use crate::random::mix;
 use tuwen_settings::PixelCodec;
 
 /// The columns the stream takes from the files of `images` itself, pixels apart.
 const LIGHT_COLUMNS: [&str; 4] = ["image_id", "size_px", "codec", "reject_reason"];
 
 /// The column of their checksums, taken only by a stream that verifies.
-pub(super) const PIXELS_CRC32: &str = "pixels_crc32";
+const PIXELS_CRC32: &str = "pixels_crc32";
 
 /// The column of pixels.
 pub(super) const PIXELS: &str = "pixels";
 
 /// All columns that must stand in the data files.
-pub(super) const FILE_COLUMNS: [&str; 5] =
+pub(crate) const FILE_COLUMNS: [&str; 5] =
     ["image_id", "size_px", "codec", "reject_reason", PIXELS];
 
 /// Bytes asked for at a file's end in the first request: the footer of some thousands of rows, so mostly one request a file.
@@ -82,9 +81,9 @@ impl StoredRow {
 }
 
 /// What a scan of one file found.
-pub(super) struct ScannedFile {
+pub(crate) struct ScannedFile {
     /// The file, open.
-    pub(super) source: Source,
+    pub(super) data_file: DataFile,
     /// Its decoded rows, in order.
     pub(super) rows: Vec<ImageRow>,
     /// Where each row group begins, and at last the number of rows.
@@ -117,16 +116,16 @@ impl ScannedFile {
 ///
 /// # Errors
 /// The store does not answer.
-pub(super) fn scan(
+pub(crate) fn scan_files(
     label: &str,
-    place: &Place,
+    access: &FileAccess,
     files: &[LiveFile],
     verify: bool,
 ) -> Result<Vec<Result<ScannedFile>>> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let n_threads = match place {
-        Place::Mapped(_) | Place::Pread(_) => cores,
-        Place::Store(..) => REMOTE_SCANS,
+    let n_threads = match access {
+        FileAccess::Mapped(_) | FileAccess::Pread(_) => cores,
+        FileAccess::Store(..) => REMOTE_SCANS,
     };
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, Result<ScannedFile>)>> {
@@ -135,14 +134,14 @@ pub(super) fn scan(
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(file) = files.get(index) else { return Ok(scanned) };
             let of_file = || format!("{label}, file {}", file.path);
-            let found = match Source::open(place, file, index) {
-                Ok(source) => match scan_file(&source, verify) {
+            let found = match DataFile::open(access, file, index) {
+                Ok(data_file) => match scan_file(&data_file, verify) {
                     Ok((rows, group_starts, footer)) => {
-                        let footer = source.is_remote().then_some(footer);
-                        Ok(ScannedFile { source, rows, group_starts, footer, verify })
+                        let footer = data_file.is_remote().then_some(footer);
+                        Ok(ScannedFile { data_file, rows, group_starts, footer, verify })
                     }
                     Err(error) => {
-                        source.answers().with_context(of_file)?;
+                        data_file.answers().with_context(of_file)?;
                         Err(error)
                     }
                 },
@@ -168,12 +167,12 @@ pub(super) fn scan(
 
 /// The decoded rows of a file, where each of its row groups begins, and its footer, of a remote file with the offset index.
 fn scan_file(
-    source: &Source,
+    file: &DataFile,
     verify: bool,
 ) -> Result<(Vec<ImageRow>, Vec<u32>, Arc<ParquetMetaData>)> {
     let offset_index =
-        if source.is_remote() { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
-    let footer = Arc::new(footer(source, offset_index)?);
+        if file.is_remote() { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
+    let footer = Arc::new(footer(file, offset_index)?);
     let group_starts = group_starts(&footer)?;
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(&footer), options)?;
@@ -190,7 +189,7 @@ fn scan_file(
     loop {
         match decoder.try_decode()? {
             DecodeResult::NeedsData(ranges) => {
-                let bytes = source.read(&ranges)?;
+                let bytes = file.read(&ranges)?;
                 decoder.push_ranges(ranges, bytes)?;
             }
             DecodeResult::Data(batch) => {
@@ -258,7 +257,7 @@ fn checksums(batch: &RecordBatch) -> Result<PrimitiveArray<Int64Type>> {
 
 /// Ids are parts of SHA-256 sums: their bits are their own hash.
 #[derive(Default)]
-pub(super) struct IdHasher(u64);
+pub(crate) struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
@@ -275,7 +274,7 @@ impl Hasher for IdHasher {
 }
 
 /// The row counted over all files and the size of each decoded image, by id.
-pub(super) fn rows_by_id(
+pub(crate) fn rows_by_id(
     scanned: &[ScannedFile],
 ) -> Result<HashMap<u128, (u32, u32), BuildHasherDefault<IdHasher>>> {
     let n = scanned.iter().map(|file| file.rows.len()).sum();
@@ -308,8 +307,8 @@ fn group_starts(metadata: &ParquetMetaData) -> Result<Vec<u32>> {
 }
 
 /// The file's footer, with the offset index if `offset_index` says so; statistics are left out.
-pub(super) fn footer(source: &Source, offset_index: PageIndexPolicy) -> Result<ParquetMetaData> {
-    let size_bytes = source.size_bytes();
+pub(super) fn footer(file: &DataFile, offset_index: PageIndexPolicy) -> Result<ParquetMetaData> {
+    let size_bytes = file.size_bytes();
     let options = ParquetMetaDataOptions::new()
         .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll)
         .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll);
@@ -320,7 +319,7 @@ pub(super) fn footer(source: &Source, offset_index: PageIndexPolicy) -> Result<P
     let tail = size_bytes.saturating_sub(TAIL_BYTES)..size_bytes;
     let mut wanted = Vec::from([tail]);
     loop {
-        let bytes = source.read(&wanted)?;
+        let bytes = file.read(&wanted)?;
         decoder.push_ranges(wanted, bytes)?;
         match decoder.try_decode().context("its footer cannot be read")? {
             DecodeResult::NeedsData(ranges) => wanted = ranges,

@@ -1,5 +1,5 @@
 //! The pixels of a batch while it is filled. In: rows to be read, values as files hold them. Out: each row's pixels in its
-//! slots. Never reads a file.
+//! slots, and which slots could not be filled. Never reads a file.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tuwen_settings::PixelCodec;
 
 /// A row to be read, and where in the batch it goes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pick {
+pub(crate) struct Pick {
     /// Index of the file.
     pub(super) file: u32,
     /// Row within the file.
@@ -21,17 +21,26 @@ pub(super) struct Pick {
     pub(super) slot: u32,
 }
 
+/// An example of a batch whose image cannot be read.
+#[derive(Debug)]
+pub(crate) struct Bad {
+    /// Its place in the batch.
+    pub(crate) slot: u32,
+    /// Why, and where.
+    pub(crate) why: String,
+}
+
 /// The pixels of a batch, a slot an example.
-pub(super) struct Slots<'a> {
+pub(crate) struct Slots<'a> {
     pixels: &'a mut [u8],
     pixel_bytes: usize,
     /// Time spent on decoding JPEGs.
-    pub(super) decoding: Duration,
+    pub(crate) decoding: Duration,
 }
 
 impl<'a> Slots<'a> {
     /// Slots of `pixel_bytes` each.
-    pub(super) fn new(pixels: &'a mut [u8], pixel_bytes: usize) -> Self {
+    pub(crate) fn new(pixels: &'a mut [u8], pixel_bytes: usize) -> Self {
         Self { pixels, pixel_bytes, decoding: Duration::ZERO }
     }
 
@@ -46,7 +55,9 @@ impl<'a> Slots<'a> {
         &mut self.pixels[range]
     }
 
-    /// Puts the pixels that `value` holds under `codec` into the slots of `picks`, which are all of one row.
+    /// Puts the pixels that `value` holds under `codec` into the slots of `picks`, which are all of one row. Nothing touches
+    /// these slots again before [`copy::finish`] is called.
+    #[expect(unsafe_code, reason = "a streaming copy is unsafe until it is finished")]
     pub(super) fn place(&mut self, codec: PixelCodec, value: &[u8], picks: &[Pick]) -> Result<()> {
         let Some((first, others)) = picks.split_first() else { return Ok(()) };
         if codec == PixelCodec::Jpeg {
@@ -65,7 +76,9 @@ impl<'a> Slots<'a> {
             value.len()
         );
         for pick in picks {
-            copy::stream(value, self.of(pick));
+            // SAFETY: while a batch is filled only the `ImageFiles` that fill it touch its slots. They call `finish` before they
+            // give it back (`fill`), and before they read rows into their slots a second time (`read_singly`).
+            unsafe { copy::stream(value, self.of(pick)) };
         }
         Ok(())
     }

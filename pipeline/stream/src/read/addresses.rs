@@ -10,7 +10,7 @@ use parquet::basic::{Compression, Encoding, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::page_index::offset_index::PageLocation;
 
-use super::images::StoredRow;
+use super::scan::StoredRow;
 use tuwen_settings::PixelCodec;
 
 /// Bytes of the length that stands before each value in plain encoding.

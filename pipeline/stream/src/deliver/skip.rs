@@ -1,56 +1,10 @@
-//! Faults of images: files that are gone, cut short, or damaged. In: rows of one file that could not be read together. Out:
-//! which of them cannot be read alone, and why; and a batch without them. Never takes a store that does not answer for a
-//! fault of its rows.
+//! A batch without the examples whose images cannot be read. In: a batch that is otherwise complete, and which of its slots could
+//! not be filled. Out: the batch without them. Never asks why.
 
 use std::iter::Peekable;
 
-use anyhow::{Result, ensure};
-
-use super::files::{ImageFile, ImageFiles};
-use super::slots::{Pick, Slots};
-use super::{Batch, Skipped};
-
-/// An example of a batch whose image cannot be read.
-#[derive(Debug)]
-pub(super) struct Bad {
-    /// Its place in the batch.
-    pub(super) slot: u32,
-    /// Why, and where.
-    pub(super) why: String,
-}
-
-/// Says whether `pixels`, as the file holds them, are those that were written.
-pub(super) fn check_crc(pixels: &[u8], expected: u32) -> Result<()> {
-    let found = crc32fast::hash(pixels);
-    ensure!(
-        found == expected,
-        "expected pixels with the CRC-32 {expected:08x} (column `pixels_crc32`), found {found:08x}"
-    );
-    Ok(())
-}
-
-impl ImageFiles {
-    /// Reads each row of `picks`, which lie in one file and are sorted by row, alone; those that cannot be read go to `bad`.
-    ///
-    /// # Errors
-    /// The store does not answer.
-    pub(super) fn read_singly(
-        &self,
-        file: &ImageFile,
-        picks: &[Pick],
-        slots: &mut Slots<'_>,
-        bad: &mut Vec<Bad>,
-    ) -> Result<()> {
-        file.source.answers()?;
-        for same_row in picks.chunk_by(|a, b| a.row == b.row) {
-            let Err(error) = self.read_rows(file, same_row, slots) else { continue };
-            file.source.answers()?;
-            let why = format!("{:#}", error.context(self.place_of_row(file, same_row[0].row)));
-            bad.extend(same_row.iter().map(|pick| Bad { slot: pick.slot, why: why.clone() }));
-        }
-        Ok(())
-    }
-}
+use crate::batch::{Batch, Skipped};
+use crate::read::Bad;
 
 /// Takes the examples of `bad` out of `batch`, whose pixels, ids and lengths are complete, and out of `tokens`, which stand one
 /// caption after the other.
@@ -96,7 +50,7 @@ fn take(bad: &mut Peekable<impl Iterator<Item = Bad>>, slot: usize) -> Option<Ba
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ExampleId;
+    use crate::id::ExampleId;
 
     #[test]
     fn what_is_left_keeps_its_order_pixels_and_tokens() {
@@ -126,13 +80,5 @@ mod tests {
                 assert_eq!((batch, tokens), (expected, expected_tokens), "{mask:b} of {n}");
             }
         }
-    }
-
-    /// The figure is Python's `zlib.crc32(b"123456789")`, the check value of CRC-32/ISO-HDLC.
-    #[test]
-    fn a_flipped_bit_is_found() {
-        check_crc(b"123456789", 0xcbf4_3926).unwrap();
-        let error = check_crc(b"123456788", 0xcbf4_3926).unwrap_err().to_string();
-        assert!(error.starts_with("expected pixels with the CRC-32 cbf43926"), "{error}");
     }
 }
