@@ -1,5 +1,5 @@
 //! Writes libtorch's folder into the binaries' run path, so that they start without `LD_LIBRARY_PATH`.
-//! The folder is asked of the same Python that torch-sys asks (`LIBTORCH_USE_PYTORCH`), or taken from `LIBTORCH`.
+//! The folder comes from the same Python that torch-sys runs (`LIBTORCH_USE_PYTORCH`), or from `LIBTORCH`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,7 +22,7 @@ fn libtorch_folder() -> Option<PathBuf> {
     if std::env::var_os("LIBTORCH_USE_PYTORCH").is_none() {
         return Some(PathBuf::from(std::env::var_os("LIBTORCH")?).join("lib"));
     }
-    // torch-sys asks `python` within an activated environment and `python3` otherwise.
+    // torch-sys runs `python` within an activated environment and `python3` otherwise.
     let python = if std::env::var_os("VIRTUAL_ENV").is_some() { "python" } else { "python3" };
     let script = "import importlib.util as u, os; print(os.path.join(os.path.dirname(os.path.realpath(u.find_spec('torch').origin)), 'lib'))";
     let output = Command::new(python).args(["-c", script]).output().ok()?;

@@ -17,7 +17,7 @@ use crate::libtorch;
 use crate::model::Model;
 use crate::optimizer::AdamW;
 use crate::pixels::{Crop, splitmix};
-use crate::step::{Learner, Source};
+use crate::step::{BatchSource, Learner};
 
 /// Rounds of each measurement; the median counts.
 const ROUNDS: usize = 5;
@@ -44,7 +44,7 @@ pub struct Figures {
     pub threads: i32,
     /// Parameters of the model.
     pub parameters: i64,
-    /// Milliseconds of an optimizer step on batches that are at hand.
+    /// Milliseconds of an optimizer step on batches that are in memory already.
     pub step_ms: f64,
     /// The same in images a second.
     pub compute_images_per_s: f64,
@@ -120,9 +120,9 @@ pub fn bench(
     let optimizer = AdamW::new(&model.flat, &model.captioner.layout, settings);
     let mut learner = Learner::new(model, optimizer, None, settings);
     let mut number = 0;
-    let mut kept = Kept { batches: kept, images: 0 };
+    let mut kept = RepeatedBatches { batches: kept, images: 0 };
     steps(&mut learner, settings, side, &mut number, options.warmup, &mut kept)?;
-    let compute = median(|| {
+    let compute = median_rate(|| {
         let begun = (Instant::now(), kept.images);
         steps(&mut learner, settings, side, &mut number, options.steps, &mut kept)?;
         Ok((begun.0.elapsed(), kept.images - begun.1))
@@ -131,7 +131,7 @@ pub fn bench(
     let (mut loader, mut together, mut data_wait_percent) = (None, None, None);
     if let Some(feed) = &mut feed {
         let images_wanted = (options.steps as usize) * settings.batch_size;
-        loader = Some(median(|| {
+        loader = Some(median_rate(|| {
             let (begun, mut images) = (Instant::now(), 0);
             while images < images_wanted.max(LOADER_IMAGES) {
                 let batch = feed.next_batch()?;
@@ -141,8 +141,8 @@ pub fn bench(
             Ok((begun.elapsed(), images))
         })?);
         let (waited, mut spent) = (feed.wait().consumer_waited, Duration::ZERO);
-        together = Some(median(|| {
-            let mut source = Streamed { feed: &mut *feed, images: 0 };
+        together = Some(median_rate(|| {
+            let mut source = StreamedBatches { feed: &mut *feed, images: 0 };
             let begun = Instant::now();
             steps(&mut learner, settings, side, &mut number, options.steps, &mut source)?;
             spent += begun.elapsed();
@@ -173,13 +173,13 @@ const LOADER_IMAGES: usize = 4096;
 /// Batches of a corpus that are computed on without its loader: a single one's captions could be longer or shorter than most.
 const KEPT_BATCHES: usize = 8;
 
-/// The same batches again and again.
-struct Kept {
+/// The same batches over and over, without the loader.
+struct RepeatedBatches {
     batches: VecDeque<Batch>,
     images: usize,
 }
 
-impl Source for Kept {
+impl BatchSource for RepeatedBatches {
     fn next(&mut self) -> Result<Batch> {
         self.batches.pop_front().context("no batch was given back")
     }
@@ -190,13 +190,13 @@ impl Source for Kept {
     }
 }
 
-/// Batches as they come.
-struct Streamed<'a> {
+/// Batches of the loader, as they come.
+struct StreamedBatches<'a> {
     feed: &'a mut Feed,
     images: usize,
 }
 
-impl Source for Streamed<'_> {
+impl BatchSource for StreamedBatches<'_> {
     fn next(&mut self) -> Result<Batch> {
         self.feed.next_batch()
     }
@@ -207,14 +207,14 @@ impl Source for Streamed<'_> {
     }
 }
 
-/// `n` optimizer steps, and all they leave to compute.
+/// `n` optimizer steps, until the device has computed them.
 fn steps(
     learner: &mut Learner,
     settings: &TrainSettings,
     side: usize,
     number: &mut u64,
     n: u64,
-    source: &mut impl Source,
+    source: &mut impl BatchSource,
 ) -> Result<()> {
     for _ in 0..n {
         learner.step(settings, *number, settings.lr, side, source)?;
@@ -235,19 +235,19 @@ fn captioning(model: &Model, settings: &TrainSettings, side: usize, options: &Be
         captions.len() as f64 / begun.elapsed().as_secs_f64()
     };
     once();
-    middle((0..ROUNDS).map(|_| once()).collect())
+    median((0..ROUNDS).map(|_| once()).collect())
 }
 
-/// Images a second: the median of some rounds.
-fn median(mut round: impl FnMut() -> Result<(Duration, usize)>) -> Result<f64> {
+/// Images a second: the median of the rounds.
+fn median_rate(mut round: impl FnMut() -> Result<(Duration, usize)>) -> Result<f64> {
     let rates = (0..ROUNDS).map(|_| {
         let (took, images) = round()?;
         Ok(images as f64 / took.as_secs_f64())
     });
-    Ok(middle(rates.collect::<Result<_>>()?))
+    Ok(median(rates.collect::<Result<_>>()?))
 }
 
-fn middle(mut values: Vec<f64>) -> f64 {
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
@@ -275,7 +275,7 @@ fn peak_memory_mib() -> Result<f64> {
     Ok(kib.context("/proc/self/status: expected VmHWM")? / 1024.0)
 }
 
-/// What the driver's own tool says; none without a CUDA device or without the tool.
+/// What `nvidia-smi` reports; none without a CUDA device or without the tool.
 fn cuda_memory_mib(device: Device) -> Option<f64> {
     let Device::Cuda(_) = device else { return None };
     let query = ["--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"];

@@ -1,10 +1,9 @@
-//! Which checkpoint is the best so far. In: evaluations. Out: its folder's name and its figure. Never touches a file.
+//! Which checkpoint is the best so far. In: evaluations. Out: its folder's name and its metric. Never touches a file.
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use tuwen_settings::{BestMetric, TrainSettings};
 
-use crate::checkpoint;
 use crate::evaluate::{EvalSet, Evaluation};
 
 /// The best checkpoint of a run, under the names that transformers' `trainer_state.json` has.
@@ -19,15 +18,14 @@ pub struct Best {
 }
 
 impl Best {
-    /// What the checkpoint of `step` would be; none if nothing is to be compared.
-    pub fn of(metric: BestMetric, step: u64, evaluation: &Evaluation) -> Option<Self> {
+    /// A candidate: the checkpoint `folder` with the evaluation's value of `metric`; none if nothing is to be compared.
+    pub fn of(metric: BestMetric, folder: String, evaluation: &Evaluation) -> Option<Self> {
         let best_metric = match metric {
             BestMetric::None => None,
             BestMetric::Loss => Some(evaluation.loss),
             BestMetric::Cider => evaluation.scores.as_ref().map(|scores| scores.cider),
         }?;
-        let best_model_checkpoint = checkpoint::name_of(step);
-        Some(Self { metric_for_best_model: metric, best_metric, best_model_checkpoint })
+        Some(Self { metric_for_best_model: metric, best_metric, best_model_checkpoint: folder })
     }
 
     /// Whether it is better than the best so far; the earlier of two equals stays.
@@ -39,10 +37,10 @@ impl Best {
         }
     }
 
-    /// Makes sure that evaluations will have the figure that is to be compared.
+    /// Makes sure that evaluations will have the metric that is to be compared.
     ///
     /// # Errors
-    /// They will not.
+    /// A test split or captions to evaluate on are missing.
     pub fn check(settings: &TrainSettings, test: &EvalSet) -> Result<()> {
         match settings.metric_for_best_model {
             BestMetric::None => Ok(()),
@@ -66,7 +64,7 @@ mod tests {
         let best = |metric, value| Best {
             metric_for_best_model: metric,
             best_metric: value,
-            best_model_checkpoint: checkpoint::name_of(1),
+            best_model_checkpoint: "checkpoint-1".to_owned(),
         };
         for (metric, new, old, expected) in [
             (BestMetric::Loss, 1.0, Some(2.0), true),

@@ -1,5 +1,5 @@
 //! Captions for picture files. In: paths and a model. Out: one line a picture. Never stops at an unreadable picture: it is
-//! named on stderr, and the others go on.
+//! reported on stderr, and the next one is captioned.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -24,10 +24,10 @@ pub enum Format {
     Json,
 }
 
-/// Captions `files` to `out`, `settings.eval_batch_size` at a time; gives how many could not be read.
+/// Captions `files` to `out`, `settings.eval_batch_size` at a time; returns how many could not be read.
 ///
 /// # Errors
-/// Only what stops all: `out` cannot be written.
+/// `out` cannot be written; an unreadable picture is no error.
 pub fn caption(
     model: &Model,
     files: &[PathBuf],

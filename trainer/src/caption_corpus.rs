@@ -3,16 +3,21 @@
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use tokio::runtime::Runtime;
+use tuwen_corpus::Corpus;
 use tuwen_corpus::report::StageReport;
+use tuwen_etl::stop::stop_signals;
 use tuwen_settings::Settings;
 
-use crate::caption_stage::{Author, Caption, CaptionStage};
+use crate::caption_stage::{Asked, Author, Caption, ImageBatch, Portions, caption_images};
 use crate::fingerprint::fingerprint;
-use crate::generate::{GenerateOptions, generate_keyed, generation_config};
+use crate::generate::{GenerateOptions, Generated, generate_keyed, generation_config};
 use crate::model::Model;
 use crate::pixels::Crop;
 
-/// Captions the images whose `image_id` the rows of `query` have, with the model that was read from `folder`.
+/// Captions the images whose `image_id` the rows of `query` have, with the model that was read from `folder`. SIGINT and SIGTERM end
+/// it after the batch under way. It takes no lease: runs that are told to caption other images lose nothing to each other, and of
+/// two that caption the same one the first to commit counts.
 ///
 /// # Errors
 /// A query without `image_id`, a corpus that cannot be read or written.
@@ -33,21 +38,27 @@ pub fn caption_corpus(
         model_id: fingerprint(model)?,
         settings: serde_json::to_string(&how)?,
     };
-    let mut stage =
-        CaptionStage::open(&settings.corpus, query, &settings.decode, author, train.caption_chunk)?;
+    let asked = Asked { query: query.to_owned(), author };
+    let portions = Portions { batch: train.eval_batch_size, chunk: train.caption_chunk };
     let options = GenerateOptions::from(train);
-    let (views, side) = (model.views(), stage.size_px());
-    while let Some(batch) = stage.next_batch(train.eval_batch_size)? {
+    let views = model.views();
+    let mut write = |batch: &ImageBatch| {
         let keys = batch.image_ids.iter().map(|id| draw_key(id)).collect::<Result<Vec<_>>>()?;
+        let side = batch.size_px;
         let pixels = model.pixels(&batch.pixels, keys.len(), side, Crop::whole(side));
-        let mut captions = Vec::with_capacity(keys.len());
-        for generated in generate_keyed(&model.captioner, &views, &pixels, &options, &keys) {
+        let generated = generate_keyed(&model.captioner, &views, &pixels, &options, &keys);
+        let caption = |generated: Generated| {
             let text = model.text.decode(&generated.ids)?;
-            captions.push(Caption { text, score: generated.score });
-        }
-        stage.add(batch, captions)?;
-    }
-    stage.finish()
+            Ok(Caption { text, score: generated.score })
+        };
+        generated.into_iter().map(caption).collect()
+    };
+    let runtime = Runtime::new().context("starting the async runtime")?;
+    runtime.block_on(Box::pin(async {
+        let stop = stop_signals()?;
+        let corpus = Corpus::open(&settings.corpus).await?;
+        caption_images(&corpus, asked, &settings.decode, portions, &mut write, &stop).await
+    }))
 }
 
 /// The key of an image's draws, made of its id, so that a picture has the same caption as a file and in any corpus.

@@ -1,7 +1,8 @@
 //! The caption stage, as far as it is the corpus's. In: a query that says which images, and who captions them. Out: their
-//! pixels batch by batch, and the captions that come back, committed to `captions` chunk by chunk. Never runs a model, and
-//! never asks twice for a caption that the same model has written with the same settings.
+//! pixels batch by batch, and the captions that come back, committed to `captions` chunk by chunk by the driver of all stages.
+//! Never knows a model, and never asks twice for a caption that the same model has written with the same settings.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -14,10 +15,13 @@ use chrono::Utc;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{DataFrame, Expr, SessionContext, cast};
 use serde::Serialize;
-use tokio::runtime::Runtime;
+use serde_json::Value;
+use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
 use tuwen_corpus::query::frame;
 use tuwen_corpus::report::{Progress, StageReport};
-use tuwen_corpus::{Corpus, Rows, Run, Snapshot, bare_session};
+use tuwen_corpus::{Corpus, NewFiles, Rows, Run, Snapshot, bare_session};
+use tuwen_etl::driver::{self, Chunk, Stage};
 use tuwen_etl::sql;
 use tuwen_schemas::schema;
 use tuwen_settings::DecodeSettings;
@@ -44,6 +48,8 @@ pub struct Author {
 pub struct ImageBatch {
     /// `[b]`.
     pub image_ids: Vec<String>,
+    /// Side of the images in pixels.
+    pub size_px: usize,
     /// RGB, row-major, 0 to 255: `[b, size_px, size_px, 3]`.
     pub pixels: Vec<u8>,
 }
@@ -57,166 +63,187 @@ pub struct Caption {
     pub score: f32,
 }
 
-/// What a run was asked for; recorded in `runs`.
-#[derive(Serialize)]
-struct Asked {
-    query: String,
+/// Makes the captions of a batch, one an image in its order.
+pub type Write<'a> = &'a mut dyn FnMut(&ImageBatch) -> Result<Vec<Caption>>;
+
+/// What a run is asked for; recorded in `runs`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Asked {
+    /// SQL that gives a column `image_id` over the tables and views of `tuwen sql`.
+    pub query: String,
+    /// Who captions them: what this author has captioned is left out.
     #[serde(flatten)]
-    author: Author,
+    pub author: Author,
 }
 
-/// A run of the stage. Blocks; must not be used in an async task.
-pub struct CaptionStage {
-    runtime: Runtime,
-    snapshot: Snapshot,
-    run: Run,
+/// How much is done at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Portions {
+    /// Images of a batch.
+    pub batch: usize,
+    /// Captions of a commit.
+    pub chunk: usize,
+}
+
+/// Captions what `asked` says with `write`, which may block, and commits chunk by chunk. Ends after the batch under way once `stop` is
+/// cancelled; what is captioned by then is committed.
+///
+/// # Errors
+/// A query that is wrong, not read-only, or without a column `image_id`; `write` fails; the corpus cannot be read or written.
+pub async fn caption_images(
+    corpus: &Corpus,
     asked: Asked,
-    pixels: ImagePixels,
-    /// Row in `images` and id of what is to be captioned, in the order of the table.
-    todo: Vec<(u32, String)>,
-    n_handed_out: usize,
-    chunk: Chunk,
-    chunk_rows: usize,
-    report: StageReport,
-    progress: Progress,
+    decode: &DecodeSettings,
+    portions: Portions,
+    write: Write<'_>,
+    stop: &CancellationToken,
+) -> Result<StageReport> {
+    let stage = CaptionStage {
+        corpus: corpus.clone(),
+        asked,
+        decode: decode.clone(),
+        portions,
+        write,
+        stop: stop.clone(),
+        pixels: None,
+        todo: VecDeque::new(),
+        n_overtaken: None,
+        unreadable: BTreeSet::new(),
+    };
+    driver::run(corpus, Ok(stage), stop).await
 }
 
-impl CaptionStage {
-    /// Asks `query`, which gives a column `image_id` over the tables and views of `tuwen sql`, and leaves out what `author`
-    /// has captioned. Every `chunk_rows` captions are one commit.
-    ///
-    /// # Errors
-    /// No corpus at `location`; a query that is wrong, not read-only, or without a column `image_id`.
-    pub fn open(
-        location: &str,
-        query: &str,
-        decode: &DecodeSettings,
-        author: Author,
-        chunk_rows: usize,
-    ) -> Result<Self> {
-        let runtime = Runtime::new().context("starting the async runtime")?;
-        let asked = Asked { query: query.to_owned(), author };
-        let mut report = StageReport::new("caption");
-        let (snapshot, run, pixels, todo) = runtime.block_on(Box::pin(async {
-            let (_, snapshot) = Corpus::open_snapshot(location).await?;
-            let run = Run::start("caption", &snapshot);
-            let ctx = sql::session(&snapshot, decode).await?;
-            let ids = wanted(&ctx, &asked, &mut report).await?;
-            // Later than the session, so that it has every image the session saw.
-            let (pixels, rows) = ImagePixels::find(location, &ids).await?;
-            let mut todo: Vec<(u32, String)> = rows.into_iter().zip(ids).collect();
-            todo.sort_unstable();
-            todo.dedup();
-            Ok::<_, anyhow::Error>((snapshot, run, pixels, todo))
-        }))?;
-        report.rows_in = todo.len() as u64 + report.n_rejected();
-        let progress = Progress::start("caption", todo.len() as u64);
-        let (chunk, chunk_rows) = (Chunk::default(), chunk_rows.max(1));
-        Ok(Self {
-            runtime,
-            snapshot,
-            run,
-            asked,
-            pixels,
-            todo,
-            n_handed_out: 0,
-            chunk,
-            chunk_rows,
-            report,
-            progress,
-        })
+struct CaptionStage<'a> {
+    corpus: Corpus,
+    asked: Asked,
+    decode: DecodeSettings,
+    portions: Portions,
+    write: Write<'a>,
+    stop: CancellationToken,
+    pixels: Option<ImagePixels>,
+    /// Row in `images` and id of what is to be captioned, in the order of the table.
+    todo: VecDeque<(u32, String)>,
+    /// How many were still to be captioned when another run was first.
+    n_overtaken: Option<usize>,
+    /// Ids of images whose pixels could not be read.
+    unreadable: BTreeSet<String>,
+}
+
+impl Stage for CaptionStage<'_> {
+    const NAME: &'static str = "caption";
+    const TABLE: &'static str = "captions";
+    // A query may read anything.
+    const SOURCES: &'static [&'static str] = &[];
+
+    fn settings(&self) -> Value {
+        serde_json::json!(self.asked)
     }
 
-    /// Side of the images in pixels.
-    pub fn size_px(&self) -> usize {
-        self.pixels.size_px()
-    }
-
-    /// The next `n` images, fewer at the end and where some cannot be read, which are told and counted as rejected; none after
-    /// the last.
-    ///
-    /// # Errors
-    /// A store does not answer.
-    pub fn next_batch(&mut self, n: usize) -> Result<Option<ImageBatch>> {
-        let pixel_bytes = self.size_px() * self.size_px() * 3;
-        loop {
-            let rest = &self.todo[self.n_handed_out..];
-            let taken = &rest[..n.min(rest.len())];
-            if taken.is_empty() {
-                return Ok(None);
+    async fn todo(
+        &mut self,
+        _run: &Run,
+        snapshot: &Snapshot,
+        _new: Option<&NewFiles>,
+        report: &mut StageReport,
+    ) -> Result<Option<u64>> {
+        let ctx = sql::session(snapshot, &self.decode).await?;
+        let mut wanted = wanted(&ctx, &self.asked).await?;
+        wanted.ids.retain(|id| !self.unreadable.contains(id));
+        // Later than the session, so that it has every image the session saw.
+        let (pixels, rows) = ImagePixels::find(self.corpus.root().as_str(), &wanted.ids).await?;
+        let mut todo: Vec<(u32, String)> = rows.into_iter().zip(wanted.ids).collect();
+        todo.sort_unstable();
+        todo.dedup();
+        match self.n_overtaken.take() {
+            None => {
+                report.known += wanted.n_known;
+                report.rejected.extend(wanted.rejected);
+                report.rows_in = todo.len() as u64 + report.n_rejected();
             }
-            self.n_handed_out += taken.len();
-            let (rows, image_ids): (Vec<u32>, Vec<String>) = taken.iter().cloned().unzip();
-            let mut batch = ImageBatch { image_ids, pixels: Vec::new() };
-            let mut bad = self.pixels.read(&rows, &mut batch.pixels)?;
-            bad.sort_unstable_by(|a, b| b.cmp(a)); // from the last, so that places stay true
-            for (place, why) in bad {
-                let (place, start) = (place as usize, place as usize * pixel_bytes);
-                eprintln!("image {}: {why}", batch.image_ids.remove(place));
-                batch.pixels.drain(start..start + pixel_bytes);
-                *self.report.rejected.entry(UNREADABLE.to_owned()).or_default() += 1;
-                self.progress.add(1);
+            Some(n) => report.known += n.saturating_sub(todo.len()) as u64,
+        }
+        self.todo = todo.into();
+        self.pixels = Some(pixels);
+        Ok((!self.todo.is_empty()).then_some(self.todo.len() as u64))
+    }
+
+    async fn next_chunk(
+        &mut self,
+        _snapshot: &Snapshot,
+        progress: &Progress,
+        report: &mut StageReport,
+    ) -> Result<Option<Chunk>> {
+        let Some(pixels) = &self.pixels else { return Ok(None) };
+        let mut rows = CaptionRows::default();
+        while rows.len() < self.portions.chunk && !self.stop.is_cancelled() {
+            let n = self.portions.batch.min(self.portions.chunk - rows.len()).min(self.todo.len());
+            if n == 0 {
+                break;
+            }
+            let taken: Vec<(u32, String)> = self.todo.drain(..n).collect();
+            let (batch, unreadable) = block_in_place(|| read(pixels, taken))?;
+            for (id, why) in unreadable {
+                tracing::warn!("image {id}: {why}");
+                *report.rejected.entry(UNREADABLE.to_owned()).or_default() += 1;
+                self.unreadable.insert(id);
             }
             if !batch.image_ids.is_empty() {
-                return Ok(Some(batch));
+                let captions = block_in_place(|| (self.write)(&batch))?;
+                rows.extend(batch.image_ids, captions);
             }
+            progress.add(n as u64);
         }
+        if rows.len() == 0 {
+            return Ok(None);
+        }
+        let batch = rows.finish(&self.asked.author, pixels.version())?;
+        let ctx = bare_session(Rows::Light)?;
+        let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
+        Ok(Some(Chunk::Rows(ctx.read_table(Arc::new(table))?)))
     }
 
-    /// Takes the captions of a batch, one an image in its order; commits when a chunk is full.
-    ///
-    /// # Errors
-    /// The corpus cannot be written.
-    pub fn add(&mut self, batch: ImageBatch, captions: Vec<Caption>) -> Result<()> {
-        assert_eq!(batch.image_ids.len(), captions.len(), "a caption an image");
-        let now_us = Utc::now().timestamp_micros();
-        self.progress.add(captions.len() as u64);
-        for (image_id, caption) in batch.image_ids.into_iter().zip(captions) {
-            self.chunk.push(image_id, caption, now_us);
-            if self.chunk.image_ids.len() >= self.chunk_rows {
-                self.commit()?;
-            }
-        }
-        Ok(())
+    fn overtaken(&mut self) {
+        self.n_overtaken = Some(self.todo.len());
+        self.stop();
     }
 
-    /// Commits what is left, and records the run if it wrote anything.
-    ///
-    /// # Errors
-    /// The corpus cannot be written.
-    pub fn finish(mut self) -> Result<StageReport> {
-        if !self.chunk.image_ids.is_empty() {
-            self.commit()?;
-        }
-        self.progress.finish();
-        let settings = serde_json::to_value(&self.asked)?;
-        let ended = self.run.finish(&mut self.snapshot, self.report, &settings);
-        self.runtime.block_on(Box::pin(ended))
-    }
-
-    fn commit(&mut self) -> Result<()> {
-        let chunk = std::mem::take(&mut self.chunk);
-        let batch = chunk.finish(&self.asked.author, self.pixels.version())?;
-        let (snapshot, author) = (&mut self.snapshot, self.run.author());
-        let appended = self.runtime.block_on(Box::pin(async {
-            let ctx = bare_session(Rows::Light)?;
-            let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
-            ctx.register_table("chunk", Arc::new(table))?;
-            snapshot.append("captions", ctx.table("chunk").await?, author).await
-        }))?;
-        self.report.commits += u64::from(appended.n_rows > 0);
-        self.report.rows_out += appended.n_rows;
-        self.report.known += appended.n_lost;
-        Ok(())
+    fn stop(&mut self) {
+        self.todo.clear();
     }
 }
 
-/// The ids that are to be captioned; the others are counted in `report`.
-async fn wanted(
-    ctx: &SessionContext,
-    asked: &Asked,
-    report: &mut StageReport,
-) -> Result<Vec<String>> {
+/// The pixels of images, by their rows and ids; and the ids of those that cannot be read, with why.
+fn read(
+    pixels: &ImagePixels,
+    taken: Vec<(u32, String)>,
+) -> Result<(ImageBatch, Vec<(String, String)>)> {
+    let size_px = pixels.size_px();
+    let pixel_bytes = size_px * size_px * 3;
+    let (rows, image_ids): (Vec<u32>, Vec<String>) = taken.into_iter().unzip();
+    let mut batch = ImageBatch { image_ids, size_px, pixels: Vec::new() };
+    let mut bad = pixels.read(&rows, &mut batch.pixels)?;
+    bad.sort_unstable_by(|a, b| b.cmp(a)); // from the last, so that places stay true
+    let mut unreadable = Vec::with_capacity(bad.len());
+    for (place, why) in bad {
+        let (place, start) = (place as usize, place as usize * pixel_bytes);
+        unreadable.push((batch.image_ids.remove(place), why));
+        batch.pixels.drain(start..start + pixel_bytes);
+    }
+    Ok((batch, unreadable))
+}
+
+/// What a query of images comes to.
+#[derive(Default)]
+struct Wanted {
+    /// To be captioned.
+    ids: Vec<String>,
+    /// Captioned by this author already.
+    n_known: u64,
+    /// Not to be captioned, by reason.
+    rejected: BTreeMap<String, u64>,
+}
+
+async fn wanted(ctx: &SessionContext, asked: &Asked) -> Result<Wanted> {
     let ids = image_ids(sql::read_only(ctx, &asked.query).await.context("the query of images")?)?;
     let schema = Arc::new(ids.schema().as_arrow().clone());
     let ids = MemTable::try_new(schema, ids.collect_partitioned().await?)?;
@@ -225,18 +252,18 @@ async fn wanted(
         ("model_id", asked.author.model_id.as_str().into()),
         ("settings", asked.author.settings.as_str().into()),
     ];
-    let mut wanted = Vec::new();
+    let mut wanted = Wanted::default();
     for batch in frame(ctx, "captions_asked", CAPTIONS_ASKED, params).await?.collect().await? {
         let (ids, reasons) =
             (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
         let counts = batch.column(2).as_primitive::<Int64Type>().values();
         for ((id, reason), &n) in ids.iter().zip(reasons).zip(counts) {
             match (id, reason) {
-                (Some(id), None) => wanted.push(id.to_owned()),
-                (_, Some("known")) => report.known += n as u64,
+                (Some(id), None) => wanted.ids.push(id.to_owned()),
+                (_, Some("known")) => wanted.n_known += n as u64,
                 (_, reason) => {
                     let reason = reason.unwrap_or("no_image_id").to_owned();
-                    *report.rejected.entry(reason).or_default() += n as u64;
+                    *wanted.rejected.entry(reason).or_default() += n as u64;
                 }
             }
         }
@@ -261,19 +288,26 @@ fn image_ids(frame: DataFrame) -> Result<DataFrame> {
 
 /// Rows of `captions` that are not committed yet.
 #[derive(Default)]
-struct Chunk {
+struct CaptionRows {
     image_ids: Vec<String>,
     captions: Vec<String>,
     scores: Vec<f32>,
     times_us: Vec<i64>,
 }
 
-impl Chunk {
-    fn push(&mut self, image_id: String, caption: Caption, time_us: i64) {
-        self.image_ids.push(image_id);
-        self.captions.push(caption.text);
-        self.scores.push(caption.score);
-        self.times_us.push(time_us);
+impl CaptionRows {
+    fn len(&self) -> usize {
+        self.image_ids.len()
+    }
+
+    fn extend(&mut self, image_ids: Vec<String>, captions: Vec<Caption>) {
+        assert_eq!(image_ids.len(), captions.len(), "a caption an image");
+        self.times_us.resize(self.len() + captions.len(), Utc::now().timestamp_micros());
+        self.image_ids.extend(image_ids);
+        for Caption { text, score } in captions {
+            self.captions.push(text);
+            self.scores.push(score);
+        }
     }
 
     fn finish(self, author: &Author, images_version: u64) -> Result<RecordBatch> {

@@ -5,12 +5,12 @@
 use tch::{Kind, Reduction, Tensor, no_grad};
 
 use crate::config::ModelConfig;
-use crate::gpt2::{Cache, Gpt2, KeyValue};
+use crate::gpt2::{Gpt2, KeyValue, KvCache};
 use crate::layers::Linear;
 use crate::params::{Builder, Layout, Views};
 use crate::vit::Vit;
 
-/// Labels of this value do not count in the loss.
+/// Labels of this value do not count in the loss: PyTorch's `ignore_index`.
 pub const IGNORED: i64 = -100;
 
 /// The captioning model.
@@ -25,7 +25,7 @@ pub struct Captioner {
 }
 
 impl Captioner {
-    /// Declares the model; the values are made by `layout.fresh` or read from files.
+    /// Declares the model; the values are made by `layout.init` or read from files.
     pub fn new(config: &ModelConfig) -> Self {
         let mut builder = Builder::default();
         let encoder = Vit::new(&mut builder, &config.encoder);
@@ -37,7 +37,8 @@ impl Captioner {
         Self { config: config.clone(), layout: builder.build(), encoder, enc_to_dec_proj, decoder }
     }
 
-    /// What the decoder looks at: pixels `[b, 3, size, size]` to states `[b, 1 + patches, decoder width]`.
+    /// The encoder's states in the decoder's width, which its cross-attention reads: pixels `[b, 3, size, size]` to states
+    /// `[b, 1 + patches, decoder width]`.
     pub fn encode(&self, p: &Views, pixels: &Tensor, train: bool) -> Tensor {
         self.project(p, self.encoder.forward(p, pixels, train))
     }
@@ -56,8 +57,8 @@ impl Captioner {
     }
 
     fn logits_of(&self, p: &Views, states: &Tensor, labels: &Tensor, train: bool) -> Tensor {
-        let memory = self.decoder.memory(p, states);
-        self.decoder.forward(p, &self.shift_right(labels), &memory, None, train)
+        let cross_cache = self.decoder.cross_attention_cache(p, states);
+        self.decoder.forward(p, &self.shift_right(labels), &cross_cache, None, train)
     }
 
     /// Mean cross-entropy in nats over the labels that are not [`IGNORED`]; a scalar.
@@ -72,7 +73,7 @@ impl Captioner {
         cross_entropy(&self.logits(p, pixels, labels, train), labels, label_smoothing)
     }
 
-    /// The training loss of a model whose encoder stands still: no gradient reaches it, and nothing of it is kept.
+    /// The training loss with a frozen encoder: its forward runs without a graph, so it saves no tensors and gets no gradient.
     pub fn loss_with_frozen_encoder(
         &self,
         p: &Views,
@@ -84,12 +85,13 @@ impl Captioner {
         cross_entropy(&self.logits_of(p, &states, labels, true), labels, label_smoothing)
     }
 
-    pub(crate) fn memory(&self, p: &Views, pixels: &Tensor) -> Vec<KeyValue> {
-        self.decoder.memory(p, &self.encode(p, pixels, false))
+    /// Cross-attention's keys and values for pixels `[b, 3, size, size]`, one pair a layer.
+    pub(crate) fn cross_attention_cache(&self, p: &Views, pixels: &Tensor) -> Vec<KeyValue> {
+        self.decoder.cross_attention_cache(p, &self.encode(p, pixels, false))
     }
 
-    pub(crate) fn empty_cache(&self) -> Cache {
-        self.decoder.empty_cache()
+    pub(crate) fn new_cache(&self) -> KvCache {
+        self.decoder.new_cache()
     }
 
     /// Logits `[rows, vocabulary]` of the token after `last` `[rows]`, the rows' newest tokens.
@@ -97,10 +99,10 @@ impl Captioner {
         &self,
         p: &Views,
         last: &Tensor,
-        memory: &[KeyValue],
-        cache: &mut Cache,
+        cross_cache: &[KeyValue],
+        cache: &mut KvCache,
     ) -> Tensor {
-        let logits = self.decoder.forward(p, &last.unsqueeze(1), memory, Some(cache), false); // [rows, 1, v]
+        let logits = self.decoder.forward(p, &last.unsqueeze(1), cross_cache, Some(cache), false); // [rows, 1, v]
         logits.squeeze_dim(1)
     }
 

@@ -1,5 +1,5 @@
 //! Checkpoints on disk: folders `checkpoint-STEP` that transformers loads, with what a resumed run needs beside it.
-//! In: a model, its optimizer, the run's state. Out: a folder that is complete or not there: it is written aside and renamed.
+//! In: a model, its optimizer, the run's state. Out: a folder, atomically: it is written under a temporary name and renamed.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -28,34 +28,34 @@ const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 const PREFIX: &str = "checkpoint-";
 const BEST_LINK: &str = "best";
 
-/// Where a run stands: with the settings, all that is needed to go on. Dropout and schedule are functions of the step.
+/// The state of a run: with weights and optimizer, all that is needed to resume it. Dropout and schedule are functions of the step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunState {
     /// Steps done.
     pub step: u64,
-    /// Steps of the optimizer: fewer than `step` where some were skipped, or the encoder stood still.
+    /// Steps of the optimizer: fewer than `step` where some were skipped, or the encoder was frozen.
     pub optimizer_steps: Steps,
     /// Of precision f16.
     pub loss_scale: Option<LossScale>,
     /// The best checkpoint so far.
     #[serde(flatten)]
     pub best: Option<Best>,
-    /// Where the stream of examples stands.
+    /// Position in the stream of examples.
     pub stream: StreamState,
     /// The settings the run was started with.
     pub settings: TrainSettings,
 }
 
-/// Writes `out/checkpoint-STEP`, links the best, and removes the oldest beyond the limit, the best left out; gives its folder.
+/// Writes `out/checkpoint-STEP`, links the best, and removes the oldest beyond the limit, but never the best; gives the new folder.
 ///
 /// # Errors
-/// What the disk says, with the path.
+/// An I/O error, with its path.
 pub fn save(out: &Path, model: &Model, optimizer: &AdamW, state: &RunState) -> Result<PathBuf> {
-    let target = out.join(name_of(state.step));
-    let aside = out.join(format!(".{PREFIX}{}.partial", state.step));
-    remove(&aside)?;
-    fs::create_dir_all(&aside).with_context(|| format!("creating {}", aside.display()))?;
-    write_model(&aside, model, &state.settings)?;
+    let target = out.join(folder_name(state.step));
+    let partial = out.join(format!(".{PREFIX}{}.partial", state.step));
+    remove(&partial)?;
+    fs::create_dir_all(&partial).with_context(|| format!("creating {}", partial.display()))?;
+    write_model(&partial, model, &state.settings)?;
     let moment = |tensor: &Tensor, name: &str| Named {
         name: name.to_owned(),
         shape: tensor.size(),
@@ -67,14 +67,14 @@ pub fn save(out: &Path, model: &Model, optimizer: &AdamW, state: &RunState) -> R
         .iter()
         .map(|(tensor, name)| (bytes_of(tensor), vec![moment(tensor, name)]))
         .collect();
-    write_tensors(&aside.join(OPTIMIZER_FILE), &flats)?;
-    write_json(&aside.join(STATE_FILE), &serde_json::to_value(state)?)?;
-    for entry in fs::read_dir(&aside)? {
+    write_tensors(&partial.join(OPTIMIZER_FILE), &flats)?;
+    write_json(&partial.join(STATE_FILE), &serde_json::to_value(state)?)?;
+    for entry in fs::read_dir(&partial)? {
         fs::File::open(entry?.path())?.sync_all()?;
     }
     remove(&target)?;
-    fs::rename(&aside, &target)
-        .with_context(|| format!("renaming {} to {}", aside.display(), target.display()))?;
+    fs::rename(&partial, &target)
+        .with_context(|| format!("renaming {} to {}", partial.display(), target.display()))?;
     link_best(out, state.best.as_ref())?;
     if state.settings.save_total_limit > 0 {
         let best = state.best.as_ref().map(|best| out.join(&best.best_model_checkpoint));
@@ -86,37 +86,37 @@ pub fn save(out: &Path, model: &Model, optimizer: &AdamW, state: &RunState) -> R
     Ok(target)
 }
 
-/// The name of a step's folder.
-pub(crate) fn name_of(step: u64) -> String {
+/// The name of the checkpoint folder of a step.
+pub(crate) fn folder_name(step: u64) -> String {
     format!("{PREFIX}{step}")
 }
 
-/// The best checkpoint a resumed run begins with: what its state says, if that is still there and the same is compared, or
-/// nothing at all any more.
-pub(crate) fn best_of(out: &Path, state: &RunState, settings: &TrainSettings) -> Option<Best> {
+/// The best checkpoint a resumed run starts with: the one in its state, if that still exists and the metric to compare is the
+/// same or now none.
+pub(crate) fn resumed_best(out: &Path, state: &RunState, settings: &TrainSettings) -> Option<Best> {
     let compared = [state.best.as_ref()?.metric_for_best_model, BestMetric::None];
-    let there = |best: &Best| out.join(&best.best_model_checkpoint).is_dir();
-    state.best.clone().filter(|b| compared.contains(&settings.metric_for_best_model) && there(b))
+    let exists = |best: &Best| out.join(&best.best_model_checkpoint).is_dir();
+    state.best.clone().filter(|b| compared.contains(&settings.metric_for_best_model) && exists(b))
 }
 
-/// Makes `out/best` lead to the best checkpoint; without one there is no link. The link is relative, so `out` can be moved.
+/// Points the link `out/best` at the best checkpoint, or removes it if there is none. The link is relative, so `out` can be moved.
 fn link_best(out: &Path, best: Option<&Best>) -> Result<()> {
-    let (link, aside) = (out.join(BEST_LINK), out.join(format!(".{BEST_LINK}.partial")));
+    let (link, partial) = (out.join(BEST_LINK), out.join(format!(".{BEST_LINK}.partial")));
     let unlink = |path: &Path| match path.is_symlink() {
         true => fs::remove_file(path).with_context(|| format!("removing {}", path.display())),
         false => Ok(()),
     };
     let Some(best) = best else { return unlink(&link) };
-    unlink(&aside)?;
-    symlink(&best.best_model_checkpoint, &aside)
-        .and_then(|()| fs::rename(&aside, &link))
+    unlink(&partial)?;
+    symlink(&best.best_model_checkpoint, &partial)
+        .and_then(|()| fs::rename(&partial, &link))
         .with_context(|| format!("linking {} to {}", link.display(), best.best_model_checkpoint))
 }
 
 /// Writes the Hugging Face folder of a model: weights, config, preprocessor, tokenizer, generation config.
 ///
 /// # Errors
-/// What the disk says, with the path.
+/// An I/O error, with its path.
 pub fn write_model(folder: &Path, model: &Model, settings: &TrainSettings) -> Result<()> {
     let config = &model.captioner.config;
     let parameters = model.captioner.layout.named();
@@ -149,20 +149,20 @@ pub fn newest(out: &Path) -> Result<Option<PathBuf>> {
     Ok(list(out)?.pop().map(|(_, folder)| folder))
 }
 
-/// The checkpoint that `train.resume` asks to go on from; none for a new run.
+/// The checkpoint to resume from, as `train.resume` has it; none for a new run.
 ///
 /// # Errors
 /// There is none; there are later ones in `train.out`, which the run would mix with.
 pub fn to_resume(settings: &TrainSettings) -> Result<Option<PathBuf>> {
     let out = Path::new(&settings.out);
-    let there = newest(out)?;
-    let folder = match (settings.resume.as_str(), &there) {
+    let last = newest(out)?;
+    let folder = match (settings.resume.as_str(), &last) {
         ("", None) => return Ok(None),
-        ("", Some(there)) => bail!(
-            "a new run would mix with {}\nhint: --resume auto goes on from it, --out names another folder",
-            there.display()
+        ("", Some(last)) => bail!(
+            "a new run would mix with {}\nhint: --resume auto resumes it, --out names another folder",
+            last.display()
         ),
-        ("auto", _) => return Ok(there),
+        ("auto", _) => return Ok(last),
         (folder, _) => find(Path::new(folder))?,
     };
     let step = read_state(&folder)?.step;
@@ -177,7 +177,7 @@ pub fn to_resume(settings: &TrainSettings) -> Result<Option<PathBuf>> {
     Ok(Some(folder))
 }
 
-/// What a checkpoint says of its run.
+/// Reads the run's state of a checkpoint.
 ///
 /// # Errors
 /// A folder that was not written by this trainer.

@@ -1,5 +1,6 @@
 //! The command line of `tuwen train`, `tuwen evaluate`, `tuwen caption` and `tuwen-trainer bench`. In: arguments. Out: an exit
-//! code: 0 fine, 1 failed, 2 finished but some pictures could not be read. Never computes: each command calls one module.
+//! code: 0 fine, 1 failed, 2 wrong usage or pictures that could not be read, 3 too many images of a corpus without a caption,
+//! 130 interrupted. Never computes: each command calls one module.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use tuwen_corpus::report::{self, StageReport};
+use tuwen_corpus::log::LogFlags;
+use tuwen_corpus::report::{self, Outcome, StageReport};
+use tuwen_etl::driver::StageFailed;
+use tuwen_etl::stop::INTERRUPTED;
 use tuwen_settings::{Resolved, Settings};
 
 use crate::bench::{BenchOptions, bench};
@@ -22,14 +26,19 @@ use crate::model::Model;
 use crate::progress::describe;
 use crate::train::train;
 
-mod common;
+mod flags;
 
-use self::common::{Common, as_before, is_given};
+use self::flags::{TrainerFlags, is_given, resumed_settings};
+
+/// More images of a corpus have no caption than the settings allow.
+const GATE_RED: u8 = 3;
 
 /// Trains and uses image captioning models.
 #[derive(Parser)]
 #[command(name = "tuwen", bin_name = "tuwen", version, about)]
 pub struct Cli {
+    #[command(flatten)]
+    log: LogFlags,
     #[command(subcommand)]
     command: Command,
 }
@@ -45,8 +54,8 @@ enum Command {
 /// Train a captioning model on a corpus's training split
 #[derive(Args)]
 #[command(after_help = "Examples:
-  tuwen train --corpus corpus --preset tiny --out model
-  tuwen train --encoder vit-base-patch16-224 --decoder gpt2_chinese --device cuda:0 --set train.precision=bf16
+  tuwen train --preset tiny --tokenizer tokenizer.json --out model
+  tuwen train --encoder vit-base-patch16-224 --decoder gpt2_chinese --device cuda:0
   tuwen train --resume auto")]
 struct TrainArgs {
     /// Folder or URL of the corpus
@@ -80,7 +89,7 @@ struct TrainArgs {
     #[arg(long)]
     epochs: Option<u64>,
     #[command(flatten)]
-    common: Common,
+    flags: TrainerFlags,
 }
 
 /// Loss and perplexity on a split; BLEU, ROUGE-L, CIDEr-D and exact matches of generated captions
@@ -110,9 +119,9 @@ struct EvaluateArgs {
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
     #[command(flatten)]
-    common: Common,
+    flags: TrainerFlags,
     #[command(flatten)]
-    writing: Writing,
+    generate: GenerateArgs,
 }
 
 /// Describe pictures, one line each, or images of a corpus, into its table `captions`
@@ -122,7 +131,7 @@ struct EvaluateArgs {
   tuwen caption --model model --json *.jpg *.png
   tuwen caption --do-sample --top-p 0.9 --seed 7 photo.jpg
   tuwen caption --corpus corpus --from-sql \"select image_id from examples where split = 'test'\"
-  tuwen sql --corpus corpus \"select text as human, caption as model from captions join examples using (image_id)\"")]
+  tuwen sql \"select text, caption from captions join examples using (image_id)\"")]
 struct CaptionArgs {
     /// Picture files
     #[arg(required_unless_present = "from_sql", conflicts_with = "from_sql", value_name = "IMAGE")]
@@ -139,9 +148,9 @@ struct CaptionArgs {
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     #[command(flatten)]
-    common: Common,
+    flags: TrainerFlags,
     #[command(flatten)]
-    writing: Writing,
+    generate: GenerateArgs,
 }
 
 /// How fast this machine trains: the computation alone, the loader alone, both together
@@ -181,7 +190,7 @@ struct BenchArgs {
     #[arg(long, default_value_t = 0)]
     captions: usize,
     #[command(flatten)]
-    common: Common,
+    flags: TrainerFlags,
 }
 
 /// How captions are written; what is not given is as the model's generation_config.json says, else as the settings.
@@ -189,7 +198,7 @@ struct BenchArgs {
 #[command(
     next_help_heading = "How captions are written [default: the model's generation_config.json]"
 )]
-struct Writing {
+struct GenerateArgs {
     /// Beams; 1: one sequence, token by token
     #[arg(long, value_name = "N")]
     num_beams: Option<u64>,
@@ -228,7 +237,7 @@ struct Writing {
     seed: Option<u64>,
 }
 
-impl Writing {
+impl GenerateArgs {
     fn named(&self) -> [(&'static str, Option<String>); 12] {
         [
             ("train.num_beams", text(self.num_beams)),
@@ -253,6 +262,7 @@ impl Cli {
     /// # Errors
     /// A run that failed.
     pub fn run(self) -> Result<ExitCode> {
+        self.log.init();
         match self.command {
             Command::Train(args) => args.run(),
             Command::Evaluate(args) => args.run(),
@@ -268,7 +278,7 @@ fn text(number: Option<impl ToString>) -> Option<String> {
 
 impl TrainArgs {
     fn run(self) -> Result<ExitCode> {
-        let settings = self.common.resolve(&[
+        let settings = self.flags.resolve(&[
             ("corpus", self.corpus),
             ("train.preset", self.preset),
             ("train.model", self.model),
@@ -280,7 +290,7 @@ impl TrainArgs {
             ("train.steps", text(self.steps)),
             ("train.epochs", text(self.epochs)),
         ])?;
-        let settings = as_before(settings)?;
+        let settings = resumed_settings(settings)?;
         let summary = train(&settings.corpus, &settings.train, &settings.curate.tokenizer)?;
         eprintln!(
             "{} of {} steps in {:.0} s, {:.0} images/s, data_wait {:.1} %: {}",
@@ -291,9 +301,15 @@ impl TrainArgs {
             summary.data_wait_percent,
             summary.checkpoint.display()
         );
-        if self.common.json {
+        if self.flags.json {
             writeln!(std::io::stdout(), "{}", serde_json::to_string(&summary)?)
                 .context("writing to stdout")?;
+        }
+        if summary.stopped {
+            tracing::warn!(
+                "interrupted: the checkpoint is saved\nhint: --resume auto resumes from it"
+            );
+            return Ok(ExitCode::from(INTERRUPTED));
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -301,14 +317,14 @@ impl TrainArgs {
 
 impl EvaluateArgs {
     fn run(self) -> Result<ExitCode> {
-        let mut named = Vec::from(self.writing.named());
+        let mut named = Vec::from(self.generate.named());
         named.extend([
             ("corpus", self.corpus),
             ("train.eval_examples", text(self.examples)),
             ("train.eval_captions", text(self.captions)),
         ]);
         let Opened { model, settings, .. } =
-            open(self.model.as_deref(), self.common.resolve(&named)?)?;
+            open(self.model.as_deref(), self.flags.resolve(&named)?)?;
         let set = EvalSet::open(
             &settings.corpus,
             &self.split,
@@ -333,7 +349,7 @@ impl EvaluateArgs {
             file.flush().context("writing predictions")?;
         }
         let line =
-            if self.common.json { serde_json::to_string(&figures)? } else { describe(&figures) };
+            if self.flags.json { serde_json::to_string(&figures)? } else { describe(&figures) };
         writeln!(std::io::stdout(), "{line}").context("writing to stdout")?;
         Ok(ExitCode::SUCCESS)
     }
@@ -341,15 +357,15 @@ impl EvaluateArgs {
 
 impl CaptionArgs {
     fn run(self) -> Result<ExitCode> {
-        let mut named = Vec::from(self.writing.named());
+        let mut named = Vec::from(self.generate.named());
         named.push(("corpus", self.corpus));
         let Opened { model, settings, folder } =
-            open(self.model.as_deref(), self.common.resolve(&named)?)?;
+            open(self.model.as_deref(), self.flags.resolve(&named)?)?;
         if let Some(query) = &self.from_sql {
-            let report = caption_corpus(&model, &folder.display().to_string(), query, &settings)?;
-            return summary(report, self.common.json, settings.max_rejected_percent);
+            let reported = caption_corpus(&model, &folder.display().to_string(), query, &settings);
+            return summary(reported, self.flags.json, settings.max_rejected_percent);
         }
-        let format = if self.common.json { Format::Json } else { Format::Lines };
+        let format = if self.flags.json { Format::Json } else { Format::Lines };
         let mut out = std::io::stdout().lock();
         let unreadable =
             caption(&model, &self.images, &settings.decode, &settings.train, format, &mut out)?;
@@ -359,7 +375,7 @@ impl CaptionArgs {
 
 impl BenchArgs {
     fn run(self) -> Result<ExitCode> {
-        let settings = self.common.resolve(&[
+        let settings = self.flags.resolve(&[
             ("corpus", self.corpus),
             ("train.preset", self.preset),
             ("train.model", self.model),
@@ -375,25 +391,40 @@ impl BenchArgs {
         let corpus = (!self.synthetic).then_some(settings.corpus.as_str());
         let figures = bench(corpus, &settings.train, &settings.curate.tokenizer, &options)?;
         let text =
-            if self.common.json { serde_json::to_string(&figures)? } else { figures.to_string() };
+            if self.flags.json { serde_json::to_string(&figures)? } else { figures.to_string() };
         writeln!(std::io::stdout(), "{text}").context("writing to stdout")?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Prints what a stage did, as the pipeline's commands do; exit code 2 if it rejected more than the settings allow.
-fn summary(report: StageReport, json: bool, max_rejected_percent: f64) -> Result<ExitCode> {
+/// Prints what the caption stage did, as JSON also if it failed.
+fn summary(
+    reported: Result<StageReport>,
+    json: bool,
+    max_rejected_percent: f64,
+) -> Result<ExitCode> {
+    let failed = reported.as_ref().err().and_then(|error| error.downcast_ref::<StageFailed>());
+    let report = match (&reported, failed) {
+        (Ok(report), _) => Some(report),
+        (Err(_), failed) => failed.filter(|_| json).map(|failed| &*failed.report),
+    };
+    if let Some(report) = report.cloned() {
+        let text = if json { report::json(&[report])? } else { report::table(&[report]) };
+        writeln!(std::io::stdout(), "{text}").context("writing to stdout")?;
+    }
+    let report = reported?;
+    if report.outcome == Outcome::Interrupted {
+        eprintln!("interrupted: what is committed stays, the next run does the rest");
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
     // Of all that were asked for, so that asking again for a corpus with a few bad images ends as well as the first time.
     let n_asked = (report.rows_in + report.known).max(1);
     let percent = 100.0 * report.n_rejected() as f64 / n_asked as f64;
-    let reports = [report];
-    let text = if json { report::json(&reports)? } else { report::table(&reports) };
-    writeln!(std::io::stdout(), "{text}").context("writing to stdout")?;
     if percent > max_rejected_percent {
         eprintln!(
             "caption: {percent:.1} % of the images asked for were not captioned, max_rejected_percent is {max_rejected_percent}"
         );
-        return Ok(ExitCode::from(2));
+        return Ok(ExitCode::from(GATE_RED));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -405,7 +436,7 @@ struct Opened {
     settings: Settings,
 }
 
-/// Opens a model. How it writes captions is as its own file says, but for what a file, a variable or a flag says.
+/// Opens a model. Its own `generation_config.json` overrides the settings that no settings file, variable or flag gives.
 fn open(model: Option<&Path>, resolved: Resolved) -> Result<Opened> {
     let Resolved { mut settings, origins } = resolved;
     libtorch::set_threads(settings.train.threads);

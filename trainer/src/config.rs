@@ -38,7 +38,7 @@ pub struct VitConfig {
     pub layer_norm_eps: f64,
     /// Whether query, key and value have biases.
     pub qkv_bias: bool,
-    /// Standard deviation of fresh weights.
+    /// Standard deviation of initial weights.
     pub initializer_range: f64,
 }
 
@@ -91,13 +91,13 @@ pub struct Gpt2Config {
     pub attn_pdrop: f64,
     /// Term against division by zero in the norms.
     pub layer_norm_epsilon: f64,
-    /// Standard deviation of fresh weights.
+    /// Standard deviation of initial weights.
     pub initializer_range: f64,
     /// Whether attention scores are divided by the root of the head's width.
     pub scale_attn_weights: bool,
     /// Whether they are also divided by the layer's number, from 1.
     pub scale_attn_by_inverse_layer_idx: bool,
-    /// A matter of precision in 16-bit training; kept for the file, `scaled_dot_product_attention` needs it not.
+    /// A matter of precision in 16-bit training; kept for the file, `scaled_dot_product_attention` does not need it.
     pub reorder_and_upcast_attn: bool,
     /// Whether the output layer shares the token embeddings.
     pub tie_word_embeddings: bool,
@@ -172,9 +172,9 @@ pub struct SpecialIds {
 /// A whole captioning model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
-    /// The picture's side.
+    /// The image encoder.
     pub encoder: VitConfig,
-    /// The caption's side.
+    /// The text decoder.
     pub decoder: Gpt2Config,
     /// Special tokens.
     pub ids: SpecialIds,
@@ -192,19 +192,19 @@ impl ModelConfig {
     ) -> Result<Self> {
         if !settings.model.is_empty() {
             let mut config = Self::read(Path::new(&settings.model))?;
-            see_at(&mut config.encoder, settings.encoder_image_size);
+            set_image_size(&mut config.encoder, settings.encoder_image_size);
             return config.checked();
         }
         let encoder = match settings.encoder.as_str() {
-            "" => fresh_encoder(settings),
+            "" => encoder_from_settings(settings),
             folder => {
                 let mut encoder = read_part(Path::new(folder), "vit")?;
-                see_at(&mut encoder, settings.encoder_image_size);
+                set_image_size(&mut encoder, settings.encoder_image_size);
                 encoder
             }
         };
         let mut decoder = match settings.decoder.as_str() {
-            "" => fresh_decoder(settings, vocab_size)?,
+            "" => decoder_from_settings(settings, vocab_size)?,
             folder => read_part(Path::new(folder), "gpt2")?,
         };
         decoder.add_cross_attention = true;
@@ -289,14 +289,14 @@ impl ModelConfig {
     }
 }
 
-/// Another size of picture for a loaded encoder; 0: its own.
-fn see_at(encoder: &mut VitConfig, image_size: i64) {
+/// Sets another image size for a loaded encoder; 0: leaves its own.
+fn set_image_size(encoder: &mut VitConfig, image_size: i64) {
     if image_size != 0 {
         encoder.image_size = image_size;
     }
 }
 
-fn fresh_encoder(settings: &TrainSettings) -> VitConfig {
+fn encoder_from_settings(settings: &TrainSettings) -> VitConfig {
     VitConfig {
         image_size: settings.image_size,
         patch_size: settings.patch_size,
@@ -311,7 +311,7 @@ fn fresh_encoder(settings: &TrainSettings) -> VitConfig {
     }
 }
 
-fn fresh_decoder(settings: &TrainSettings, vocab_size: i64) -> Result<Gpt2Config> {
+fn decoder_from_settings(settings: &TrainSettings, vocab_size: i64) -> Result<Gpt2Config> {
     if settings.vocab_size != 0 && settings.vocab_size < vocab_size {
         bail!(
             "train.vocab_size: expected at least the tokenizer's {vocab_size}, found {}",

@@ -1,5 +1,5 @@
-//! How good a model is on a split. In: a model, a split. Out: loss and perplexity over its examples; over its images how near
-//! a generated caption comes to the ones people gave. Never changes the model.
+//! Evaluates a model on a split. In: a model, a split. Out: loss and perplexity over its examples; over its images the metrics of
+//! a generated caption against the references. Never changes the model.
 
 use std::time::Instant;
 
@@ -33,14 +33,14 @@ pub struct Evaluation {
     pub perplexity: f64,
     /// Captions generated, one an image.
     pub captions: usize,
-    /// How near they come to the split's captions of the same image; none if none was generated.
+    /// Their metrics against the split's captions of the same image; none if none was generated.
     #[serde(flatten)]
     pub scores: Option<Scores>,
     /// Seconds it took.
     pub seconds: f64,
 }
 
-/// A generated caption beside the true ones.
+/// A generated caption and its references.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Prediction {
     /// The image.
@@ -53,7 +53,7 @@ pub struct Prediction {
     pub score: f32,
 }
 
-/// What a model is evaluated on: a sample of a split's examples, and what the split says of their first images.
+/// What a model is evaluated on: a sample of a split's examples, and the references of their first images.
 pub struct EvalSet {
     stream: Stream,
     n_examples: usize,
@@ -116,7 +116,7 @@ impl EvalSet {
 /// Evaluates `model`; `each` is given every generated caption and its picture, RGB, `[size_px, size_px, 3]`.
 ///
 /// # Errors
-/// As the stream; token ids the model does not have; what `each` says.
+/// As the stream; token ids the model does not have; errors of `each`.
 pub fn evaluate(
     model: &Model,
     set: &EvalSet,

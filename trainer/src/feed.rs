@@ -9,22 +9,22 @@ use tuwen_stream::{Batch, Batches, Skipped, Stream, StreamOptions, StreamState, 
 pub struct Feed {
     stream: Stream,
     batches: Batches,
-    /// Those of the epoch after, begun when the last batch of this one is given, so that the device does not wait between them.
-    after: Option<Batches>,
-    /// Batches that are still wanted, empty ones apart.
-    wanted: u64,
+    /// Batches of the next epoch, started when the last batch of this one is given, so that the device does not wait between them.
+    next_epoch: Option<Batches>,
+    /// Batches that will still be asked for, empty ones not counted.
+    batches_left: u64,
     epoch: u64,
     /// Examples of the epoch given so far.
     position: u64,
     /// Examples given in this epoch; those before a resume count.
-    good: u64,
-    /// Examples left out by the stream since they were last asked for.
+    n_given: u64,
+    /// Examples left out by the stream since the last `take_skipped`.
     skipped: Vec<Skipped>,
     wait_before: WaitStats,
 }
 
 impl Feed {
-    /// Opens the training split at its beginning, or where a run stood, at the table versions of then.
+    /// Opens the training split at its beginning, or where a resumed run was, at the table versions it read.
     ///
     /// # Errors
     /// As the stream; an empty split.
@@ -54,23 +54,23 @@ impl Feed {
             None => (stream.epoch(0, 0)?, 0, 0),
         };
         let (skipped, wait_before) = (Vec::new(), WaitStats::default());
-        let (after, wanted) = (None, u64::MAX);
+        let (next_epoch, batches_left) = (None, u64::MAX);
         Ok(Self {
             stream,
             batches,
-            after,
-            wanted,
+            next_epoch,
+            batches_left,
             epoch,
             position,
-            good: position,
+            n_given: position,
             skipped,
             wait_before,
         })
     }
 
-    /// Says how many batches are wanted from here on, so that no epoch is begun for nothing after the last of them.
-    pub fn want(&mut self, batches: u64) {
-        self.wanted = batches;
+    /// Sets how many more batches will be asked for, so that no epoch is prefetched after the last of them.
+    pub fn set_batches_left(&mut self, batches: u64) {
+        self.batches_left = batches;
     }
 
     /// The stream behind it.
@@ -78,12 +78,12 @@ impl Feed {
         &self.stream
     }
 
-    /// Where to go on after the batches given so far.
+    /// Where to resume after the batches given so far.
     pub fn state(&self) -> StreamState {
         self.stream.state(self.epoch, self.position)
     }
 
-    /// Epochs given so far, the one under way by its share.
+    /// Epochs given so far, the current one as a fraction.
     pub fn epochs_done(&self) -> f64 {
         self.epoch as f64 + self.position as f64 / self.stream.len() as f64
     }
@@ -99,19 +99,19 @@ impl Feed {
                     format!("epoch {}, after example {}", self.epoch, self.position)
                 })?;
                 self.position = batch.next_position;
-                self.wanted = self.wanted.saturating_sub(u64::from(!batch.is_empty()));
-                if self.batches.len() == 0 && self.wanted > 0 {
-                    self.after = Some(self.stream.epoch(self.epoch + 1, 0)?);
+                self.batches_left = self.batches_left.saturating_sub(u64::from(!batch.is_empty()));
+                if self.batches.len() == 0 && self.batches_left > 0 {
+                    self.next_epoch = Some(self.stream.epoch(self.epoch + 1, 0)?);
                 }
                 self.skipped.append(&mut batch.skipped);
                 if batch.is_empty() {
                     self.recycle(batch);
                     continue;
                 }
-                self.good += batch.len() as u64;
+                self.n_given += batch.len() as u64;
                 return Ok(batch);
             }
-            if let (0, Some(last)) = (self.good, self.skipped.last()) {
+            if let (0, Some(last)) = (self.n_given, self.skipped.last()) {
                 bail!(
                     "epoch {}: none of its images can be read; the last: {}",
                     self.epoch,
@@ -119,8 +119,8 @@ impl Feed {
                 );
             }
             self.wait_before += self.batches.wait();
-            (self.epoch, self.position, self.good) = (self.epoch + 1, 0, 0);
-            self.batches = match self.after.take() {
+            (self.epoch, self.position, self.n_given) = (self.epoch + 1, 0, 0);
+            self.batches = match self.next_epoch.take() {
                 Some(batches) => batches,
                 None => self.stream.epoch(self.epoch, 0)?,
             };
@@ -137,7 +137,7 @@ impl Feed {
         std::mem::take(&mut self.skipped)
     }
 
-    /// Who has waited for whom, in all epochs so far.
+    /// How long the consumer and the readers have waited, in all epochs so far.
     pub fn wait(&self) -> WaitStats {
         let mut wait = self.wait_before;
         wait += self.batches.wait();

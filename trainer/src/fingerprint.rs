@@ -1,5 +1,5 @@
-//! What tells one model from any other. In: a model. Out: an id that is the same for the same weights, whatever files or
-//! number format they were read from. Never depends on the device.
+//! A model's fingerprint. In: a model. Out: an id that is the same for the same weights, whatever files or number format
+//! they were read from. Never depends on the device.
 
 use anyhow::Result;
 use tuwen_corpus::id::{hex, id_of};
@@ -10,7 +10,7 @@ use crate::model::Model;
 /// Parameters copied to the host and hashed at a time.
 const CHUNK: i64 = 1 << 24;
 
-/// The model's id: a SHA-256 of those of its weights, sizes, normalisation and tokenizer; 128 bits, 32 hex digits.
+/// The model's id: a SHA-256 of the SHA-256s of its weights, sizes, normalisation and tokenizer; 128 bits, 32 hex digits.
 ///
 /// # Errors
 /// The tokenizer's file is gone.

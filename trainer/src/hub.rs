@@ -1,6 +1,6 @@
 //! Models by their Hugging Face id. In: what a setting names. Out: a folder: the one named, or the snapshot of the hub's
-//! cache (the same one that Python's libraries use; `HF_HOME` moves it), downloaded if need be. Never asks the network for
-//! what the cache has whole.
+//! cache (the same one that Python's libraries use; `HF_HOME` moves it), downloaded if need be. Never downloads what
+//! the cache has whole.
 
 use std::fs::File;
 use std::io::Write;
@@ -17,8 +17,8 @@ use crate::weights::WEIGHT_FILES;
 /// The hub, unless `HF_ENDPOINT` names another.
 const ENDPOINT: &str = "https://huggingface.co";
 
-/// How long a connection may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Files beside the weights that a folder may have.
 const SMALL_FILES: [&str; 4] =
@@ -67,17 +67,17 @@ fn cached(repo: &CacheRepo) -> Option<PathBuf> {
 }
 
 /// Downloads config, weights and what small files there are, at the newest commit, into the cache's layout: a file is written
-/// aside and renamed, and the reference that makes the snapshot known comes last.
+/// under a temporary name and renamed, and the reference that makes the snapshot known comes last.
 async fn download(id: &str, endpoint: &str, cache: &Cache) -> Result<PathBuf> {
-    let client = reqwest::Client::builder().connect_timeout(PATIENCE).build()?;
-    let ask = |url: String| {
+    let client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).build()?;
+    let request = |url: String| {
         let request = client.get(url);
         match cache.token() {
             Some(token) => request.bearer_auth(token),
             None => request,
         }
     };
-    let info = ask(format!("{endpoint}/api/models/{id}")).send().await?.error_for_status()?;
+    let info = request(format!("{endpoint}/api/models/{id}")).send().await?.error_for_status()?;
     let info: Info = serde_json::from_slice(&info.bytes().await?).context("the hub's answer")?;
     let there: Vec<_> = info.siblings.into_iter().map(|file| file.rfilename).collect();
     let has = |file: &&str| there.iter().any(|there| there == file);
@@ -95,7 +95,7 @@ async fn download(id: &str, endpoint: &str, cache: &Cache) -> Result<PathBuf> {
             return Ok(());
         }
         let url = format!("{endpoint}/{id}/resolve/{}/{file}", info.sha);
-        save(ask(url), &target).await.with_context(|| file.to_owned())
+        save(request(url), &target).await.with_context(|| file.to_owned())
     };
     for file in SMALL_FILES.into_iter().filter(has).chain([weights]) {
         get(file).await?;
@@ -111,21 +111,21 @@ async fn save(request: reqwest::RequestBuilder, target: &Path) -> Result<()> {
     let mut response = request.send().await?.error_for_status()?;
     let mut name = target.as_os_str().to_owned();
     name.push(".incomplete");
-    let aside = PathBuf::from(name);
-    let mut file = File::create(&aside).with_context(|| aside.display().to_string())?;
+    let partial = PathBuf::from(name);
+    let mut file = File::create(&partial).with_context(|| partial.display().to_string())?;
     let style = ProgressStyle::with_template("{msg}  {bar:30} {bytes}/{total_bytes}  eta {eta}");
     let bar = ProgressBar::new(response.content_length().unwrap_or(0));
     bar.set_style(style.context("a progress bar's template")?);
     bar.set_message(target.file_name().unwrap_or_default().to_string_lossy().into_owned());
     while let Some(chunk) = response.chunk().await? {
-        file.write_all(&chunk).with_context(|| aside.display().to_string())?;
+        file.write_all(&chunk).with_context(|| partial.display().to_string())?;
         bar.inc(chunk.len() as u64);
     }
     bar.finish_and_clear();
-    std::fs::rename(&aside, target).with_context(|| target.display().to_string())
+    std::fs::rename(&partial, target).with_context(|| target.display().to_string())
 }
 
-/// What the hub says of a model, as far as it is needed.
+/// The hub's answer about a model, as far as it is needed.
 #[derive(Deserialize)]
 struct Info {
     /// The newest commit.
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_told_from_paths() {
+    fn ids_are_distinguished_from_paths() {
         for id in ["google/vit-base-patch16-224", "yuanzhoulvpi/gpt2_chinese", "a/b.c"] {
             assert!(is_id(id), "{id}");
         }

@@ -1,5 +1,5 @@
-//! The few layers both halves of the model are made of. In: a tensor and the parameter views. Out: a tensor.
-//! Never holds a parameter: a layer is where its parameters lie.
+//! The layers that the encoder and the decoder share. In: a tensor and the parameter views. Out: a tensor.
+//! Never holds parameter values: a layer holds the slots of its parameters in the flat tensor.
 
 use tch::Tensor;
 
@@ -66,14 +66,14 @@ impl Conv1d {
 }
 
 /// Layer normalisation over the last dimension.
-pub(crate) struct Norm {
+pub(crate) struct LayerNorm {
     weight: Slot,
     bias: Slot,
     width: i64,
     eps: f64,
 }
 
-impl Norm {
+impl LayerNorm {
     pub(crate) fn new(builder: &mut Builder, name: &str, width: i64, eps: f64) -> Self {
         Self {
             weight: builder.scale(&format!("{name}.weight"), width),
@@ -103,11 +103,11 @@ pub(crate) fn dropout(x: Tensor, p: f64, train: bool) -> Tensor {
 }
 
 /// `[b, t, heads * d]` to `[b, heads, t, d]`.
-pub(crate) fn to_heads(x: &Tensor, heads: i64) -> Tensor {
+pub(crate) fn split_heads(x: &Tensor, heads: i64) -> Tensor {
     x.unflatten(-1, [heads, -1]).transpose(1, 2)
 }
 
 /// `[b, heads, t, d]` to `[b, t, heads * d]`.
-pub(crate) fn from_heads(x: &Tensor) -> Tensor {
+pub(crate) fn merge_heads(x: &Tensor) -> Tensor {
     x.transpose(1, 2).flatten(-2, -1)
 }

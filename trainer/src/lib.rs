@@ -5,7 +5,8 @@
 //! Modules in the order in which a run meets them: [`cli`] - [`libtorch`], [`text`], [`config`], [`params`], the model
 //! (`layers`, `vit`, `gpt2`, [`captioner`]), [`names`], [`hub`], [`weights`], [`model`] - [`feed`], [`pixels`], [`schedule`],
 //! [`optimizer`], [`loss_scale`], [`recompute`], `step`, `losses`, `progress`, [`train`], [`bench`] - [`generate`],
-//! [`metrics`], [`evaluate`], [`best`], [`checkpoint`], [`tensorboard`], [`caption`], [`fingerprint`], [`caption_corpus`].
+//! [`metrics`], [`evaluate`], [`best`], [`checkpoint`], [`tensorboard`], [`caption`], [`fingerprint`], [`caption_stage`],
+//! [`caption_corpus`].
 
 pub mod bench;
 pub mod best;

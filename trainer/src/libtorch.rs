@@ -40,20 +40,20 @@ pub fn device(name: &str) -> Result<Device> {
 /// How libtorch's threads wait for each other (OpenMP's name for it).
 const WAIT_POLICY: &str = "OMP_WAIT_POLICY";
 
-/// Makes libtorch's threads sleep while they wait, by starting this program anew with `OMP_WAIT_POLICY=passive`, unless the
+/// Makes libtorch's threads sleep while they wait, by re-executing this program with `OMP_WAIT_POLICY=passive`, unless the
 /// variable is set: OpenMP reads it before `main`. Its default is to spin, and one other busy process then makes a step ten
 /// times slower, because threads burn the time slices that the thread they wait for would need.
 ///
 /// # Errors
-/// The program cannot be started anew; otherwise it returns only if there was nothing to do.
-pub fn wait_asleep() -> Result<()> {
+/// The program cannot be re-executed; otherwise it returns only if there was nothing to do.
+pub fn use_passive_wait_policy() -> Result<()> {
     if std::env::var_os(WAIT_POLICY).is_some() {
         return Ok(());
     }
     let program = std::env::current_exe().context("this program's path")?;
     let mut command = Command::new(program);
     command.args(std::env::args_os().skip(1)).env(WAIT_POLICY, "passive");
-    Err(command.exec()).context("starting anew with OMP_WAIT_POLICY=passive")
+    Err(command.exec()).context("re-executing with OMP_WAIT_POLICY=passive")
 }
 
 /// Sets libtorch's threads; 0 leaves its own choice.

@@ -4,12 +4,12 @@
 use serde::{Deserialize, Serialize};
 
 /// Scale of the first step.
-const FIRST: f64 = 65_536.0;
+const INIT_SCALE: f64 = 65_536.0;
 
 /// Steps without overflow after which the scale is doubled.
-const PATIENCE: u64 = 2_000;
+const GROWTH_INTERVAL: u64 = 2_000;
 
-/// The scale, and how it came about.
+/// The scale, and what decides when it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LossScale {
     /// What the loss is multiplied with, and gradients are divided by.
@@ -22,7 +22,7 @@ pub struct LossScale {
 
 impl Default for LossScale {
     fn default() -> Self {
-        Self { scale: FIRST, steady: 0, skipped: 0 }
+        Self { scale: INIT_SCALE, steady: 0, skipped: 0 }
     }
 }
 
@@ -35,7 +35,7 @@ impl LossScale {
             return;
         }
         self.steady += 1;
-        if self.steady == PATIENCE {
+        if self.steady == GROWTH_INTERVAL {
             (self.scale, self.steady) = (self.scale * 2.0, 0);
         }
     }

@@ -1,5 +1,5 @@
-//! The losses of the steps since the last look. In: scalars that may still be on the device, with whose they are. Out: their
-//! mean, or the first that is no number. Never waits for the device before it is asked.
+//! The losses of the steps since they were last checked. In: scalars that may still be on the device, with their examples. Out:
+//! their mean, or the first that is not finite. Never waits for the device before `check_finite`.
 
 use anyhow::{Result, bail};
 use tch::{Kind, Tensor};
@@ -25,11 +25,12 @@ impl Losses {
         self.pending.push(Pending { step, examples: examples.to_vec(), loss });
     }
 
-    /// Waits for the device and looks at every loss added since. Where `skip` says so, those that are not finite do not count.
+    /// Waits for the device and checks every loss added since the last call. With `skip`, those that are not finite are left out
+    /// of the mean.
     ///
     /// # Errors
-    /// A loss that is not finite: its step and examples.
-    pub(crate) fn look(&mut self, skip: bool) -> Result<()> {
+    /// Without `skip`, a loss that is not finite: its step and examples.
+    pub(crate) fn check_finite(&mut self, skip: bool) -> Result<()> {
         if self.pending.is_empty() {
             return Ok(());
         }
@@ -51,7 +52,7 @@ impl Losses {
         Ok(())
     }
 
-    /// The mean of what was looked at since the last call, nats a token; NaN if that was nothing.
+    /// The mean of the losses checked since the last call, nats a token; NaN if there are none.
     pub(crate) fn mean(&mut self) -> f64 {
         let mean = self.sum / self.n as f64;
         (self.sum, self.n) = (0.0, 0);

@@ -16,7 +16,7 @@ use crate::recompute::Pass;
 use crate::text::Text;
 use crate::vit::{POSITIONS, sincos_positions};
 use crate::weights::Resize;
-use crate::{checkpoint, hub, weights};
+use crate::{hub, weights};
 
 /// A captioning model with its values.
 pub struct Model {
@@ -26,7 +26,7 @@ pub struct Model {
     pub flat: Tensor,
     /// The tokenizer.
     pub text: Text,
-    /// What pixels are before the encoder.
+    /// How pixels are normalised before the encoder.
     pub normalise: Normalise,
     /// Where the parameters are.
     pub device: Device,
@@ -35,8 +35,9 @@ pub struct Model {
 }
 
 impl Model {
-    /// The model training starts from: fresh, or from the folders the settings name. `tokenizer` is used where neither the
-    /// settings nor the folders have one. Gives also what is worth telling about the weights, a line each.
+    /// The model training starts from: newly initialised, or with weights of the folders or hub ids the settings name.
+    /// `tokenizer` is used where neither the settings nor the folders have one. Gives also notes on the weights to report, a line
+    /// each.
     ///
     /// # Errors
     /// Unreadable folders, weights that do not fit, no tokenizer.
@@ -45,7 +46,7 @@ impl Model {
         tokenizer: &str,
         device: Device,
     ) -> Result<(Self, Vec<String>)> {
-        let settings = &with_folders(settings)?;
+        let settings = &resolve_hub_ids(settings)?;
         let text = Text::open(&tokenizer_path(settings, tokenizer)?)?;
         let config = ModelConfig::from_settings(settings, text.vocab_size(), text.ids)?;
         if config.decoder.vocab_size < text.vocab_size() {
@@ -56,9 +57,9 @@ impl Model {
             );
         }
         let captioner = Captioner::new(&config);
-        let flat = captioner.layout.fresh(settings.seed as i64);
+        let flat = captioner.layout.init(settings.seed as i64);
         if settings.position_sincos != 0.0 {
-            start_positions(&captioner, &flat, settings.position_sincos)?;
+            init_positions(&captioner, &flat, settings.position_sincos)?;
         }
         let mut notes = Vec::new();
         let mut normalise = Normalise::default();
@@ -80,8 +81,8 @@ impl Model {
                     _ => Resize::Positions,
                 },
             )?;
-            notes.extend(told(folder, "fresh, not in the file", &loaded.fresh));
-            notes.extend(told(folder, "in the file, not used", &loaded.unused));
+            notes.extend(note(folder, "fresh, not in the file", &loaded.missing));
+            notes.extend(note(folder, "in the file, not used", &loaded.unused));
             if part != Part::Decoder {
                 normalise = Normalise::read(folder)?;
             }
@@ -93,17 +94,16 @@ impl Model {
         ))
     }
 
-    /// The model of a checkpoint's folder or the hub, or of the newest checkpoint within it.
+    /// The model in `folder`, which is a checkpoint's or a Hugging Face model's.
     ///
     /// # Errors
-    /// No checkpoint there, unreadable files, weights that do not fit.
+    /// Missing or unreadable files, weights that do not fit.
     pub fn open(folder: &Path, precision: Precision, device: Device) -> Result<Self> {
-        let folder = checkpoint::find(folder)?;
-        let config = ModelConfig::read(&folder)?;
+        let config = ModelConfig::read(folder)?;
         let captioner = Captioner::new(&config);
-        let flat = captioner.layout.fresh(0);
+        let flat = captioner.layout.init(0);
         weights::load(
-            &folder,
+            folder,
             Part::Whole,
             &captioner.layout,
             &flat,
@@ -111,7 +111,7 @@ impl Model {
             Resize::Nothing,
         )?;
         let text = Text::open(&folder.join("tokenizer.json"))?;
-        let normalise = Normalise::read(&folder)?;
+        let normalise = Normalise::read(folder)?;
         Ok(Self { captioner, flat: flat.to_device(device), text, normalise, device, precision })
     }
 
@@ -120,15 +120,15 @@ impl Model {
         self.captioner.layout.views(&self.flat.to_kind(self.kind()))
     }
 
-    /// The parameters for a pass in several parts.
+    /// The parameters as leaf tensors, for several backward passes over parts of the model.
     pub fn leaves(&self) -> Leaves {
         self.captioner.layout.leaves(&no_grad(|| self.flat.to_kind(self.kind())))
     }
 
-    /// A training pass: gives the loss, a scalar, and adds the gradients of the multiplied loss to those of `flat`.
+    /// Forward and backward pass: gives the loss, a scalar, and adds the gradients of the multiplied loss to those of `flat`.
     ///
     /// # Errors
-    /// What libtorch says.
+    /// An error of libtorch.
     pub fn backward(&self, pixels: &Tensor, labels: &Tensor, pass: &Pass) -> Result<Tensor> {
         let (model, views) = (&self.captioner, self.views());
         let loss = match pass.freeze_encoder {
@@ -156,7 +156,7 @@ impl Model {
 }
 
 /// The settings with folders in the place of the hub's ids.
-fn with_folders(settings: &TrainSettings) -> Result<TrainSettings> {
+fn resolve_hub_ids(settings: &TrainSettings) -> Result<TrainSettings> {
     let mut settings = settings.clone();
     for name in [&mut settings.model, &mut settings.encoder, &mut settings.decoder] {
         if !name.is_empty() {
@@ -185,7 +185,7 @@ fn tokenizer_path(settings: &TrainSettings, fallback: &str) -> Result<PathBuf> {
     Ok(PathBuf::from(fallback))
 }
 
-fn start_positions(captioner: &Captioner, flat: &Tensor, amplitude: f64) -> Result<()> {
+fn init_positions(captioner: &Captioner, flat: &Tensor, amplitude: f64) -> Result<()> {
     let width = captioner.config.encoder.hidden_size;
     if width % 4 != 0 {
         bail!(
@@ -198,7 +198,7 @@ fn start_positions(captioner: &Captioner, flat: &Tensor, amplitude: f64) -> Resu
     Ok(())
 }
 
-fn told(folder: &Path, what: &str, names: &[String]) -> Option<String> {
+fn note(folder: &Path, what: &str, names: &[String]) -> Option<String> {
     (!names.is_empty()).then(|| {
         format!("{}: {} tensors {what}: {}", folder.display(), names.len(), names.join(", "))
     })

@@ -1,5 +1,5 @@
 //! AdamW (Loshchilov & Hutter 2019) over one flat tensor, equal to PyTorch's. In: gradients and a learning rate. Out: changed
-//! parameters. Never knows a name but the encoder's, which may stand still for a while.
+//! parameters. Never knows a name but the encoder's, which may be frozen at first.
 
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
@@ -15,7 +15,7 @@ pub struct AdamW {
     pub exp_avg_sq: Tensor,
     /// Steps done.
     pub steps: Steps,
-    /// Whether the encoder stands still: neither gradient nor weight decay moves it, nor are its steps counted.
+    /// Whether the encoder is frozen: neither gradient nor weight decay changes it, nor are its steps counted.
     pub freeze_encoder: bool,
     beta1: f64,
     beta2: f64,
@@ -23,10 +23,10 @@ pub struct AdamW {
     weight_decay: f64,
     n_decaying: i64,
     /// First element, elements, whether they are the encoder's.
-    stretches: Vec<(i64, i64, bool)>,
+    ranges: Vec<(i64, i64, bool)>,
 }
 
-/// Steps done, by part of the model: fewer for an encoder that stood still at first.
+/// Steps done, by part of the model: fewer for an encoder that was frozen at first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Steps {
     /// Of the encoder.
@@ -48,7 +48,7 @@ impl AdamW {
             epsilon: settings.adam_epsilon,
             weight_decay: settings.weight_decay,
             n_decaying: layout.n_decaying(),
-            stretches: layout.stretches("encoder."),
+            ranges: layout.ranges("encoder."),
         }
     }
 
@@ -57,19 +57,19 @@ impl AdamW {
         self.steps.rest += 1;
         self.steps.encoder += u64::from(!self.freeze_encoder);
         if self.steps.encoder == self.steps.rest {
-            return self.move_part(flat, grad, lr, (0, flat.size()[0]), self.steps.rest);
+            return self.update_range(flat, grad, lr, (0, flat.size()[0]), self.steps.rest);
         }
-        for (start, len, encoder) in self.stretches.clone() {
+        for (start, len, encoder) in self.ranges.clone() {
             match encoder {
                 true if self.freeze_encoder => {}
-                true => self.move_part(flat, grad, lr, (start, len), self.steps.encoder),
-                false => self.move_part(flat, grad, lr, (start, len), self.steps.rest),
+                true => self.update_range(flat, grad, lr, (start, len), self.steps.encoder),
+                false => self.update_range(flat, grad, lr, (start, len), self.steps.rest),
             }
         }
     }
 
-    /// Step number `n` of the `len` elements from `start` on.
-    fn move_part(
+    /// Updates the `len` elements from `start` on; `n` is the number of their step, from 1.
+    fn update_range(
         &mut self,
         flat: &Tensor,
         grad: &Tensor,
@@ -103,8 +103,9 @@ impl AdamW {
     }
 }
 
-/// Scales `grad` down so that its 2-norm is at most `max_norm` (0: leaves it); gives the norm before, a scalar tensor.
-pub fn clip(grad: &mut Tensor, max_norm: f64) -> Tensor {
+/// Scales `grad` down so that its 2-norm is at most `max_norm` (0: leaves it), as PyTorch's `clip_grad_norm_`; gives the norm
+/// before, a scalar tensor.
+pub fn clip_grad_norm(grad: &mut Tensor, max_norm: f64) -> Tensor {
     no_grad(|| {
         let norm = grad.norm();
         if max_norm > 0.0 {

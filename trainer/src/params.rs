@@ -1,7 +1,7 @@
-//! All parameters in one flat f32 tensor. In: what a model declares, layer by layer. Out: a [`Layout`] (who lies where),
-//! fresh values, and named views for a forward pass. Never copies a parameter: a view shares the flat tensor's memory.
+//! All parameters in one flat f32 tensor. In: what a model declares, layer by layer. Out: a [`Layout`] (where each
+//! lies), initial values, and views for a forward pass. Never copies a parameter: a view shares the flat tensor's memory.
 //!
-//! Weights that decay come first, then the rest (biases, norms, and weights the loss does not reach), so that the
+//! Weights that decay come first, then the rest (biases, norms, and weights that get no gradient), so that the
 //! optimizer works on two ranges. Query, key and value of one layer lie side by side and are used as one matrix.
 
 use tch::{Device, Kind, Tensor, no_grad};
@@ -10,9 +10,9 @@ use tch::{Device, Kind, Tensor, no_grad};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(usize);
 
-/// Fresh values of a parameter.
+/// Initial values of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Fresh {
+enum Init {
     Normal(f64),
     Zeros,
     Ones,
@@ -24,7 +24,7 @@ struct Entry {
     names: Vec<String>,
     /// Shape of the view, all names together.
     shape: Vec<i64>,
-    fresh: Fresh,
+    init: Init,
     decays: bool,
     /// First element in the flat tensor.
     offset: i64,
@@ -58,35 +58,35 @@ pub struct Builder {
 impl Builder {
     /// A weight, drawn from a normal distribution; decays.
     pub fn weight(&mut self, name: &str, shape: &[i64], std: f64) -> Slot {
-        self.add(vec![name.to_owned()], shape, Fresh::Normal(std), true)
+        self.add(vec![name.to_owned()], shape, Init::Normal(std), true)
     }
 
     /// Weights of equal shape used as one, stacked along dimension 0; `shape` is that of all together.
     pub fn weights(&mut self, names: &[String], shape: &[i64], std: f64) -> Slot {
-        self.add(names.to_vec(), shape, Fresh::Normal(std), true)
+        self.add(names.to_vec(), shape, Init::Normal(std), true)
     }
 
-    /// A weight the loss does not reach (kept for the checkpoint): never changes.
-    pub fn idle_weight(&mut self, name: &str, shape: &[i64], std: f64) -> Slot {
-        self.add(vec![name.to_owned()], shape, Fresh::Normal(std), false)
+    /// A weight that no output depends on (kept for the checkpoint): it gets no gradient and does not decay.
+    pub fn unused_weight(&mut self, name: &str, shape: &[i64], std: f64) -> Slot {
+        self.add(vec![name.to_owned()], shape, Init::Normal(std), false)
     }
 
     /// A bias, or several stacked: zeros; does not decay.
     pub fn biases(&mut self, names: &[String], len: i64) -> Slot {
-        self.add(names.to_vec(), &[len], Fresh::Zeros, false)
+        self.add(names.to_vec(), &[len], Init::Zeros, false)
     }
 
     /// The scale of a norm: ones; does not decay.
     pub fn scale(&mut self, name: &str, len: i64) -> Slot {
-        self.add(vec![name.to_owned()], &[len], Fresh::Ones, false)
+        self.add(vec![name.to_owned()], &[len], Init::Ones, false)
     }
 
-    fn add(&mut self, names: Vec<String>, shape: &[i64], fresh: Fresh, decays: bool) -> Slot {
-        self.entries.push(Entry { names, shape: shape.to_vec(), fresh, decays, offset: 0 });
+    fn add(&mut self, names: Vec<String>, shape: &[i64], init: Init, decays: bool) -> Slot {
+        self.entries.push(Entry { names, shape: shape.to_vec(), init, decays, offset: 0 });
         Slot(self.entries.len() - 1)
     }
 
-    /// Lays everything out.
+    /// Gives every parameter its place in the flat tensor.
     pub fn build(mut self) -> Layout {
         let mut order: Vec<usize> = (0..self.entries.len()).collect();
         order.sort_by_key(|&i| !self.entries[i].decays);
@@ -106,7 +106,7 @@ impl Builder {
     }
 }
 
-/// Who lies where in the flat tensor.
+/// Where each parameter lies in the flat tensor.
 #[derive(Clone, Debug)]
 pub struct Layout {
     entries: Vec<Entry>,
@@ -150,17 +150,17 @@ impl Layout {
         all
     }
 
-    /// A new flat tensor with fresh values, as transformers draws them; the same seed gives the same values on the CPU.
+    /// A new flat tensor with initial values, as transformers draws them; the same seed gives the same values.
     /// Shape `[len]`, on the CPU, without gradient.
-    pub fn fresh(&self, seed: i64) -> Tensor {
+    pub fn init(&self, seed: i64) -> Tensor {
         tch::manual_seed(seed);
         let flat = Tensor::zeros([self.len], (Kind::Float, Device::Cpu));
         for entry in &self.entries {
             let mut view = flat.narrow(0, entry.offset, entry.numel());
-            let _ = match entry.fresh {
-                Fresh::Normal(std) => view.normal_(0.0, std),
-                Fresh::Zeros => view.zero_(),
-                Fresh::Ones => view.fill_(1.0),
+            let _ = match entry.init {
+                Init::Normal(std) => view.normal_(0.0, std),
+                Init::Zeros => view.zero_(),
+                Init::Ones => view.fill_(1.0),
             };
         }
         flat
@@ -171,8 +171,8 @@ impl Layout {
         self.shaped(&flat.split_with_sizes(&self.sizes, 0))
     }
 
-    /// Views for a pass in several parts: each part's gradients stay with the parameters it used, where one that reached
-    /// back into `flat` would be as long as `flat`.
+    /// Views that are leaf tensors, for several backward passes over parts of the model: each pass adds to the gradients of the
+    /// parameters it used, where a gradient that went back into `flat` would be as long as `flat` each time.
     pub fn leaves(&self, flat: &Tensor) -> Leaves {
         let pieces = flat.detach().split_with_sizes(&self.sizes, 0);
         let pieces: Vec<_> =
@@ -187,8 +187,8 @@ impl Layout {
         }
     }
 
-    /// The flat tensor in stretches `(first element, elements, whether their names begin with prefix)`, as long as can be.
-    pub fn stretches(&self, prefix: &str) -> Vec<(i64, i64, bool)> {
+    /// The flat tensor in ranges `(first element, elements, whether their names begin with prefix)`, as long as possible.
+    pub fn ranges(&self, prefix: &str) -> Vec<(i64, i64, bool)> {
         let mut named = self.named();
         named.sort_by_key(|named| named.offset);
         let mut all: Vec<(i64, i64, bool)> = Vec::new();
@@ -203,7 +203,7 @@ impl Layout {
     }
 }
 
-/// Parameters that each keep their own gradient.
+/// Parameters as leaf tensors, each with its own gradient.
 pub struct Leaves {
     /// For forward passes.
     pub views: Views,
@@ -270,19 +270,19 @@ mod tests {
     }
 
     #[test]
-    fn stretches_cover_the_flat_tensor() {
+    fn ranges_cover_the_flat_tensor() {
         assert_eq!(
-            layout().stretches("a."),
+            layout().ranges("a."),
             [(0, 6, true), (6, 6, false), (12, 2, true), (14, 5, false)]
         );
-        assert_eq!(layout().stretches("nothing"), [(0, 19, false)]);
+        assert_eq!(layout().ranges("nothing"), [(0, 19, false)]);
     }
 
     #[test]
     fn views_share_memory_and_gradients_reach_the_flat_tensor() {
         let layout = layout();
-        let flat = layout.fresh(1);
-        assert_eq!(flat, layout.fresh(1));
+        let flat = layout.init(1);
+        assert_eq!(flat, layout.init(1));
         let _ = flat.set_requires_grad(true);
         let views = layout.views(&flat);
         assert_eq!(views[Slot(1)].size(), [4, 3]);

@@ -1,4 +1,4 @@
-//! From stored bytes to what the encoder sees. In: u8 pixels `[b, side, side, 3]`. Out: a normalised tensor
+//! From stored bytes to the encoder's input. In: u8 pixels `[b, side, side, 3]`. Out: a normalised tensor
 //! `[b, 3, size, size]` on the device. Never keeps floats on the host: bytes travel, the device does the rest.
 
 use std::path::Path;
@@ -56,7 +56,7 @@ pub(crate) fn splitmix(seed: u64) -> u64 {
 }
 
 impl Normalise {
-    /// What a model's `preprocessor_config.json` says; the default where there is none.
+    /// Reads a model's `preprocessor_config.json`; the default where there is none.
     ///
     /// # Errors
     /// A file that is not one.
@@ -75,7 +75,7 @@ impl Normalise {
         Ok(Self { mean: three("image_mean")?, std: three("image_std")? })
     }
 
-    /// The `preprocessor_config.json` of a model that sees pictures of `size` pixels.
+    /// The `preprocessor_config.json` of a model with an image size of `size` pixels.
     pub fn to_json(&self, size: i64) -> Value {
         const BILINEAR: u8 = 2;
         json!({
@@ -126,7 +126,7 @@ impl Normalise {
             (false, Device::Cpu) => resize(&x),
             (false, _) => resize(&x.to_kind(Kind::Float)).round(), // CUDA resizes floats only
         };
-        // Made where they are used: to send them would wait for all the device has still to do.
+        // Made on the device: copying them there would wait for all work in the device's queue.
         let channel = |values: [f64; 3]| {
             let one = |value| Tensor::full([1, 1, 1], value, (Kind::Float, device));
             Tensor::cat(&values.map(one), 0) // [3, 1, 1]
@@ -138,13 +138,13 @@ impl Normalise {
 }
 
 /// `x` on `device`. To a CUDA device it goes through a copy in page-locked memory, as PyTorch's `pin_memory` and `non_blocking`
-/// have it: the way from there is one more piece of work in the device's queue, and nobody waits for it here. The memory of `x`
-/// itself may be written to afterwards.
+/// do: the copy from there is asynchronous, one more piece of work in the device's queue. The memory of `x` itself may be written
+/// to afterwards.
 pub(crate) fn upload(x: Tensor, device: Device) -> Tensor {
     if device == Device::Cpu {
         return x;
     }
-    // Memory that cannot be locked, or is locked already and so was not copied, is waited for.
+    // Memory that cannot be page-locked, or was already (so that it was not copied), is copied synchronously.
     let copied = x.f_pin_memory(device).ok().filter(|copy| copy.data_ptr() != x.data_ptr());
     match copied {
         Some(copy) => copy.to_device_(device, x.kind(), true, false),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_cut_where_it_is_said() {
+    fn a_window_is_cut_at_its_place() {
         let picture: Vec<u8> = (0..4 * 4).flat_map(|i| [i, 0, 0]).collect();
         let crop = Crop { left: 1, top: 2, side: 2 };
         let x = Normalise::default().pixels(&picture, 1, 4, crop, 2, Device::Cpu);

@@ -1,4 +1,4 @@
-//! What a person sees of a run. In: figures, some generated captions. Out: a progress line on a terminal, plain lines on
+//! Reports the progress of a run. In: figures, some generated captions. Out: a progress line on a terminal, plain lines on
 //! stderr otherwise; the same figures as JSON lines in `log.jsonl` and, the captions too, as TensorBoard's events in `runs/`.
 //! Never writes to stdout.
 
@@ -42,7 +42,7 @@ pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     log: File,
     events: EventWriter,
-    /// Captions of the evaluation under way, a row of a table each.
+    /// Captions of the current evaluation, a row of a table each.
     shown: Vec<String>,
     pictures_written: bool,
     started: Instant,
@@ -62,7 +62,7 @@ impl Progress {
             bar.set_style(style.expect("the template is well formed"));
             bar
         });
-        // Step `first` is done; what a run that was killed said of later ones is said again.
+        // Step `first` is done; the events that a killed run wrote of later steps are replaced.
         let resumed_at = if first > 0 { first + 1 } else { 0 };
         let events = EventWriter::create(&out.join(EVENTS_FOLDER), resumed_at)?;
         let (shown, pictures_written) = (Vec::new(), false);
@@ -70,8 +70,8 @@ impl Progress {
         Ok(Self { bar, log, events, shown, pictures_written, started, first, steps })
     }
 
-    /// A line that stays.
-    pub(crate) fn say(&self, line: &str) {
+    /// Prints a line that stays, above the progress bar if there is one.
+    pub(crate) fn report(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
             None => eprintln!("{line}"),
@@ -107,12 +107,12 @@ impl Progress {
         }))
     }
 
-    /// Examples that were left out of the batches before `step`: the first in words, each in the log.
+    /// Examples that were left out of the batches before `step`: the first in a printed line, each in the log.
     pub(crate) fn skipped(&mut self, step: u64, skipped: &[Skipped]) -> Result<()> {
         let Some((first, rest)) = skipped.split_first() else { return Ok(()) };
         let more =
             if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
-        self.say(&format!(
+        self.report(&format!(
             "step {step}: skipped example {}: {}{more}",
             first.example_id, first.why
         ));
@@ -125,7 +125,7 @@ impl Progress {
 
     /// The figures of an evaluation.
     pub(crate) fn evaluation(&mut self, step: u64, e: &Evaluation) -> Result<()> {
-        self.say(&format!("step {step}: {}", describe(e)));
+        self.report(&format!("step {step}: {}", describe(e)));
         let mut line = Map::from_iter([("step".to_owned(), json!(step))]);
         if let Value::Object(figures) = serde_json::to_value(e)? {
             line.extend(figures.into_iter().map(|(k, v)| (format!("{EVALUATION_PREFIX}{k}"), v)));
@@ -141,7 +141,7 @@ impl Progress {
         self.write(Value::Object(line))
     }
 
-    /// A caption of the evaluation under way; the first few are kept for [`Progress::evaluation`], their pictures written
+    /// A caption of the current evaluation; the first few are kept for [`Progress::evaluation`], their pictures written
     /// once a run.
     pub(crate) fn prediction(
         &mut self,
@@ -191,7 +191,7 @@ impl Drop for Progress {
     }
 }
 
-/// A caption as a cell of a Markdown table: its marks are characters as any other.
+/// A caption as a cell of a Markdown table, its special characters escaped.
 fn escaped(caption: &str) -> String {
     let mut escaped = String::with_capacity(caption.len());
     for c in caption.chars() {
@@ -205,7 +205,7 @@ fn escaped(caption: &str) -> String {
     escaped
 }
 
-/// An evaluation in words.
+/// An evaluation in one printed line.
 pub(crate) fn describe(e: &Evaluation) -> String {
     let scores = e.scores.as_ref().map_or(String::new(), |s| {
         format!(

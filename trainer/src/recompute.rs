@@ -1,9 +1,12 @@
-//! A forward and backward pass that keeps only the input of every layer (gradient checkpointing, Chen et al. 2016). In: a
-//! model and a batch. Out: the loss, and gradients. Never differs from the usual pass but in dropout's random numbers, of
-//! which each layer draws its own, the same ones both times.
+//! Activation checkpointing (Chen et al. 2016; PyTorch's and transformers' name: gradient checkpointing). The forward pass saves
+//! only the input of every layer; the backward pass recomputes the layer's activations from it. In: a model and a batch. Out: the
+//! loss, and gradients in the parameters' leaf tensors. Never differs from the usual pass but in dropout's random numbers: every
+//! layer seeds the generator itself, so that its recomputation draws the same mask.
 //!
-//! libtorch's own checkpointing lives in Python. Here every layer is first computed without a graph; then, from the last to
-//! the first, it is computed again from its kept input, and the gradient of its output is carried through it.
+//! `torch.utils.checkpoint` is written in Python, libtorch has nothing like it. Here the forward pass runs without a graph
+//! (`no_grad`). The backward pass takes the layers from the last to the first: the layer's forward runs again, now with a graph,
+//! and the gradient of its output is backpropagated to its input and parameters. It is non-reentrant: each layer has a graph and
+//! a backward call of its own, none of which runs within another, and only one layer's saved tensors are alive at a time.
 
 use tch::{Kind, Tensor, no_grad};
 
@@ -11,12 +14,12 @@ use crate::captioner::{Captioner, cross_entropy};
 use crate::params::Leaves;
 use crate::pixels::splitmix;
 
-/// What a pass is made of besides the model and its input.
+/// Options of a forward and backward pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Pass {
     /// Share of the target's probability spread over the vocabulary.
     pub label_smoothing: f64,
-    /// Whether the encoder stands still.
+    /// Whether the encoder is frozen: it gets no gradient.
     pub freeze_encoder: bool,
     /// What the loss is multiplied with before the backward pass.
     pub scale: f64,
@@ -24,8 +27,8 @@ pub struct Pass {
     pub seed: u64,
 }
 
-/// The loss, a scalar, not multiplied; the gradients of the multiplied loss are added to those of `leaves`.
-/// Pixels `[b, 3, size, size]`, labels `[b, t]`.
+/// Forward and backward pass. Gives the loss, a scalar, not multiplied; the gradients of the multiplied loss are added to those of
+/// `leaves`. Pixels `[b, 3, size, size]`, labels `[b, t]`.
 pub fn backward(
     model: &Captioner,
     leaves: &Leaves,
@@ -35,60 +38,70 @@ pub fn backward(
 ) -> Tensor {
     let (p, encoder, decoder) = (&leaves.views, &model.encoder, &model.decoder);
     let ids = model.shift_right(labels);
-    let draw = |place: u64| tch::manual_seed(splitmix(pass.seed ^ place) as i64);
-    let (in_encoder, in_decoder) = (1 << 32, 2 << 32); // far from each other's layers
+    // Called before each module's forward, the first time and when it is recomputed.
+    let seed_dropout = |module: u64| tch::manual_seed(splitmix(pass.seed ^ module) as i64);
+    let (encoder_modules, decoder_modules) = (1 << 32, 2 << 32); // far from each other's layers
 
-    let see = || {
-        draw(in_encoder);
+    let embed_pixels = || {
+        seed_dropout(encoder_modules);
         encoder.embed(p, pixels, true)
     };
-    let encode = |i: usize, x: &Tensor| {
-        draw(in_encoder + 1 + i as u64);
+    let encoder_layer = |i: usize, x: &Tensor| {
+        seed_dropout(encoder_modules + 1 + i as u64);
         encoder.layer(p, i, x.shallow_clone(), true)
     };
-    let (seen, last) = no_grad(|| match pass.freeze_encoder {
-        // Nothing goes back through it, so nothing need be kept.
-        true => (Vec::new(), (0..encoder.n_layers()).fold(see(), |x, i| encode(i, &x))),
-        false => keep(see(), encoder.n_layers(), &encode),
+    let (encoder_inputs, encoder_output) = no_grad(|| {
+        if pass.freeze_encoder {
+            // It has no backward pass, so no input is saved.
+            let output = (0..encoder.n_layers()).fold(embed_pixels(), |x, i| encoder_layer(i, &x));
+            (Vec::new(), output)
+        } else {
+            forward_saving_inputs(embed_pixels(), encoder.n_layers(), &encoder_layer)
+        }
     });
-    let states = leaf(&no_grad(|| model.project(p, encoder.finish(p, &last))));
+    let states = leaf(&no_grad(|| model.project(p, encoder.final_norm(p, &encoder_output))));
 
-    let read = || {
-        draw(in_decoder);
+    let embed_ids = || {
+        seed_dropout(decoder_modules);
         decoder.embed(p, &ids, 0, true)
     };
-    let decode = |i: usize, x: &Tensor| {
-        draw(in_decoder + 1 + i as u64);
-        let memory = decoder.memory_of(p, i, &states);
-        decoder.block(p, i, x.shallow_clone(), &memory, None, true)
+    let decoder_block = |i: usize, x: &Tensor| {
+        seed_dropout(decoder_modules + 1 + i as u64);
+        let cross_kv = decoder.cross_key_value(p, i, &states);
+        decoder.block(p, i, x.shallow_clone(), &cross_kv, None, true)
     };
-    let (said, top) = no_grad(|| keep(read(), decoder.n_blocks(), &decode));
+    let (decoder_inputs, decoder_output) =
+        no_grad(|| forward_saving_inputs(embed_ids(), decoder.n_blocks(), &decoder_block));
 
-    let top = leaf(&top);
-    let loss = cross_entropy(&decoder.head(p, &top), labels, pass.label_smoothing);
+    let decoder_output = leaf(&decoder_output);
+    let loss = cross_entropy(&decoder.head(p, &decoder_output), labels, pass.label_smoothing);
     (&loss * pass.scale).backward();
-    carry(&read(), &walk_back(said, top.grad(), &decode));
+    let grad = recompute_backward(decoder_inputs, decoder_output.grad(), &decoder_block);
+    backward_from(&embed_ids(), &grad);
 
+    // Every block's cross-attention has added to it.
     let grad = states.grad();
     if pass.freeze_encoder {
         if let Some(projection) = &model.enc_to_dec_proj {
-            carry(&projection.forward(p, &no_grad(|| encoder.finish(p, &last))), &grad);
+            let normed = no_grad(|| encoder.final_norm(p, &encoder_output));
+            backward_from(&projection.forward(p, &normed), &grad);
         }
         return loss.detach();
     }
-    let last = leaf(&last);
-    carry(&model.project(p, encoder.finish(p, &last)), &grad);
-    carry(&see(), &walk_back(seen, last.grad(), &encode));
+    let encoder_output = leaf(&encoder_output);
+    backward_from(&model.project(p, encoder.final_norm(p, &encoder_output)), &grad);
+    let grad = recompute_backward(encoder_inputs, encoder_output.grad(), &encoder_layer);
+    backward_from(&embed_pixels(), &grad);
     loss.detach()
 }
 
-/// The input of each of `n` layers, and the output of the last.
-fn keep(
-    first: Tensor,
+/// Forward pass through `n` layers: gives the input of each, which is saved for the backward pass, and the output of the last.
+fn forward_saving_inputs(
+    first_input: Tensor,
     n: usize,
     layer: &impl Fn(usize, &Tensor) -> Tensor,
 ) -> (Vec<Tensor>, Tensor) {
-    let (mut inputs, mut x) = (Vec::with_capacity(n), first);
+    let (mut inputs, mut x) = (Vec::with_capacity(n), first_input);
     for i in 0..n {
         let y = layer(i, &x);
         inputs.push(std::mem::replace(&mut x, y));
@@ -96,24 +109,27 @@ fn keep(
     (inputs, x)
 }
 
-/// Carries the gradient of the last layer's output back to the first layer's input.
-fn walk_back(
+/// Backward pass through the layers whose inputs were saved, each of them recomputed: from the gradient of the last layer's output
+/// to that of the first layer's input.
+fn recompute_backward(
     inputs: Vec<Tensor>,
     grad: Tensor,
     layer: &impl Fn(usize, &Tensor) -> Tensor,
 ) -> Tensor {
     inputs.into_iter().enumerate().rev().fold(grad, |grad, (i, input)| {
         let input = leaf(&input);
-        carry(&layer(i, &input), &grad);
+        backward_from(&layer(i, &input), &grad);
         input.grad()
     })
 }
 
-/// Hands autograd the gradient of `output`: that of the loss below with respect to `output` is `grad`.
-fn carry(output: &Tensor, grad: &Tensor) {
+/// Backpropagates `grad`, the gradient of the loss with respect to `output`, through the graph of `output`: Python's
+/// `output.backward(grad)`.
+fn backward_from(output: &Tensor, grad: &Tensor) {
     (output * grad).sum(Kind::Float).backward();
 }
 
+/// `x` cut off from its graph, as a leaf tensor that accumulates a gradient.
 fn leaf(x: &Tensor) -> Tensor {
     x.detach().set_requires_grad(true)
 }

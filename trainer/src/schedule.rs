@@ -23,7 +23,7 @@ impl Schedule {
         Self { lr: settings.lr, kind: settings.schedule, warmup, steps }
     }
 
-    /// The rate of step `step`, from 0; as transformers' `get_cosine_schedule_with_warmup` and its sisters.
+    /// The rate of step `step`, from 0; as transformers' `get_cosine_schedule_with_warmup`, `get_linear_…` and `get_constant_…`.
     pub fn lr_at(&self, step: u64) -> f64 {
         if step < self.warmup {
             return self.lr * step as f64 / self.warmup as f64;

@@ -9,20 +9,20 @@ use tuwen_stream::Batch;
 use crate::evaluate::upload;
 use crate::loss_scale::LossScale;
 use crate::model::Model;
-use crate::optimizer::{AdamW, clip};
+use crate::optimizer::{AdamW, clip_grad_norm};
 use crate::pixels::{Crop, splitmix};
 use crate::recompute::{self, Pass};
 
-/// Where a step's batches come from, and what they leave.
-pub(crate) trait Source {
+/// Where a step's batches come from, and where they go back to.
+pub(crate) trait BatchSource {
     /// The next batch.
     fn next(&mut self) -> Result<Batch>;
 
-    /// Takes back a batch that was used, with its loss, which may still be on its way.
+    /// Takes back a used batch, with its loss, which the device may not have computed yet.
     fn done(&mut self, batch: Batch, loss: Tensor);
 }
 
-/// What training changes.
+/// What training changes: model, optimizer and loss scale.
 pub(crate) struct Learner {
     pub(crate) model: Model,
     pub(crate) optimizer: AdamW,
@@ -30,8 +30,8 @@ pub(crate) struct Learner {
     pub(crate) loss_scale: Option<LossScale>,
 }
 
-/// How a step went.
-pub(crate) struct Stepped {
+/// The outcome of a step.
+pub(crate) struct StepOutcome {
     /// 2-norm of all gradients before clipping, a scalar.
     pub(crate) grad_norm: Tensor,
     /// Whether nothing changed, because a gradient was not finite.
@@ -39,7 +39,7 @@ pub(crate) struct Stepped {
 }
 
 impl Learner {
-    /// A learner whose parameters keep gradients; `loss_scale` is that of a run gone on with.
+    /// A learner whose parameters keep gradients; `loss_scale` is that of a resumed run.
     pub(crate) fn new(
         mut model: Model,
         optimizer: AdamW,
@@ -54,23 +54,23 @@ impl Learner {
     /// Step `number`, from 0, on pictures stored with `side` pixels.
     ///
     /// # Errors
-    /// As the source; token ids the model does not have; what libtorch says.
+    /// As the source; token ids the model does not have; an error of libtorch.
     pub(crate) fn step(
         &mut self,
         settings: &TrainSettings,
         number: u64,
         lr: f64,
         side: usize,
-        source: &mut impl Source,
-    ) -> Result<Stepped> {
+        source: &mut impl BatchSource,
+    ) -> Result<StepOutcome> {
         self.optimizer.freeze_encoder = number < settings.freeze_encoder_steps;
-        tch::manual_seed(seed_of(settings.seed, number) as i64);
+        tch::manual_seed(step_seed(settings.seed, number) as i64);
         let scale = self.loss_scale.map_or(1.0, |loss_scale| loss_scale.scale);
         let accumulation = settings.grad_accumulation.max(1) as u64;
-        let mut gathered: Option<Tensor> = None;
+        let mut accumulated: Option<Tensor> = None;
         for i in 0..accumulation {
             let batch = source.next()?;
-            let seed = splitmix(seed_of(settings.seed, number).wrapping_add(i));
+            let seed = splitmix(step_seed(settings.seed, number).wrapping_add(i));
             let crop = Crop::random(side, settings.crop, seed);
             let (pixels, labels) = upload(&self.model, &batch, side, crop, settings)?;
             let pass = Pass {
@@ -82,7 +82,7 @@ impl Learner {
             let loss = if settings.gradient_checkpointing {
                 let (leaves, model) = (self.model.leaves(), &self.model.captioner);
                 let loss = recompute::backward(model, &leaves, &pixels, &labels, &pass);
-                gathered = Some(match gathered {
+                accumulated = Some(match accumulated {
                     Some(before) => before + leaves.grad(),
                     None => leaves.grad(),
                 });
@@ -92,11 +92,11 @@ impl Learner {
             };
             source.done(batch, loss);
         }
-        let mut grad = gathered.unwrap_or_else(|| self.model.flat.grad());
+        let mut grad = accumulated.unwrap_or_else(|| self.model.flat.grad());
         if self.loss_scale.is_some() {
             let _ = no_grad(|| grad.g_mul_scalar_(1.0 / scale));
         }
-        let grad_norm = clip(&mut grad, settings.max_grad_norm);
+        let grad_norm = clip_grad_norm(&mut grad, settings.max_grad_norm);
         let finite = self.loss_scale.is_none() || grad_norm.double_value(&[]).is_finite();
         if finite {
             self.optimizer.step(&mut self.model.flat, &grad, lr);
@@ -105,11 +105,11 @@ impl Learner {
         if let Some(loss_scale) = &mut self.loss_scale {
             loss_scale.update(finite);
         }
-        Ok(Stepped { grad_norm, skipped: !finite })
+        Ok(StepOutcome { grad_norm, skipped: !finite })
     }
 }
 
 /// A seed for each step, far from those of other steps and other runs.
-fn seed_of(seed: u64, step: u64) -> u64 {
+fn step_seed(seed: u64, step: u64) -> u64 {
     splitmix(splitmix(seed) ^ step)
 }

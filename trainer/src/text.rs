@@ -12,7 +12,7 @@ use crate::config::{SpecialIds, read_json};
 /// A tokenizer and its special tokens.
 pub struct Text {
     tokenizer: Tokenizer,
-    /// The bytes of `tokenizer.json`: the file may go, as an old checkpoint does.
+    /// The bytes of `tokenizer.json`, since the file may be deleted with its checkpoint during the run.
     file: Vec<u8>,
     special: Map<String, Value>,
     /// Start, end and padding.
@@ -89,7 +89,7 @@ impl Text {
         highest.map_or(0, |id| i64::from(id) + 1)
     }
 
-    /// The caption of token ids, without special tokens and without blanks beside Chinese characters.
+    /// The caption of token ids, without special tokens and without spaces beside Chinese characters.
     ///
     /// # Errors
     /// Ids the tokenizer's decoder refuses.
@@ -99,13 +99,13 @@ impl Text {
             .tokenizer
             .decode(&ids, true)
             .map_err(|error| anyhow!("decoding a caption: {error}"))?;
-        Ok(close_up(&text))
+        Ok(remove_cjk_spaces(&text))
     }
 
     /// Writes `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json` into a checkpoint's folder.
     ///
     /// # Errors
-    /// What the disk says.
+    /// An I/O error, with its path.
     pub fn write(&self, folder: &Path, max_length: usize) -> Result<()> {
         let target = folder.join("tokenizer.json");
         std::fs::write(&target, &self.file)
@@ -124,25 +124,25 @@ pub(crate) fn write_json(path: &Path, value: &Value) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 
-/// Removes the blanks that WordPiece puts beside Chinese characters; those between Latin words stay.
-fn close_up(text: &str) -> String {
-    let mut closed = String::with_capacity(text.len());
-    let mut blank = false;
+/// Removes the spaces that WordPiece puts beside Chinese characters; those between Latin words stay.
+fn remove_cjk_spaces(text: &str) -> String {
+    let mut joined = String::with_capacity(text.len());
+    let mut space = false;
     for c in text.chars() {
         if c.is_whitespace() {
-            blank = true;
+            space = true;
             continue;
         }
-        if blank && closed.chars().next_back().is_some_and(|last| !is_wide(last) && !is_wide(c)) {
-            closed.push(' ');
+        if space && joined.chars().next_back().is_some_and(|last| !is_wide(last) && !is_wide(c)) {
+            joined.push(' ');
         }
-        blank = false;
-        closed.push(c);
+        space = false;
+        joined.push(c);
     }
-    closed
+    joined
 }
 
-/// Characters that are written without blanks: ideographs, kana, their punctuation and full-width forms.
+/// Characters that are written without spaces: ideographs, kana, their punctuation and full-width forms.
 fn is_wide(c: char) -> bool {
     matches!(c,
         '\u{2e80}'..='\u{303f}' | '\u{3040}'..='\u{30ff}' | '\u{3100}'..='\u{31ff}' | '\u{3400}'..='\u{4dbf}'
@@ -152,10 +152,10 @@ fn is_wide(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::close_up;
+    use super::remove_cjk_spaces;
 
     #[test]
-    fn blanks_beside_chinese_go() {
+    fn spaces_beside_chinese_are_removed() {
         for (text, expected) in [
             ("家 居 设 计", "家居设计"),
             ("a red dress", "a red dress"),
@@ -164,7 +164,7 @@ mod tests {
             ("600 _ 600", "600 _ 600"),
             ("", ""),
         ] {
-            assert_eq!(close_up(text), expected);
+            assert_eq!(remove_cjk_spaces(text), expected);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The training loop. In: a corpus and settings. Out: checkpoints, and a summary. Never prints to stdout.
 //!
 //! A step is a function of the settings, the parameters, the optimizer's two moments and the step's number: the order of the
-//! examples and dropout are seeded by it. So a resumed run goes on exactly as the run that was stopped.
+//! examples and dropout are seeded by it. So a resumed run continues bit for bit like one that was never stopped.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -24,7 +24,7 @@ use crate::model::Model;
 use crate::optimizer::AdamW;
 use crate::progress::{Progress, Window};
 use crate::schedule::Schedule;
-use crate::step::{Learner, Source};
+use crate::step::{BatchSource, Learner};
 
 /// A loss scale below this one means that no scale helps.
 const SMALLEST_SCALE: f64 = 1.0 / 65_536.0;
@@ -46,9 +46,9 @@ pub struct Summary {
     pub train_images_per_s: f64,
     /// Share of that time the trainer waited for batches.
     pub data_wait_percent: f64,
-    /// What would make it wait less.
+    /// Advice on making it wait less.
     pub data_wait_advice: String,
-    /// Who waited for whom, and what the readers did.
+    /// How long the consumer and the readers waited, and what the readers did.
     pub data_wait: WaitStats,
     /// Examples left out because their images cannot be read, those of each epoch counted.
     pub skipped_examples: u64,
@@ -60,27 +60,28 @@ pub struct Summary {
     pub skipped_steps: u64,
     /// The best one; none if none is asked for.
     pub best: Option<Best>,
-    /// Whether the run was asked to stop early.
+    /// Whether the run was stopped early.
     pub stopped: bool,
 }
 
 /// Trains a model on the corpus's training split; `tokenizer` as for [`Model::start`].
 ///
 /// # Errors
-/// Anything missing or unfit; a loss that is no number.
+/// Anything missing or unfit; a loss that is not finite.
 pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<Summary> {
     let started = Instant::now();
     let stop = stop_flag();
     libtorch::set_threads(settings.threads);
     let device = libtorch::device(&settings.device)?;
     let out = Path::new(&settings.out);
-    let (model, optimizer, resumed) = start(settings, tokenizer, device)?;
+    let (model, optimizer, resumed) = start_or_resume(settings, tokenizer, device)?;
     let pad = model.captioner.config.ids.pad;
     let first = resumed.as_ref().map_or(0, |state| state.step);
     let mut feed = Feed::open(corpus, settings, pad, resumed.as_ref().map(|state| &state.stream))?;
     let test = EvalSet::open(corpus, "test", settings, pad, Some(feed.stream().versions()))?;
     Best::check(settings, &test)?;
-    let mut best = resumed.as_ref().and_then(|state| checkpoint::best_of(out, state, settings));
+    let mut best =
+        resumed.as_ref().and_then(|state| checkpoint::resumed_best(out, state, settings));
     let side = feed.stream().size_px();
     let per_epoch = feed.stream().batches_per_epoch() as u64;
     let accumulation = settings.grad_accumulation.max(1) as u64;
@@ -89,12 +90,12 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     } else {
         (settings.epochs * per_epoch / accumulation).max(1)
     };
-    feed.want(steps.saturating_sub(first) * accumulation);
+    feed.set_batches_left(steps.saturating_sub(first) * accumulation);
     let schedule = Schedule::new(settings, steps);
     std::fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
     let mut progress = Progress::new(out, first, steps)?;
-    progress.say(&opening(&model, &feed, &test, steps, settings));
-    feed.stream().unreadable().iter().for_each(|why| progress.say(&format!("skipping {why}")));
+    progress.report(&describe_run(&model, &feed, &test, steps, settings));
+    feed.stream().unreadable().iter().for_each(|why| progress.report(&format!("skipping {why}")));
 
     let loss_scale = resumed.and_then(|state| state.loss_scale);
     let mut learner = Learner::new(model, optimizer, loss_scale, settings);
@@ -106,12 +107,12 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
         let begun = Instant::now();
         let lr = schedule.lr_at(step);
         let mut source =
-            Fed { feed: &mut feed, losses: &mut losses, clock: &mut clock, step: step + 1 };
+            FeedSource { feed: &mut feed, losses: &mut losses, clock: &mut clock, step: step + 1 };
         let stepped = learner.step(settings, step, lr, side, &mut source)?;
         step += 1;
         if let Some(loss_scale) = learner.loss_scale.filter(|_| stepped.skipped) {
             let scale = loss_scale.scale;
-            progress.say(&format!(
+            progress.report(&format!(
                 "step {step}: skipped, a gradient was not finite; the loss scale is now {scale}"
             ));
             if scale < SMALLEST_SCALE {
@@ -125,9 +126,9 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
             !test.is_empty() && !stopping && (due(step, settings.eval_every) || step == steps);
         let saving = due(step, settings.save_every) || step == steps || stopping;
         if log || evaluating || saving {
-            // Waits for the device, so that the clock is right, and nothing is saved after a loss that is no number.
+            // Waits for the device, so that the clock is right, and nothing is saved after a loss that is not finite.
             losses
-                .look(learner.loss_scale.is_some())
+                .check_finite(learner.loss_scale.is_some())
                 .map_err(|error| anyhow!("{error}\n  {}", last_good(out)))?;
             let norm = stepped.grad_norm.double_value(&[]);
             if !stepped.skipped && !norm.is_finite() {
@@ -162,13 +163,14 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
                 progress.prediction(step, prediction, picture, test.size_px())
             })?;
             progress.evaluation(step, &figures)?;
-            let candidate = Best::of(settings.metric_for_best_model, step, &figures);
+            let folder = checkpoint::folder_name(step);
+            let candidate = Best::of(settings.metric_for_best_model, folder, &figures);
             if let Some(candidate) = candidate.filter(|new| new.beats(best.as_ref())) {
                 (best, improved) = (Some(candidate), true);
             }
             evaluation = Some(figures);
         }
-        // An evaluation takes long, so it is asked again after one; without one, the losses may not have been looked at.
+        // An evaluation takes long, so the flag is read again after one; without one, the losses may not have been checked.
         let stopping = if evaluating { stop.load(Ordering::Relaxed) } else { stopping };
         if saving || stopping || improved {
             let state = RunState {
@@ -180,7 +182,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
                 settings: settings.clone(),
             };
             let folder = checkpoint::save(out, &learner.model, &learner.optimizer, &state)?;
-            progress.say(&format!("step {step}: saved {}", folder.display()));
+            progress.report(&format!("step {step}: saved {}", folder.display()));
             saved = Some(folder);
         }
         if stopping {
@@ -191,8 +193,8 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let wait = feed.wait();
     let data_wait_advice = wait.advice(clock.training, settings.readers, settings.prefetch, cores);
-    progress.say(&wait.to_string());
-    progress.say(&data_wait_advice);
+    progress.report(&wait.to_string());
+    progress.report(&data_wait_advice);
     let saved = saved.map_or_else(|| checkpoint::find(out), Ok).context("nothing left to train")?;
     Ok(Summary {
         steps: step,
@@ -213,8 +215,8 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     })
 }
 
-/// Model and optimizer, new or of the checkpoint to go on from.
-fn start(
+/// Model and optimizer, new or of the checkpoint to resume from.
+fn start_or_resume(
     settings: &TrainSettings,
     tokenizer: &str,
     device: Device,
@@ -228,19 +230,19 @@ fn start(
     let model = Model::open(&folder, settings.precision, device)?;
     let mut optimizer = AdamW::new(&model.flat, &model.captioner.layout, settings);
     let state = checkpoint::resume(&folder, &mut optimizer)?;
-    eprintln!("going on from {}", folder.display());
+    eprintln!("resuming from {}", folder.display());
     Ok((model, optimizer, Some(state)))
 }
 
-/// The feed as a step sees it.
-struct Fed<'a> {
+/// The feed as the batches of a step; their losses and images are counted.
+struct FeedSource<'a> {
     feed: &'a mut Feed,
     losses: &'a mut Losses,
     clock: &'a mut Clock,
     step: u64,
 }
 
-impl Source for Fed<'_> {
+impl BatchSource for FeedSource<'_> {
     fn next(&mut self) -> Result<Batch> {
         self.feed.next_batch()
     }
@@ -252,7 +254,7 @@ impl Source for Fed<'_> {
     }
 }
 
-/// What a run that cannot go on tells last.
+/// The last lines of the error of a run that diverged.
 fn last_good(out: &Path) -> String {
     let folder = match checkpoint::newest(out) {
         Ok(Some(folder)) => folder.display().to_string(),
@@ -268,7 +270,8 @@ fn due(step: u64, every: u64) -> bool {
     every > 0 && step.is_multiple_of(every)
 }
 
-fn opening(
+/// The first line of a run's report: sizes of model, data and schedule.
+fn describe_run(
     model: &Model,
     feed: &Feed,
     test: &EvalSet,
@@ -289,7 +292,7 @@ fn opening(
     )
 }
 
-/// Set by Ctrl-C or SIGTERM: the step under way is finished, saved, and the run ends well. A second one kills.
+/// Set by Ctrl-C or SIGTERM: the current step is finished, a checkpoint saved, and the run ends without error. A second one kills.
 fn stop_flag() -> &'static AtomicBool {
     static STOP: AtomicBool = AtomicBool::new(false);
     static HANDLER: OnceLock<()> = OnceLock::new();

@@ -4,7 +4,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::config::VitConfig;
-use crate::layers::{Linear, Norm, activate, dropout, from_heads, to_heads};
+use crate::layers::{LayerNorm, Linear, activate, dropout, merge_heads, split_heads};
 use crate::params::{Builder, Slot, Views};
 
 /// The encoder: where its parameters lie, and its sizes.
@@ -15,14 +15,14 @@ pub(crate) struct Vit {
     projection_weight: Slot,
     projection_bias: Slot,
     layers: Vec<Layer>,
-    layernorm: Norm,
+    layernorm: LayerNorm,
 }
 
 struct Layer {
-    layernorm_before: Norm,
+    layernorm_before: LayerNorm,
     qkv: Linear,
     attention_output: Linear,
-    layernorm_after: Norm,
+    layernorm_after: LayerNorm,
     intermediate: Linear,
     output: Linear,
 }
@@ -41,9 +41,9 @@ impl Vit {
             projection_weight: builder.weight(&format!("{projection}.weight"), &kernel, std),
             projection_bias: builder.biases(&[format!("{projection}.bias")], d),
             layers: (0..config.num_hidden_layers).map(|i| Layer::new(builder, config, i)).collect(),
-            layernorm: Norm::new(builder, "encoder.layernorm", d, config.layer_norm_eps),
+            layernorm: LayerNorm::new(builder, "encoder.layernorm", d, config.layer_norm_eps),
         };
-        builder.idle_weight("encoder.pooler.dense.weight", &[d, d], std);
+        builder.unused_weight("encoder.pooler.dense.weight", &[d, d], std);
         builder.biases(&["encoder.pooler.dense.bias".to_owned()], d);
         vit
     }
@@ -51,7 +51,7 @@ impl Vit {
     pub(crate) fn forward(&self, p: &Views, pixels: &Tensor, train: bool) -> Tensor {
         let embedded = self.embed(p, pixels, train);
         let last = (0..self.n_layers()).fold(embedded, |x, i| self.layer(p, i, x, train));
-        self.finish(p, &last)
+        self.final_norm(p, &last)
     }
 
     /// Pixels to the first layer's input `[b, 1 + n, d]`.
@@ -72,8 +72,8 @@ impl Vit {
         self.layers[index].forward(p, &self.config, x, train)
     }
 
-    /// The last layer's output to the encoder's states.
-    pub(crate) fn finish(&self, p: &Views, x: &Tensor) -> Tensor {
+    /// The layer norm after the last layer: its output to the encoder's states.
+    pub(crate) fn final_norm(&self, p: &Views, x: &Tensor) -> Tensor {
         self.layernorm.forward(p, x)
     }
 
@@ -97,10 +97,10 @@ impl Layer {
         let qkv =
             ["query", "key", "value"].map(|part| name(&format!("attention.attention.{part}")));
         Self {
-            layernorm_before: Norm::new(builder, &name("layernorm_before"), d, eps),
+            layernorm_before: LayerNorm::new(builder, &name("layernorm_before"), d, eps),
             qkv: Linear::stacked(builder, &qkv, d, 3 * d, config.qkv_bias, std),
             attention_output: Linear::new(builder, &name("attention.output.dense"), d, d, std),
-            layernorm_after: Norm::new(builder, &name("layernorm_after"), d, eps),
+            layernorm_after: LayerNorm::new(builder, &name("layernorm_after"), d, eps),
             intermediate: Linear::new(builder, &name("intermediate.dense"), d, hidden, std),
             output: Linear::new(builder, &name("output.dense"), hidden, d, std),
         }
@@ -111,7 +111,7 @@ impl Layer {
         let attention_dropout = if train { config.attention_probs_dropout_prob } else { 0.0 };
 
         let qkv = self.qkv.forward(p, &self.layernorm_before.forward(p, &x)).chunk(3, -1); // 3 x [b, t, d]
-        let [q, k, v] = [0, 1, 2].map(|i| to_heads(&qkv[i], heads)); // [b, h, t, d / h]
+        let [q, k, v] = [0, 1, 2].map(|i| split_heads(&qkv[i], heads)); // [b, h, t, d / h]
         let mask = None::<&Tensor>;
         let y = Tensor::scaled_dot_product_attention(
             &q,
@@ -123,7 +123,7 @@ impl Layer {
             None::<f64>,
             false,
         );
-        let y = self.attention_output.forward(p, &from_heads(&y)); // [b, t, d]
+        let y = self.attention_output.forward(p, &merge_heads(&y)); // [b, t, d]
         let x = x + dropout(y, config.hidden_dropout_prob, train);
 
         let y = self.intermediate.forward(p, &self.layernorm_after.forward(p, &x)); // [b, t, hidden]
@@ -135,8 +135,8 @@ impl Layer {
 /// Checkpoint name of the position embeddings.
 pub(crate) const POSITIONS: &str = "encoder.embeddings.position_embeddings";
 
-/// Sines and cosines over a grid of patches, the class token zero (Beyer et al. 2022, "Better plain ViT baselines"), as a
-/// start for learnt position embeddings: a small corpus does not teach where a patch is otherwise.
+/// Sines and cosines over a grid of patches, the class token zero (Beyer et al. 2022, "Better plain ViT baselines"), as
+/// initial values of learnt position embeddings: a small corpus does not teach where a patch is otherwise.
 /// Shape `[1, 1 + patches, width]`; the width must be a multiple of 4.
 pub(crate) fn sincos_positions(config: &VitConfig, amplitude: f64) -> Tensor {
     let (side, quarter) = (config.image_size / config.patch_size, config.hidden_size / 4);
@@ -151,8 +151,8 @@ pub(crate) fn sincos_positions(config: &VitConfig, amplitude: f64) -> Tensor {
     Tensor::cat(&[Tensor::zeros([1, 1, config.hidden_size], options), grid], 1)
 }
 
-/// Learnt position embeddings `[1, 1 + m, width]` of a square grid for another one of `patches`: bicubic, the class token's as
-/// it is; equal to transformers' `interpolate_pos_encoding`. Shape `[1, 1 + patches, width]`.
+/// Learnt position embeddings `[1, 1 + m, width]` of a square grid, resized to another one of `patches`: bicubic, the class
+/// token's unchanged; equal to transformers' `interpolate_pos_encoding`. Shape `[1, 1 + patches, width]`.
 pub(crate) fn interpolated_positions(positions: &Tensor, patches: i64) -> Tensor {
     let [_, tokens, width] = positions.size()[..] else { return positions.shallow_clone() };
     let (from, to) = ((tokens - 1).isqrt(), patches.isqrt());

@@ -1,5 +1,5 @@
 //! Reading weights. In: a Hugging Face folder (`model.safetensors`, its sharded form, or `pytorch_model.bin`; f32, f16 or
-//! bf16). Out: values in the flat parameter tensor, and the names of what stayed fresh. Never skips a tensor in silence:
+//! bf16). Out: values in the flat parameter tensor, and the names of what it lacks. Never skips a tensor in silence:
 //! missing, unexpected and wrongly shaped ones are listed by name.
 
 use std::collections::BTreeMap;
@@ -15,19 +15,19 @@ use crate::params::{Layout, Named, put};
 use crate::pickle;
 use crate::vit::{POSITIONS, interpolated_positions};
 
-/// What a folder gave.
+/// How the tensors of a folder and the parameters of the model differ.
 #[derive(Debug, Default, PartialEq)]
 pub struct Loaded {
-    /// Parameters of this part of the model that the folder does not have, and that keep their fresh values.
-    pub fresh: Vec<String>,
+    /// Parameters of this part of the model that the folder does not have: they keep their initial values.
+    pub missing: Vec<String>,
     /// Tensors of the folder that the model has no use for, such as a classifier's head.
     pub unused: Vec<String>,
 }
 
-/// What to do with weights made for pictures of another size.
+/// What to do with position embeddings made for another image size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resize {
-    /// They do not fit, as any of a wrong shape.
+    /// They are an error, as any other wrong shape.
     Nothing,
     /// The encoder's position embeddings are interpolated, as transformers' `interpolate_pos_encoding`.
     Positions,
@@ -82,8 +82,8 @@ pub fn load(
         .with_context(|| format!("reading weights {}", file.display()))?;
     }
     for (name, named) in wanted {
-        match may_be_fresh(&name, part) {
-            true => loaded.fresh.push(name),
+        match may_be_missing(&name, part) {
+            true => loaded.missing.push(name),
             false => wrong.push(format!("{name}: missing, expected shape {:?}", named.shape)),
         }
     }
@@ -107,7 +107,7 @@ fn belongs(name: &str, part: Part) -> bool {
 }
 
 /// The pooler has no effect on captions; a decoder that was a plain language model has no cross-attention yet.
-fn may_be_fresh(name: &str, part: Part) -> bool {
+fn may_be_missing(name: &str, part: Part) -> bool {
     name.starts_with("encoder.pooler.")
         || (part == Part::Decoder
             && (name.contains(".crossattention.") || name.contains(".ln_cross_attn.")))

@@ -1,20 +1,20 @@
 //! Beam search, the same as transformers' (version 5: `_beam_search`), also with drawn continuations. In: pixels and options.
-//! Out: the best sequence of each picture. Never copies the picture's states: its beams share them.
+//! Out: the best sequence of each picture. Never copies a picture's cross-attention cache: its beams share it.
 //!
-//! The device computes log-probabilities and the best continuations; which beams live is decided here on the host, in
-//! 32-bit floats as transformers has them, so that ties and rounding fall the same way.
+//! The device computes log-probabilities and the best continuations; which beams are kept is decided here on the host, in
+//! 32-bit floats as transformers has them, so that ties and rounding come out the same.
 
 use tch::{Kind, Tensor};
 
-use super::draws::{draw_distinct, uniforms};
-use super::{
-    EarlyStopping, GenerateOptions, Generated, floats, integers, length_divisor, processed,
-};
+use super::draws::{draw_without_replacement, uniforms};
+use super::generated::{Generated, floats, integers, length_divisor};
+use super::options::{EarlyStopping, GenerateOptions};
+use super::processors::processed;
 use crate::captioner::Captioner;
 use crate::config::SpecialIds;
 use crate::params::Views;
 
-/// Stands for "impossible"; transformers' figure.
+/// Added to or in place of the score of a beam that must not be chosen; the value is transformers'.
 const NEVER: f32 = -1.0e9;
 
 pub(super) fn beam_search(
@@ -27,13 +27,13 @@ pub(super) fn beam_search(
     let (ids, device) = (model.config.ids, pixels.device());
     let (b, beams, vocab) =
         (pixels.size()[0], options.num_beams as i64, model.config.decoder.vocab_size);
-    let memory = model.memory(p, pixels);
-    let mut cache = model.empty_cache();
+    let cross_cache = model.cross_attention_cache(p, pixels);
+    let mut cache = model.new_cache();
     let mut searches: Vec<_> = (0..b).map(|_| Search::new(ids.start, options.num_beams)).collect();
     for step in 1.. {
         let last: Vec<i64> = searches.iter().flat_map(Search::last_tokens).collect();
         let last = Tensor::from_slice(&last).to_device(device);
-        let logits = model.next_logits(p, &last, &memory, &mut cache);
+        let logits = model.next_logits(p, &last, &cross_cache, &mut cache);
         let mut log_probs = logits.log_softmax(-1, Kind::Float); // [b * k, v]
         if !options.is_plain() {
             let sequences: Vec<i64> = searches.iter().flat_map(Search::running_ids).collect();
@@ -47,7 +47,8 @@ pub(super) fn beam_search(
             None => all.topk(2 * beams, -1, true, true), // [b, 2 k]
             Some(sampling) => {
                 let uniforms = uniforms(sampling.seed, keys, step, 2 * options.num_beams, device);
-                let places = draw_distinct(&all.softmax(-1, Kind::Double), &uniforms); // [b, 2 k]
+                let weights = all.softmax(-1, Kind::Double);
+                let places = draw_without_replacement(&weights, &uniforms); // [b, 2 k]
                 (all.gather(1, &places, false), places)
             }
         };
@@ -97,7 +98,7 @@ struct Search {
 impl Search {
     fn new(start: i64, num_beams: usize) -> Self {
         let beam = |score| Beam { ids: vec![start], score, ended: false, parent: 0 };
-        // All beams begin alike: only the first may be continued at first.
+        // All beams are equal at first: only the first may be continued.
         let running = (0..num_beams).map(|i| beam(if i == 0 { 0.0 } else { NEVER })).collect();
         Self { running, finished: vec![beam(NEVER); num_beams], improvable: true }
     }
@@ -168,9 +169,9 @@ impl Search {
             EarlyStopping::Never if options.length_penalty > 0.0 => options.max_length - 1,
             _ => self.running[0].ids.len() - 1,
         };
-        let hoped = self.running[0].score / length_divisor(length, options);
+        let best_possible = self.running[0].score / length_divisor(length, options);
         let worst = self.finished.iter().map(|beam| beam.score).fold(f32::INFINITY, f32::min);
-        self.finished.iter().any(|beam| hoped > if beam.ended { worst } else { NEVER })
+        self.finished.iter().any(|beam| best_possible > if beam.ended { worst } else { NEVER })
     }
 
     fn best(mut self) -> Generated {

@@ -1,5 +1,5 @@
-//! Draws from given weights. In: weights of tokens, uniform numbers made of a seed and keys. Out: the tokens' places. Never
-//! uses the device's random numbers: those depend on the batch, and on the device.
+//! Random draws from given weights (PyTorch's `multinomial`). In: weights of tokens, uniform numbers made of a seed and keys.
+//! Out: the tokens' places. Never uses the device's random numbers: those depend on the batch, and on the device.
 
 use tch::{Device, Kind, Tensor};
 
@@ -28,7 +28,7 @@ pub(super) fn draw(weights: &Tensor, uniforms: &Tensor) -> Tensor {
 
 /// Different places, one after the other as [`draw`] does, for each of `uniforms` `[rows, n]`: `[rows, n]`. Where fewer have a
 /// weight than are to be drawn, the last ones are any others.
-pub(super) fn draw_distinct(weights: &Tensor, uniforms: &Tensor) -> Tensor {
+pub(super) fn draw_without_replacement(weights: &Tensor, uniforms: &Tensor) -> Tensor {
     let mut left = weights.copy();
     let mut untaken = weights.ones_like();
     let mut places = Vec::new();
@@ -46,7 +46,7 @@ pub(super) fn draw_distinct(weights: &Tensor, uniforms: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generate::integers;
+    use crate::generate::generated::integers;
 
     #[test]
     fn a_draw_is_where_the_cumulative_weight_passes_the_number() {
@@ -60,7 +60,7 @@ mod tests {
     fn distinct_draws_take_all_that_has_a_weight_first() {
         let weights = Tensor::from_slice(&[0.0, 1.0, 0.0, 3.0]).view([1, 4]).repeat([64, 1]);
         let keys: Vec<u64> = (0..64).collect();
-        let drawn = draw_distinct(&weights, &uniforms(5, &keys, 1, 4, Device::Cpu));
+        let drawn = draw_without_replacement(&weights, &uniforms(5, &keys, 1, 4, Device::Cpu));
         for row in integers(&drawn).chunks(4) {
             let (mut first, mut all) = (row[..2].to_vec(), row.to_vec());
             first.sort();
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_uniform_and_a_matter_of_their_own_key() {
+    fn numbers_are_uniform_and_depend_on_their_own_key() {
         let numbers = |seed, keys: &[u64], step| {
             Vec::<f64>::try_from(uniforms(seed, keys, step, 4, Device::Cpu).flatten(0, -1)).unwrap()
         };

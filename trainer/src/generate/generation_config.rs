@@ -1,4 +1,4 @@
-//! `generation_config.json`, as transformers reads and writes it: how captions are written where nobody says otherwise.
+//! `generation_config.json`, as transformers reads and writes it: a model's own defaults of how captions are generated.
 //! In: a checkpoint's folder, or settings. Out: settings, or the file's JSON. Never drops a key in silence.
 
 use std::path::Path;
@@ -42,7 +42,7 @@ const WITHOUT_EFFECT: [&str; 11] = [
     "return_dict_in_generate",
 ];
 
-/// The options as transformers names them; those that are off are left out, as are the sampling's where nothing is drawn.
+/// The options as transformers names them; those that are off are left out, as are the sampling's without `do_sample`.
 pub fn options_to_json(settings: &TrainSettings) -> Map<String, Value> {
     let off = |ours: &str| match ours {
         "generate_min_length" => settings.generate_min_length == 0,
@@ -60,7 +60,7 @@ pub fn options_to_json(settings: &TrainSettings) -> Map<String, Value> {
 /// Writes the file into a checkpoint's folder.
 ///
 /// # Errors
-/// What the disk says, with the path.
+/// An I/O error, with its path.
 pub(crate) fn write(folder: &Path, settings: &TrainSettings, ids: SpecialIds) -> Result<()> {
     let mut root = Map::new();
     for (key, id) in [
@@ -75,9 +75,9 @@ pub(crate) fn write(folder: &Path, settings: &TrainSettings, ids: SpecialIds) ->
     crate::text::write_json(&folder.join(FILE), &Value::Object(root))
 }
 
-/// Puts what the file of a checkpoint's folder says in the place of the settings that nobody gave; `is_given` is asked with a
-/// setting's name in `train`. What the file leaves out, or the whole file, stays as the settings have it. Gives a line to
-/// tell about keys that are not known here, if there are any.
+/// Overrides settings with the values of the file in a checkpoint's folder, except those that the user gave: `is_given` gets a
+/// setting's name in `train`. A setting that the file does not have, or all if there is no file, stays as it is. Gives a line
+/// that reports unknown keys, if there are any.
 ///
 /// # Errors
 /// An unreadable file, or a value no caption can be written with.
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_counts_where_nobody_said_otherwise() {
+    fn the_file_applies_to_settings_that_were_not_given() {
         let file = json!({
             "num_beams": 3, "max_new_tokens": 9, "max_length": 5, "early_stopping": "never", "length_penalty": 2,
             "top_k": null, "eos_token_id": 2, "typical_p": 0.9, "use_cache": true, "forced_eos_token_id": 2,

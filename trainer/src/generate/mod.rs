@@ -1,12 +1,13 @@
-//! Writing captions, the same as transformers' `generate` (version 5). In: pixels and [`GenerateOptions`]. Out: a caption's
+//! Generating captions, the same as transformers' `generate` (version 5). In: pixels and [`GenerateOptions`]. Out: a caption's
 //! ids and score for each picture. Never turns ids into text.
 //!
-//! [`options`](GenerateOptions) says how, [`generation_config`] is its file in a checkpoint, [`processed`] changes the scores
-//! of the next token, `sample` writes token by token (the likeliest, or one that `draws` draws), `beam_search` keeps several
-//! sequences.
+//! [`options`](GenerateOptions) are the parameters, [`generation_config`] is their file in a checkpoint, [`processed`] are the
+//! logits processors, `sample` is greedy search and sampling (with `draws`), `beam_search` is beam search, both give
+//! [`Generated`].
 
 mod beam_search;
 mod draws;
+mod generated;
 pub mod generation_config;
 mod options;
 mod processors;
@@ -14,22 +15,13 @@ mod sample;
 
 use tch::{Tensor, no_grad};
 
+pub use self::generated::Generated;
 pub(crate) use self::options::check;
 pub use self::options::{EarlyStopping, GenerateOptions, Sampling};
 pub use self::processors::processed;
 
 use crate::captioner::Captioner;
 use crate::params::Views;
-
-/// A written caption.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Generated {
-    /// Start token, tokens, and the end token if it was reached.
-    pub ids: Vec<i64>,
-    /// Log-probability in nats, divided by the number of generated tokens to the power of the length penalty. Of a beam it is
-    /// transformers' `sequences_scores`, in which penalties and sampling's changes count; otherwise the model's own.
-    pub score: f32,
-}
 
 /// Captions of pixels `[b, 3, size, size]`, one each; draws depend on a picture's place in the batch.
 pub fn generate(
@@ -59,16 +51,4 @@ pub fn generate_keyed(
         1 => sample::sample(model, p, pixels, &options, keys),
         _ => beam_search::beam_search(model, p, pixels, &options, keys),
     })
-}
-
-fn length_divisor(generated: usize, options: &GenerateOptions) -> f32 {
-    (generated as f64).powf(options.length_penalty) as f32
-}
-
-fn floats(tensor: &Tensor) -> Vec<f32> {
-    Vec::try_from(tensor.flatten(0, -1)).expect("a tensor of f32")
-}
-
-fn integers(tensor: &Tensor) -> Vec<i64> {
-    Vec::try_from(tensor.flatten(0, -1)).expect("a tensor of i64")
 }

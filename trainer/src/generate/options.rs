@@ -1,4 +1,4 @@
-//! How captions are written. In: settings. Out: the same as plain values, checked. Never knows a model.
+//! The parameters of generating captions. In: settings. Out: the same as plain values, checked. Never knows a model.
 
 use anyhow::{Result, bail};
 use tuwen_settings::TrainSettings;
@@ -66,7 +66,7 @@ impl From<&TrainSettings> for GenerateOptions {
 }
 
 impl GenerateOptions {
-    /// Whether scores are used as the model gives them.
+    /// Whether no logits processor changes the model's scores.
     pub(super) fn is_plain(&self) -> bool {
         self.min_length == 0
             && self.no_repeat_ngram_size == 0

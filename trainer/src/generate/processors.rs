@@ -1,4 +1,4 @@
-//! What happens to the scores of the next token before one is chosen, equal to transformers' logits processors in their
+//! Logits processors: changes to the scores of the next token before one is chosen, equal to transformers' and in their
 //! order. In: the sequences so far and scores, both on the device. Out: scores. Never loops over rows or the vocabulary.
 
 use tch::{Kind, Tensor};
@@ -19,7 +19,7 @@ pub fn processed(ids: &Tensor, scores: Tensor, options: &GenerateOptions, eos: i
         let _ = scores.select(1, eos).fill_(f64::NEG_INFINITY);
     }
     match &options.sampling {
-        // A beam that drew the end needs a second token to go on with.
+        // A beam that drew the end token needs a second token to continue with.
         Some(sampling) => warped(scores, sampling, if options.num_beams > 1 { 2 } else { 1 }),
         None => scores,
     }

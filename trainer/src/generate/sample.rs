@@ -1,10 +1,12 @@
-//! One sequence a picture, token by token, as transformers' `_sample`: the best token each time, or a drawn one. In: pixels
-//! and options. Out: captions. Never goes back on a token.
+//! Greedy search and sampling, as transformers' `_sample`: one sequence a picture, the likeliest token each time or a drawn one.
+//! In: pixels and options. Out: captions. Never revises a token.
 
 use tch::{Kind, Tensor};
 
 use super::draws::{draw, uniforms};
-use super::{GenerateOptions, Generated, floats, integers, length_divisor, processed};
+use super::generated::{Generated, floats, integers, length_divisor};
+use super::options::GenerateOptions;
+use super::processors::processed;
 use crate::captioner::Captioner;
 use crate::params::Views;
 
@@ -16,14 +18,14 @@ pub(super) fn sample(
     keys: &[u64],
 ) -> Vec<Generated> {
     let (ids, device) = (model.config.ids, pixels.device());
-    let memory = model.memory(p, pixels);
-    let mut cache = model.empty_cache();
+    let cross_cache = model.cross_attention_cache(p, pixels);
+    let mut cache = model.new_cache();
     let mut captions = vec![Generated { ids: vec![ids.start], score: 0.0 }; keys.len()];
-    let mut open = vec![true; keys.len()];
+    let mut unfinished = vec![true; keys.len()];
     let mut last = Tensor::full([keys.len() as i64], ids.start, (Kind::Int64, device));
     let mut sequences = last.unsqueeze(1); // [b, t], kept only where scores depend on it
     for step in 1..options.max_length {
-        let logits = model.next_logits(p, &last, &memory, &mut cache); // [b, v]
+        let logits = model.next_logits(p, &last, &cross_cache, &mut cache); // [b, v]
         let log_probs = logits.log_softmax(-1, Kind::Float);
         let (log_probs, next) = if options.is_plain() {
             log_probs.max_dim(-1, false) // [b]
@@ -43,13 +45,13 @@ pub(super) fn sample(
         for (i, (log_prob, token)) in
             floats(&log_probs).into_iter().zip(integers(&next)).enumerate()
         {
-            if open[i] {
+            if unfinished[i] {
                 captions[i].ids.push(token);
                 captions[i].score += log_prob;
-                open[i] = token != ids.eos;
+                unfinished[i] = token != ids.eos;
             }
         }
-        if !open.contains(&true) {
+        if !unfinished.contains(&true) {
             break;
         }
         last = next;

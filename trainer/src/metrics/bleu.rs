@@ -1,7 +1,7 @@
 //! BLEU (Papineni et al. 2002) as pycocoevalcap's `Bleu(4)`. In: captions and references. Out: BLEU-1 to BLEU-4 of the whole
 //! set. Never averages over images: matches and lengths are summed first.
 
-use super::Captioned;
+use super::captioned::Captioned;
 use super::ngrams::{MAX_N, NGrams};
 
 /// Added to what was found and to what was looked for, as there, so that nothing is divided by zero.

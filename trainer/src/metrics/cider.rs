@@ -1,9 +1,9 @@
 //! CIDEr-D (Vedantam et al. 2015) as pycocoevalcap's `Cider`. In: captions and references. Out: the mean over images. Never
-//! knows more of the language than these references: an n-gram weighs the more, the fewer images have it among theirs.
+//! uses other text than these references for its document frequencies: the fewer images have an n-gram, the more it weighs.
 
 use std::collections::HashMap;
 
-use super::Captioned;
+use super::captioned::Captioned;
 use super::ngrams::{MAX_N, NGrams};
 
 /// Width of the Gaussian penalty on differing lengths, in bigrams.
@@ -12,24 +12,24 @@ const SIGMA: f64 = 6.0;
 /// The mean over images of the clipped cosine similarity of TF-IDF weights, n from 1 to 4, times 10: 0 to 10. A set of one
 /// image gives 0, since then no n-gram is rare.
 pub fn cider_d(images: &[Captioned]) -> f64 {
-    let rarity = Rarity::new(images);
-    images.iter().map(|image| of_image(image, &rarity)).sum::<f64>() / images.len() as f64
+    let frequency = DocumentFrequency::new(images);
+    images.iter().map(|image| of_image(image, &frequency)).sum::<f64>() / images.len() as f64
 }
 
-fn of_image(image: &Captioned, rarity: &Rarity) -> f64 {
-    let caption = Weights::new(&image.caption, rarity);
+fn of_image(image: &Captioned, frequency: &DocumentFrequency) -> f64 {
+    let caption = TfIdf::new(&image.caption, frequency);
     let similarities =
-        image.references.iter().map(|r| caption.similarity(&Weights::new(r, rarity)));
+        image.references.iter().map(|r| caption.similarity(&TfIdf::new(r, frequency)));
     10.0 * similarities.sum::<f64>() / (MAX_N * image.references.len()) as f64
 }
 
 /// In how many images' references each n-gram is.
-struct Rarity<'a> {
+struct DocumentFrequency<'a> {
     n_images: HashMap<&'a [char], usize>,
     log_images: f64,
 }
 
-impl<'a> Rarity<'a> {
+impl<'a> DocumentFrequency<'a> {
     fn new(images: &'a [Captioned]) -> Self {
         let mut n_images = HashMap::new();
         for image in images {
@@ -45,27 +45,27 @@ impl<'a> Rarity<'a> {
     }
 
     /// Inverse document frequency; an n-gram that no reference has counts as one that a single image has.
-    fn of(&self, ngram: &[char]) -> f64 {
+    fn idf(&self, ngram: &[char]) -> f64 {
         self.log_images - (self.n_images.get(ngram).copied().unwrap_or(1) as f64).ln()
     }
 }
 
-/// A caption's weight for each n-gram, and their 2-norm, for n from 1 to 4.
-struct Weights<'a> {
+/// A caption's TF-IDF vectors: the counts of its n-grams, and the 2-norm of their weights, for n from 1 to 4.
+struct TfIdf<'a> {
     by_n: [(NGrams<'a>, f64); MAX_N],
-    rarity: &'a Rarity<'a>,
+    frequency: &'a DocumentFrequency<'a>,
     bigrams: usize,
 }
 
-impl<'a> Weights<'a> {
-    fn new(caption: &'a [char], rarity: &'a Rarity<'a>) -> Self {
+impl<'a> TfIdf<'a> {
+    fn new(caption: &'a [char], frequency: &'a DocumentFrequency<'a>) -> Self {
         let by_n = std::array::from_fn(|i| {
             let ngrams = NGrams::new(caption, i + 1);
-            let squares = ngrams.iter().map(|(ngram, n)| (n as f64 * rarity.of(ngram)).powi(2));
+            let squares = ngrams.iter().map(|(ngram, n)| (n as f64 * frequency.idf(ngram)).powi(2));
             let norm = squares.sum::<f64>().sqrt();
             (ngrams, norm)
         });
-        Self { by_n, rarity, bigrams: caption.len().saturating_sub(1) }
+        Self { by_n, frequency, bigrams: caption.len().saturating_sub(1) }
     }
 
     /// The sum over n of the cosine similarities with a reference; what the caption has too often does not count (the D).
@@ -75,8 +75,8 @@ impl<'a> Weights<'a> {
         let pairs = self.by_n.iter().zip(&reference.by_n);
         let cosines = pairs.map(|((ours, norm), (theirs, reference_norm))| {
             let products = ours.iter().map(|(ngram, count)| {
-                let (rarity, wanted) = (self.rarity.of(ngram), theirs.count(ngram));
-                count.min(wanted) as f64 * wanted as f64 * rarity * rarity
+                let (idf, wanted) = (self.frequency.idf(ngram), theirs.count(ngram));
+                count.min(wanted) as f64 * wanted as f64 * idf * idf
             });
             let norms = norm * reference_norm;
             if norms == 0.0 { 0.0 } else { products.sum::<f64>() / norms }

@@ -1,13 +1,16 @@
-//! How near generated captions come to people's: exact matches, BLEU, ROUGE-L, CIDEr-D. In: a caption and its references an
-//! image. Out: one figure a measure, equal to pycocoevalcap's on the same characters. Never splits into words: captions are
-//! compared character by character, as is done for Chinese.
+//! Caption metrics: exact matches, BLEU, ROUGE-L, CIDEr-D. In: a caption and its references an image. Out: one figure a
+//! metric, equal to pycocoevalcap's on the same characters. Never splits into words: captions are compared character by
+//! character, as is done for Chinese.
 
 pub mod bleu;
+mod captioned;
 pub mod cider;
 mod ngrams;
 pub mod rouge;
 
 use serde::Serialize;
+
+pub use self::captioned::Captioned;
 
 /// The figures of a set of captions, an image each.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,33 +29,6 @@ pub struct Scores {
     pub rouge_l: f64,
     /// CIDEr-D, the mean over images, 0 to 10.
     pub cider: f64,
-}
-
-/// An image's caption and what people say of it, as characters.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Captioned {
-    /// The generated caption.
-    pub caption: Vec<char>,
-    /// At least one.
-    pub references: Vec<Vec<char>>,
-}
-
-impl Captioned {
-    /// Takes captions apart.
-    ///
-    /// # Panics
-    /// Without a reference.
-    pub fn new(caption: &str, references: &[String]) -> Self {
-        assert!(!references.is_empty(), "caption `{caption}`: expected references, found none");
-        let references = references.iter().map(|reference| characters(reference)).collect();
-        Self { caption: characters(caption), references }
-    }
-}
-
-/// What is compared of a caption: its characters without blanks, lower-case, since tokenizers may keep neither
-/// (coco-caption lower-cases as well).
-fn characters(caption: &str) -> Vec<char> {
-    caption.to_lowercase().chars().filter(|c| !c.is_whitespace()).collect()
 }
 
 /// All figures of a set; none of an empty one.
@@ -78,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blanks_and_case_do_not_count() {
+    fn spaces_and_case_do_not_count() {
         let references = ["别的".to_owned(), "红色 iPhone 12".to_owned()];
         for (caption, expected) in [("红色iphone12", 1.0), ("红色 iphone 12 ", 1.0), ("红色", 0.0)]
         {

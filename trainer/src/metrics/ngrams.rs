@@ -1,6 +1,6 @@
 //! The n-grams of a caption. In: characters. Out: each distinct n-gram with its count. Never copies a character.
 
-/// Longest n-grams that BLEU and CIDEr-D look at.
+/// Longest n-grams that BLEU and CIDEr-D count.
 pub(super) const MAX_N: usize = 4;
 
 /// The distinct n-grams of a caption for one n, sorted, each with how often it occurs.

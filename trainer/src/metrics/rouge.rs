@@ -1,7 +1,7 @@
 //! ROUGE-L (Lin 2004) as pycocoevalcap's `Rouge`. In: captions and references. Out: the mean over images. Never rewards more
 //! than the longest common subsequence.
 
-use super::Captioned;
+use super::captioned::Captioned;
 
 /// How much more recall counts than precision.
 const BETA: f64 = 1.2;

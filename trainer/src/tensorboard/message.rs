@@ -3,8 +3,6 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::Value;
-
 // Event.
 pub(super) const WALL_TIME: u32 = 1;
 pub(super) const STEP: u32 = 2;
@@ -35,6 +33,21 @@ const DTYPE: u32 = 1;
 const TENSOR_SHAPE: u32 = 2;
 const STRING_VAL: u32 = 8;
 const DT_STRING: u64 = 7;
+
+/// The value of a tag at a step. A tag must keep to one kind of value: TensorBoard shows only the first kind it finds.
+pub enum Value<'a> {
+    /// A figure; TensorBoard keeps 32 bits of it.
+    Scalar(f64),
+    /// A square picture, RGB, `[side, side, 3]`.
+    Picture {
+        /// The levels.
+        rgb: &'a [u8],
+        /// Pixels a side.
+        side: usize,
+    },
+    /// Markdown.
+    Text(&'a str),
+}
 
 /// A message that is being written, field after field.
 #[derive(Default)]

@@ -11,7 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
-use message::Message;
+pub use self::message::Value;
+
+use self::message::Message;
 
 /// Writes one event file.
 pub struct EventWriter {
@@ -19,27 +21,12 @@ pub struct EventWriter {
     path: PathBuf,
 }
 
-/// What a step has of one name (`tag`); a name has one kind of value, or TensorBoard shows the first kind only.
-pub enum Value<'a> {
-    /// A figure; TensorBoard keeps 32 bits of it.
-    Scalar(f64),
-    /// A square picture, RGB, `[side, side, 3]`.
-    Picture {
-        /// The levels.
-        rgb: &'a [u8],
-        /// Pixels a side.
-        side: usize,
-    },
-    /// Markdown.
-    Text(&'a str),
-}
-
 impl EventWriter {
-    /// Makes a file in `folder`, and the folder. What earlier files there say of steps from `first` on is taken back: a run
-    /// that goes on from a checkpoint does these steps again.
+    /// Makes a file in `folder`, and the folder. TensorBoard then drops what earlier files there hold of steps from `first` on: a
+    /// run that resumes from a checkpoint repeats these steps.
     ///
     /// # Errors
-    /// What the disk says, with the path.
+    /// An I/O error, with the path.
     pub fn create(folder: &Path, first: u64) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
         let seconds = now().as_secs();
@@ -59,10 +46,10 @@ impl EventWriter {
         Ok(writer)
     }
 
-    /// Writes what a step has.
+    /// Writes the values of a step, each under its tag.
     ///
     /// # Errors
-    /// What the disk says, with the path; a picture of another size than it is said to have.
+    /// An I/O error, with the path; a picture whose bytes are not `side * side * 3`.
     pub fn write(&mut self, step: u64, values: &[(String, Value)]) -> Result<()> {
         let summary = message::summary(values)?;
         self.event(step, |event| event.bytes(message::SUMMARY, &summary))

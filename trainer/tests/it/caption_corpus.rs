@@ -4,11 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
+use anyhow::{Result, bail};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use tuwen_corpus::Corpus;
+use tuwen_corpus::report::{Outcome, StageReport};
+use tuwen_etl::driver::StageFailed;
 use tuwen_etl::sql::{self, Format};
 use tuwen_settings::DecodeSettings;
-use tuwen_trainer::caption_stage::{Author, Caption, CaptionStage};
+use tuwen_trainer::caption_stage::{Asked, Author, Caption, ImageBatch, Portions, caption_images};
 
 use crate::run::{OTHER_CAPTIONS, json, sample, train, tuwen};
 
@@ -106,7 +110,7 @@ fn a_corpus_is_captioned_once() {
 }
 
 #[test]
-fn what_is_not_captioned_is_told() {
+fn what_is_not_captioned_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let corpus = old_corpus(folder.path());
     let model = folder.path().join("model");
@@ -124,7 +128,7 @@ fn what_is_not_captioned_is_told() {
         "select cast(null as varchar) as image_id union all select null union all select '00000000000000000000000000000000'",
     );
     let stage = &report.unwrap()["stages"][0];
-    assert_eq!(code, Some(2));
+    assert_eq!(code, Some(3));
     assert_eq!(stage["rejected"], serde_json::json!({"no_image_id": 2, "unknown_image": 1}));
     assert_eq!((&stage["rows_in"], &stage["commits"]), (&3.into(), &0.into()));
     for (query, expected) in [
@@ -138,30 +142,83 @@ fn what_is_not_captioned_is_told() {
     }
 }
 
+/// Runs the stage with a model that writes an image's id; `write` may refuse a batch, or cancel the token.
+fn caption_ids(
+    corpus: &str,
+    mut write: impl FnMut(&CancellationToken) -> Result<()>,
+) -> Result<StageReport> {
+    let [model, model_id, settings] = ["model", "m", "{}"].map(str::to_owned);
+    let author = Author { model, model_id, settings };
+    let asked = Asked { query: ALL.to_owned(), author };
+    let portions = Portions { batch: 5, chunk: 8 };
+    let (stop, decode) = (CancellationToken::new(), DecodeSettings::default());
+    let mut write = |batch: &ImageBatch| {
+        assert_eq!(batch.pixels.len(), batch.image_ids.len() * 48 * 48 * 3);
+        write(&stop)?;
+        let caption = |id: &String| Caption { text: id.clone(), score: -1.0 };
+        Ok(batch.image_ids.iter().map(caption).collect())
+    };
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let corpus = Corpus::open(corpus).await?;
+        caption_images(&corpus, asked, &decode, portions, &mut write, &stop).await
+    })
+}
+
+const WRITTEN: &str = "select count(*), count(distinct image_id), count(*) filter (where caption = image_id) from captions";
+
 #[test]
-fn a_killed_run_loses_at_most_a_chunk() {
+fn a_run_that_fails_loses_at_most_a_chunk_and_is_recorded() {
     let folder = tempfile::tempdir().unwrap();
     let corpus = old_corpus(folder.path());
-    let open = || {
-        let [model, model_id, settings] = ["model", "m", "{}"].map(str::to_owned);
-        let author = Author { model, model_id, settings };
-        CaptionStage::open(&corpus, ALL, &DecodeSettings::default(), author, 8).unwrap()
-    };
-    let write = |stage: &mut CaptionStage, n: usize| {
-        let batch = stage.next_batch(n).unwrap().unwrap();
-        assert_eq!(batch.pixels.len(), n * 48 * 48 * 3);
-        let captions =
-            batch.image_ids.iter().map(|id| Caption { text: id.clone(), score: -1.0 }).collect();
-        stage.add(batch, captions).unwrap();
-    };
-    let mut killed = open();
-    (0..4).for_each(|_| write(&mut killed, 5));
-    drop(killed);
-    let mut again = open();
-    write(&mut again, 53);
-    assert!(again.next_batch(1).unwrap().is_none());
-    let report = again.finish().unwrap();
+    let mut n_batches = 0;
+    // Chunks of 8 are batches of 5 and 3: the third chunk breaks off in its second batch.
+    let failed = caption_ids(&corpus, |_| {
+        n_batches += 1;
+        if n_batches == 6 { bail!("out of memory") } else { Ok(()) }
+    });
+    let error = failed.unwrap_err();
+    assert_eq!(error.downcast_ref::<StageFailed>().unwrap().report.rows_out, 16, "{error:#}");
+    let report = caption_ids(&corpus, |_| Ok(())).unwrap();
     assert_eq!((report.known, report.rows_in, report.rows_out), (16, 53, 53));
-    let query = "select count(*), count(distinct image_id), count(*) filter (where caption = image_id) from captions";
-    assert_eq!(rows(&corpus, query), ["69,69,69"]);
+    assert_eq!(rows(&corpus, WRITTEN), ["69,69,69"]);
+    let runs = "select outcome, rows_out from runs where stage = 'caption' order by started";
+    assert_eq!(rows(&corpus, runs), ["failed,16", "ok,53"]);
+}
+
+#[test]
+fn a_run_that_is_stopped_commits_what_is_captioned() {
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = old_corpus(folder.path());
+    let mut n_batches = 0;
+    let report = caption_ids(&corpus, |stop| {
+        n_batches += 1;
+        if n_batches == 3 {
+            stop.cancel();
+        }
+        Ok(())
+    });
+    let report = report.unwrap();
+    assert_eq!((report.outcome, report.rows_out), (Outcome::Interrupted, 13));
+    assert_eq!(rows(&corpus, WRITTEN), ["13,13,13"]);
+}
+
+#[test]
+fn what_another_run_captions_meanwhile_is_not_captioned_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = old_corpus(folder.path());
+    let mut other = None;
+    let report = caption_ids(&corpus, |_| {
+        if other.is_none() {
+            // From another process, as far as this run can tell.
+            let corpus = corpus.clone();
+            let run = std::thread::spawn(move || caption_ids(&corpus, |_| Ok(())));
+            other = Some(run.join().unwrap()?);
+        }
+        Ok(())
+    });
+    let (report, other) = (report.unwrap(), other.unwrap());
+    assert_eq!((other.rows_out, report.rows_out), (69, 0));
+    // The 8 of its chunk were lost to the other, the 61 after it were not begun.
+    assert_eq!((report.known, report.rows_in), (69, 69));
+    assert_eq!(rows(&corpus, WRITTEN), ["69,69,69"]);
 }

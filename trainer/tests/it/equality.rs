@@ -13,7 +13,7 @@ use tuwen_trainer::checkpoint::write_model;
 use tuwen_trainer::config::{Activation, ModelConfig};
 use tuwen_trainer::model::Model;
 use tuwen_trainer::names::Part;
-use tuwen_trainer::optimizer::{AdamW, clip};
+use tuwen_trainer::optimizer::{AdamW, clip_grad_norm};
 use tuwen_trainer::pixels::Normalise;
 use tuwen_trainer::recompute::{self, Pass};
 use tuwen_trainer::schedule::Schedule;
@@ -22,15 +22,12 @@ use tuwen_trainer::weights::{self, Resize};
 
 use crate::generation::{generated, processed_scores};
 use crate::python;
+use crate::python::python;
 
 const BATCH: i64 = 4;
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-fn python() -> Option<PathBuf> {
-    Some(here("../.venv/bin/python")).filter(|python| python.exists())
 }
 
 /// A random model: wide weights, so that its captions differ.
@@ -56,8 +53,8 @@ pub(crate) fn random_model(seed: i64, change: impl Fn(&mut ModelConfig)) -> Mode
     let mut config = ModelConfig::from_settings(&settings, text.vocab_size(), text.ids).unwrap();
     change(&mut config);
     let captioner = Captioner::new(&config);
-    let flat = captioner.layout.fresh(seed);
-    // Biases and norms begin as zeros and ones, which would hide mistakes.
+    let flat = captioner.layout.init(seed);
+    // Biases and norms are initialised to zeros and ones, which would hide mistakes.
     let flat = &flat + Tensor::randn_like(&flat) * 0.05;
     Model {
         captioner,
@@ -107,7 +104,7 @@ fn given(model: &mut Model, pixels: &Tensor, labels: &Tensor) -> Vec<(String, Te
     all
 }
 
-/// 20 optimizer steps on the two halves of one batch, the encoder standing still in the first of them.
+/// 20 optimizer steps on the two halves of one batch, the encoder frozen in the first `frozen_steps` of them.
 fn trained(model: &mut Model, pixels: &Tensor, labels: &Tensor, frozen_steps: usize) -> Value {
     let before = model.flat.detach().copy();
     let settings =
@@ -125,7 +122,7 @@ fn trained(model: &mut Model, pixels: &Tensor, labels: &Tensor, frozen_steps: us
             total += model.backward(pixels, &labels, &pass).unwrap().double_value(&[]) / 2.0;
         }
         let mut grad = model.flat.grad();
-        let _ = clip(&mut grad, settings.max_grad_norm);
+        let _ = clip_grad_norm(&mut grad, settings.max_grad_norm);
         optimizer.step(&mut model.flat, &grad, schedule.lr_at(step as u64));
         model.flat.zero_grad();
         losses.push(total);
@@ -153,10 +150,7 @@ fn of_larger_pictures(model: &Path, labels: &Tensor) -> [(String, Tensor); 2] {
 }
 
 fn check_against_transformers(seed: i64, change: impl Fn(&mut ModelConfig)) {
-    let Some(python) = python() else {
-        eprintln!("no .venv: nothing to compare with");
-        return;
-    };
+    let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let mut model = random_model(seed, change);
@@ -189,7 +183,7 @@ fn check_against_transformers(seed: i64, change: impl Fn(&mut ModelConfig)) {
     check_other_forms(folder, &model.captioner, &model.flat);
 }
 
-/// What transformers wrote is read back to the same values.
+/// Weights in the forms that transformers wrote are read back to the same values.
 fn check_other_forms(folder: &Path, captioner: &Captioner, expected: &Tensor) {
     let tied = captioner.config.decoder.tie_word_embeddings;
     for (form, part, tolerance) in [
@@ -211,31 +205,31 @@ fn check_other_forms(folder: &Path, captioner: &Captioner, expected: &Tensor) {
             Resize::Nothing,
         )
         .unwrap();
-        let mut fresh = BTreeMap::new();
+        let mut missing = BTreeMap::new();
         for named in captioner.layout.named() {
             let [ours, theirs] = [&flat, expected].map(|t| t.narrow(0, named.offset, named.numel));
             let worst = (ours - theirs).abs().max().double_value(&[]);
             if worst.is_nan() {
-                fresh.insert(named.name, ());
+                missing.insert(named.name, ());
             } else {
                 assert!(worst <= tolerance, "{form}: {}: {worst}", named.name);
             }
         }
-        let told = loaded.fresh.iter().all(|name| fresh.contains_key(name));
-        let others = fresh.keys().filter(|name| match part {
+        let all_missing = loaded.missing.iter().all(|name| missing.contains_key(name));
+        let others = missing.keys().filter(|name| match part {
             Part::Whole => true,
             Part::Encoder => name.starts_with("encoder."),
             Part::Decoder => name.starts_with("decoder."),
         });
         assert!(
-            told && others.count() == loaded.fresh.len(),
-            "{form}: {:?} told, {fresh:?} found",
-            loaded.fresh
+            all_missing && others.count() == loaded.missing.len(),
+            "{form}: {:?} reported, {missing:?} found",
+            loaded.missing
         );
         match part {
-            Part::Whole => assert_eq!(loaded.fresh, Vec::<String>::new(), "{form}"),
+            Part::Whole => assert_eq!(loaded.missing, Vec::<String>::new(), "{form}"),
             Part::Encoder => assert_eq!(loaded.unused.len(), 2, "{:?}", loaded.unused),
-            Part::Decoder => assert_eq!(loaded.fresh.len(), 8 * 2, "{:?}", loaded.fresh),
+            Part::Decoder => assert_eq!(loaded.missing.len(), 8 * 2, "{:?}", loaded.missing),
         }
     }
 }
@@ -295,7 +289,7 @@ fn tensors_that_do_not_fit_are_named() {
 }
 
 #[test]
-fn layers_computed_twice_give_the_same_gradients() {
+fn activation_checkpointing_gives_the_same_gradients() {
     for (seed, same_width) in [(5, false), (6, true)] {
         let mut model = random_model(seed, |config| {
             if same_width {
@@ -319,17 +313,17 @@ fn layers_computed_twice_give_the_same_gradients() {
 }
 
 #[test]
-fn dropout_repeats_when_layers_are_computed_twice() {
+fn recomputed_layers_repeat_their_dropout() {
     // libtorch has one generator a process, and other tests draw from it at the same time.
     const ALONE: &str = "TEST_ALONE";
     if std::env::var_os(ALONE).is_none() {
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "equality::dropout_repeats_when_layers_are_computed_twice"])
+            .args(["--exact", "equality::recomputed_layers_repeat_their_dropout"])
             .env(ALONE, "1")
             .output()
             .unwrap();
-        let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-        assert!(output.status.success(), "{}\n{}", said[0], said[1]);
+        let texts = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        assert!(output.status.success(), "{}\n{}", texts[0], texts[1]);
         return;
     }
     let mut model = random_model(7, |config| {
@@ -357,7 +351,7 @@ fn dropout_repeats_when_layers_are_computed_twice() {
 
 /// Weights as they are published, where a folder with a ViT lies beside the project.
 #[test]
-fn published_weights_where_they_are_at_hand() {
+fn published_weights_if_available() {
     let encoder = here("../../shared/data/vit-s14-224");
     if !encoder.exists() {
         eprintln!("{}: not there, nothing to compare", encoder.display());

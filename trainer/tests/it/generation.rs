@@ -1,5 +1,5 @@
-//! How captions are written: random options against transformers (the other side is in against_transformers.py), and draws
-//! against the probabilities they are to have.
+//! Generating captions: random options against transformers (the other side is in against_transformers.py), and the frequencies
+//! of draws against their probabilities.
 
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
@@ -183,7 +183,7 @@ fn beams_draw_without_replacement() {
 }
 
 #[test]
-fn a_draw_is_a_matter_of_seed_and_key_alone() {
+fn a_draw_depends_on_seed_and_key_alone() {
     let model = random_model(7, |_| {});
     let pictures = Tensor::cat(&[picture(&model), picture(&model), picture(&model)], 0);
     for num_beams in [1, 3] {

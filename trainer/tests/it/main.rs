@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod caption_corpus;
+mod docs;
 mod equality;
 mod generation;
 mod metrics;

@@ -1,4 +1,4 @@
-//! Whole runs on a small corpus that the pipeline makes here: train, stop, go on, evaluate, caption.
+//! Whole runs on a small corpus that the pipeline makes here: train, stop, resume, evaluate, caption.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,7 +50,7 @@ fn make_sample() -> anyhow::Result<tempfile::TempDir> {
             csv += &format!("中间有一个{name}的方形,,{split}-{i}.bmp\n");
         }
         if split == "test" {
-            // What other people say of the first picture; the model is never taught it.
+            // Other references of the first picture; the model is never trained on them.
             csv += OTHER_CAPTIONS.map(|text| format!("{text},,test-0.bmp\n")).concat().as_str();
         }
         fs::write(folder.path().join(format!("{split}.csv")), csv)?;
@@ -62,9 +62,9 @@ fn make_sample() -> anyhow::Result<tempfile::TempDir> {
             Corpus::open_or_create(&folder.path().join("corpus").display().to_string()).await?;
         let stop = CancellationToken::new();
         tuwen_etl::ingest::ingest(&corpus, &files, &stop).await?;
-        fetch(&corpus, Origin::Folder(images), &FetchSettings::default(), &stop).await?;
+        fetch(&corpus, Origin::Folder(images), &FetchSettings::default(), None, &stop).await?;
         let settings = DecodeSettings { size: 48, ..DecodeSettings::default() };
-        tuwen_etl::decode::decode(&corpus, &settings, &stop).await?;
+        tuwen_etl::decode::decode(&corpus, &settings, None, &stop).await?;
         // Striped pictures look alike; here they are wanted all.
         let curate = CurateSettings { tokenizer, near_levels: 0.0, ..CurateSettings::default() };
         let settings = Settings { curate, ..Settings::default() };
@@ -127,7 +127,7 @@ fn small() -> impl Iterator<Item = String> {
 pub(crate) fn train(out: &Path, more: &[&str]) -> Command {
     let tokenizer = format!("train.tokenizer={}", here("tests/it/tokenizer.json").display());
     let mut command = tuwen(&["train", "--preset", "tiny", "--json"]);
-    // By --set, so that a test may set them anew: a flag would win.
+    // By --set, so that a test may override them: a flag would win.
     for set in ["corpus=corpus", "train.device=cpu", &tokenizer] {
         command.args(["--set", set]);
     }
@@ -208,7 +208,7 @@ fn a_model_learns_evaluates_and_captions() {
 }
 
 #[test]
-fn a_killed_run_goes_on_as_if_it_had_not_been() {
+fn a_killed_run_resumes_bit_for_bit() {
     let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let options = ["steps=20", "save_every=10", "save_total_limit=1", "eval_captions=0"];
     let options: Vec<_> = options.iter().map(|set| format!("train.{set}")).collect();
@@ -225,7 +225,7 @@ fn a_killed_run_goes_on_as_if_it_had_not_been() {
     child.kill().unwrap(); // SIGKILL
     child.wait().unwrap();
     assert!(!killed.path().join("checkpoint-20").exists(), "it was done before it was killed");
-    // Its settings are those it was begun with; only where it lies is said again.
+    // Its settings are those it was started with; only its folder is given again.
     let mut resumed =
         tuwen(&["train", "--corpus", "corpus", "--resume", "auto", "--json", "--out"]);
     resumed.arg(killed.path());
@@ -236,7 +236,7 @@ fn a_killed_run_goes_on_as_if_it_had_not_been() {
         assert!(a == b, "{name} differs");
     }
 
-    // It goes on further than planned, although the checkpoint it begins with is not kept.
+    // It resumes beyond the steps planned at first, although the checkpoint it resumes from is deleted meanwhile.
     let further = ["--steps", "23", "--set", "train.save_every=1", "--resume", "auto"];
     let summary = json(&train(killed.path(), &[&options[..], &further].concat()).output().unwrap());
     assert!(Path::new(summary["checkpoint"].as_str().unwrap()).join("tokenizer.json").exists());
@@ -286,7 +286,7 @@ fn losses(out: &Path) -> Vec<(u64, f64)> {
 }
 
 #[test]
-fn the_best_checkpoint_stays_and_is_remembered() {
+fn the_best_checkpoint_is_kept_and_survives_a_resume() {
     let out = tempfile::tempdir().unwrap();
     let out = out.path();
     let options = ["eval_every=5", "save_total_limit=1", "eval_captions=9"];
@@ -329,7 +329,7 @@ fn the_best_checkpoint_stays_and_is_remembered() {
     let figures = json(&evaluate.arg("--model").arg(out.join("best")).output().unwrap());
     assert!((figures["loss"].as_f64().unwrap() - loss).abs() < 1e-6, "{figures} against {loss}");
 
-    // Another figure begins anew: its first evaluation is its best.
+    // Another metric starts over: its first evaluation is its best.
     let by_cider = ["--set", "train.metric_for_best_model=cider", "--resume", "auto"];
     let summary = run(&[&by_cider[..], &["--steps", "41"]].concat());
     assert_eq!(summary["best"]["best_model_checkpoint"], "checkpoint-41");
@@ -338,7 +338,7 @@ fn the_best_checkpoint_stays_and_is_remembered() {
 }
 
 #[test]
-fn a_resumed_run_takes_back_what_was_said_of_the_steps_it_does_again() {
+fn a_resumed_run_replaces_the_events_of_the_steps_it_repeats() {
     let out = tempfile::tempdir().unwrap();
     let out = out.path();
     let options = ["--steps", "6", "--set", "train.save_every=3", "--set", "train.eval_every=2"];
@@ -384,7 +384,7 @@ fn damaged_corpus() -> tempfile::TempDir {
 }
 
 #[test]
-fn bad_images_end_a_run_or_are_skipped_and_told() {
+fn bad_images_end_a_run_or_are_skipped_and_reported() {
     let (corpus, out) = (damaged_corpus(), tempfile::tempdir().unwrap());
     let corpus = format!("corpus={}", corpus.path().display());
     let options = ["--steps", "6", "--set", "train.eval_captions=0", "--set", "train.verify=true"];
@@ -408,14 +408,14 @@ fn bad_images_end_a_run_or_are_skipped_and_told() {
     assert!(message.contains(summary["data_wait_advice"].as_str().unwrap()), "{message}");
     let log = fs::read_to_string(out.path().join("log.jsonl")).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let told = lines.iter().filter(|line| line["skipped_example"].is_string()).count();
-    assert_eq!(told as u64, n);
+    let logged = lines.iter().filter(|line| line["skipped_example"].is_string()).count();
+    assert_eq!(logged as u64, n);
     let last = lines.iter().rfind(|line| line["loss"].is_number()).unwrap();
     assert_eq!(last["skipped"].as_u64().unwrap(), n);
 }
 
 #[test]
-fn sigterm_finishes_the_step_saves_and_ends_well() {
+fn sigterm_finishes_the_step_saves_and_is_exit_code_130() {
     let out = tempfile::tempdir().unwrap();
     let options = ["--steps", "100000", "--set", "train.eval_captions=0"];
     let child =
@@ -427,14 +427,16 @@ fn sigterm_finishes_the_step_saves_and_ends_well() {
         std::thread::yield_now();
     }
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    let summary = json(&child.wait_with_output().unwrap());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["stopped"], true);
     let step = summary["steps"].as_u64().unwrap();
     assert!(out.path().join(format!("checkpoint-{step}/model.safetensors")).exists());
 }
 
 #[test]
-fn what_cannot_work_is_said_in_a_line() {
+fn errors_are_reported_in_one_line() {
     let out = tempfile::tempdir().unwrap();
     for (more, expected) in [
         (["--set", "corpus=nowhere"], "nowhere"),
@@ -479,7 +481,7 @@ fn half_precision_learns() {
 }
 
 #[test]
-fn a_loss_that_is_no_number_ends_the_run() {
+fn a_loss_that_is_not_finite_ends_the_run() {
     let out = tempfile::tempdir().unwrap();
     let options = [
         "--steps",
