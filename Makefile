@@ -1,7 +1,7 @@
 # make demo    the whole way on a sample crawl: fetch, decode, curate, SQL, train, caption
 # make test    all tests
 # make build   the binaries tuwen, tuwen-trainer and tuwen-sample
-# make lint    rustfmt and clippy
+# make lint    rustfmt, spelling and clippy
 # make bench-decode, bench-stream, bench-bucket, bench-train, bench-growth
 #              measurements; the last line of each is one JSON object (bench-stream makes environments of their own for the peers
 #              it measures against, and 14 GB of data sets, in the user's cache; bench-growth makes corpora there, 3 GB that stay
@@ -28,8 +28,9 @@ test: setup-test
 build: setup
 	cargo build --workspace --bins
 
-lint: setup
+lint: setup-test
 	cargo fmt --all --check
+	.venv/bin/typos
 	cargo clippy --workspace --all-targets -- -D warnings
 
 bench-decode: setup-test build

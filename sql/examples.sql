@@ -1,5 +1,5 @@
 -- A row is one pair: in a split with its tokens, or rejected with the first reason that applies.
--- reads: clean_captions, leaks
+-- reads: clean_captions, repeated_captions, leaks
 -- params: none
 with judged as (
     select
@@ -9,10 +9,11 @@ with judged as (
         clean_captions.text,
         case
             when clean_captions.fault is not null then clean_captions.fault
-            when clean_captions.place > 1 then 'duplicate_caption'
+            when repeated_captions.pair_id is not null then 'duplicate_caption'
             when leaks.image_id is not null and clean_captions.split_hint = 'train' then 'leak'
         end as reject_reason
     from clean_captions
+    left join repeated_captions on clean_captions.pair_id = repeated_captions.pair_id
     left join leaks on clean_captions.image_id = leaks.image_id
 ),
 

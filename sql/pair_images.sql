@@ -1,10 +1,11 @@
 -- A row is one pair with its clean caption and the image it got: from the image folder where the file was there, else from its URL.
--- reads: pairs, answers, images
+-- reads: pairs, answers
 -- params: none
 with by_file as (
     select
         locator_key,
-        image_id
+        image_id,
+        image_fault
     from answers
     where is_file
 ),
@@ -12,7 +13,8 @@ with by_file as (
 by_url as (
     select
         locator_key,
-        image_id
+        image_id,
+        image_fault
     from answers
     where not is_file
 ),
@@ -27,26 +29,25 @@ located as (
         pairs.malformed is not null as is_malformed,
         pairs.url is null and pairs.filename is null as has_no_locator,
         by_file.locator_key is null and by_url.locator_key is null as is_not_fetched,
-        coalesce(by_file.image_id, by_url.image_id) as image_id
+        coalesce(by_file.image_id, by_url.image_id) as image_id,
+        case when by_file.image_id is null then by_url.image_fault else by_file.image_fault end as image_fault
     from pairs
     left join by_file on by_file.locator_key = id128('file:' || pairs.filename)
     left join by_url on by_url.locator_key = id128(pairs.url)
 )
 
 select
-    cast(located.pair_id as varchar) as pair_id,
-    cast(located.text as varchar) as text,
-    cast(located.split_hint as varchar) as split_hint,
-    cast(located.source as varchar) as source,
-    cast(located.source_line as bigint) as source_line,
-    cast(located.image_id as varchar) as image_id,
+    cast(pair_id as varchar) as pair_id,
+    cast(text as varchar) as text,
+    cast(split_hint as varchar) as split_hint,
+    cast(source as varchar) as source,
+    cast(source_line as bigint) as source_line,
+    cast(image_id as varchar) as image_id,
     cast(case
-        when located.is_malformed then 'malformed_line'
-        when located.has_no_locator then 'no_locator'
-        when located.is_not_fetched then 'not_fetched'
-        when located.image_id is null then 'fetch_failed'
-        when images.image_id is null then 'not_decoded'
-        when images.reject_reason is not null then 'image_rejected'
+        when is_malformed then 'malformed_line'
+        when has_no_locator then 'no_locator'
+        when is_not_fetched then 'not_fetched'
+        when image_id is null then 'fetch_failed'
+        else image_fault
     end as varchar) as image_fault
 from located
-left join images on located.image_id = images.image_id

@@ -1,7 +1,7 @@
--- A row is one image and a split that faultless pairs want it for.
+-- A row is one faultless pair's image, and the split that it wants it for; an image may come several times.
 -- reads: clean_captions
 -- params: none
-select distinct
+select
     cast(image_id as varchar) as image_id,
     cast(split_hint as varchar) as split
 from clean_captions

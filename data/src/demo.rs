@@ -14,7 +14,7 @@ use tuwen_sample::crawl::CrawlOptions;
 use tuwen_sample::scene::SceneOptions;
 use tuwen_sample::serve::FileServer;
 
-use self::command::Tuwen;
+use self::command::{Tuwen, say};
 
 mod answers;
 mod command;
@@ -162,11 +162,4 @@ fn rounded(number: &Value) -> Value {
 /// The paths as arguments.
 fn arguments(folder: &Path, names: &[&str]) -> Vec<String> {
     names.iter().map(|name| folder.join(name).display().to_string()).collect()
-}
-
-/// One line for the person in front of it; before what the next command prints.
-fn say(line: &str) -> Result<()> {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).context("writing to stdout")
 }

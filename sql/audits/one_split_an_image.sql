@@ -1,8 +1,14 @@
--- A row is one image that has examples in more than one split.
+-- A row is one image that has examples in the train split and in another.
 -- reads: examples
 -- params: none
-select image_id as image_id
-from examples
-where split is not null
-group by image_id
-having count(distinct split) > 1
+with torn as (
+    select id_key(image_id) as image_key
+    from examples
+    where split is not null
+    group by id_key(image_id)
+    having bool_or(split = 'train') and bool_or(split <> 'train')
+)
+
+select distinct examples.image_id as image_id
+from torn
+inner join examples on torn.image_key = id_key(examples.image_id)

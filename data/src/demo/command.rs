@@ -1,13 +1,12 @@
 //! Calls of the command `tuwen`. In: arguments. Out: its output, passed through or read. Never goes on after a failure.
 
 use std::env::consts::EXE_SUFFIX;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
-
-use super::say;
 
 /// The command.
 pub(super) struct Tuwen(PathBuf);
@@ -70,4 +69,10 @@ fn line(arguments: &[&str]) -> String {
     };
     let words: Vec<String> = ["tuwen"].iter().chain(arguments).map(quoted).collect();
     words.join(" ")
+}
+
+/// One line for the person in front of it; before what the next command prints.
+pub(super) fn say(line: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).context("writing to stdout")
 }

@@ -101,7 +101,12 @@ impl Snapshot {
             .create(table(name))
             .await
             .with_context(|| format!("cannot make table `{name}`"))?;
+        let has_commits = delta.version() > Some(0);
         self.replace(name, delta);
+        if has_commits {
+            // Another run has made it, and has committed to it what this snapshot did not see.
+            self.set_overtaken(name);
+        }
         Ok(())
     }
 }

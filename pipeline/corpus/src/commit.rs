@@ -8,13 +8,18 @@ use deltalake::kernel::{Action, Add, Remove, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::{DeltaTable, DeltaTableError};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::snapshot::Snapshot;
 use crate::step::reach;
 
-/// Application id of the transactions that commit rows. Delta refuses the second of two that were made from the same version
-/// (`txn` in the protocol of Delta Lake; delta-rs: `ConcurrentTransaction`).
+/// Application id of the transactions. Delta refuses the second of two that were made from the same version (`txn` in the protocol
+/// of Delta Lake; delta-rs: `ConcurrentTransaction`). Those need it as well that only rearrange rows: delta-rs sees no conflict in
+/// two commits that replace the same file if the first says that no data changed, and the file's rows would be there twice.
 const APP_ID: &str = "tuwen";
+
+/// Key in Delta's commit info of what tells a commit from any other.
+const COMMIT_ID: &str = "commitId";
 
 /// Who commits, for Delta's commit info.
 #[derive(Clone, Debug)]
@@ -56,40 +61,76 @@ impl Snapshot {
         change: Change,
         author: &Author,
     ) -> Result<Committed> {
+        let operation = operation(&change);
+        let data_change = !change.only_rearranged;
+        let adds = change.adds.into_iter().map(|add| Action::Add(Add { data_change, ..add }));
+        let removes = change.removes.into_iter();
+        let removes = removes.map(|remove| Action::Remove(Remove { data_change, ..remove }));
+        self.commit_actions(name, adds.chain(removes).collect(), operation, author).await
+    }
+
+    /// Commits `actions` to table `name` as the version after that of this snapshot, or not at all, and moves the snapshot to it.
+    ///
+    /// # Errors
+    /// As [`Snapshot::commit`].
+    pub(crate) async fn commit_actions(
+        &mut self,
+        name: &str,
+        actions: Vec<Action>,
+        operation: DeltaOperation,
+        author: &Author,
+    ) -> Result<Committed> {
         reach("commit").await;
         let delta = self.delta(name);
         let state = delta.snapshot()?;
         let base = delta.version().context("a table that is written to has a version")?;
-        let number = i64::try_from(base)? + 1;
-        let properties =
-            properties(author).with_application_transaction(Transaction::new(APP_ID, number));
-        let operation = operation(&change);
-        let adds = change
-            .adds
-            .into_iter()
-            .map(|add| Action::Add(Add { data_change: !change.only_rearranged, ..add }));
-        let removes = change.removes.into_iter().map(|remove| {
-            Action::Remove(Remove { data_change: !change.only_rearranged, ..remove })
-        });
-        let commit = CommitBuilder::from(properties)
-            .with_actions(adds.chain(removes).collect())
-            .build(Some(state), delta.log_store(), operation);
-        match Box::pin(commit.into_future()).await {
+        let transaction = Transaction::new(APP_ID, i64::try_from(base)? + 1);
+        let commit_id = Uuid::new_v4().to_string();
+        // Without retries delta-rs does not look whether another's commit is compatible: any is not.
+        let properties = properties(author, &commit_id)
+            .with_application_transaction(transaction)
+            .with_max_retries(0);
+        let commit = CommitBuilder::from(properties).with_actions(actions).build(
+            Some(state),
+            delta.log_store(),
+            operation,
+        );
+        let moved = match Box::pin(commit.into_future()).await {
             Ok(done) => {
                 let mut moved = DeltaTable::new(delta.log_store());
                 moved.state = Some(done.snapshot());
-                self.replace(name, moved);
-                Ok(Committed::Yes)
+                moved
             }
-            Err(error) if is_conflict(&error) => Ok(Committed::Conflict),
-            Err(error) => Err(error).with_context(|| format!("committing to table `{name}`")),
-        }
+            Err(error) if is_conflict(&error) => {
+                // A store that was asked again, because its first answer was lost, finds our own file and says that it is there.
+                if self.commit_id(name, base + 1).await? != Some(commit_id) {
+                    return Ok(Committed::Conflict);
+                }
+                self.corpus().delta(name, Some(base + 1)).await?
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("committing to table `{name}`"));
+            }
+        };
+        self.replace(name, moved);
+        Ok(Committed::Yes)
+    }
+
+    /// The id in the commit info of `version` of table `name`; none if it is not one of ours, or not there.
+    async fn commit_id(&self, name: &str, version: u64) -> Result<Option<String>> {
+        let log = self.delta(name).log_store();
+        let Some(bytes) = log.read_commit_entry(version).await? else { return Ok(None) };
+        let lines = serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>();
+        let mut ids =
+            lines.filter_map(|line| Some(line.ok()?["commitInfo"][COMMIT_ID].as_str()?.to_owned()));
+        Ok(ids.next())
     }
 }
 
 /// What stands in Delta's commit info; old logs are `tuwen vacuum`'s to remove, since a training run may be pinned to them.
-pub(crate) fn properties(author: &Author) -> CommitProperties {
-    let info: [(String, Value); 3] = [
+fn properties(author: &Author, commit_id: &str) -> CommitProperties {
+    let info: [(String, Value); 4] = [
+        (COMMIT_ID.to_owned(), json!(commit_id)),
         ("runId".to_owned(), json!(author.run_id)),
         ("stage".to_owned(), json!(author.stage)),
         ("tuwenVersion".to_owned(), json!(env!("CARGO_PKG_VERSION"))),
@@ -120,4 +161,16 @@ fn is_conflict(error: &DeltaTableError) -> bool {
                     | TransactionError::MaxCommitAttempts(_)
             }
     )
+}
+
+impl Committed {
+    /// An error if another run was first.
+    pub(crate) fn or_overtaken(self, name: &str) -> Result<()> {
+        match self {
+            Self::Yes => Ok(()),
+            Self::Conflict => anyhow::bail!(
+                "table `{name}`: another run committed to it meanwhile\nhint: run this again"
+            ),
+        }
+    }
 }

@@ -1,97 +1,38 @@
-//! Opening a corpus. In: its location. Out: a corpus whose tables are there, or made now. Reading is [`Snapshot`]'s, writing
-//! [`Snapshot::append`]'s and [`Snapshot::commit`]'s.
+//! The tables of a corpus, one by one. In: its folder. Out: a table as Delta has it, at any version, or made now; the store it lies
+//! in. Opening is `open.rs`'s, reading and writing that of a [`Snapshot`](crate::Snapshot).
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::{StructField, StructType};
 use deltalake::{DeltaTable, DeltaTableBuilder};
 use object_store::ObjectStore;
 use object_store::path::Path;
-use tuwen_schemas::{TABLES, Table};
+use tuwen_schemas::Table;
 use url::Url;
 
 use crate::contract::SCHEMA_PROPERTY;
-use crate::location::root_url;
-use crate::snapshot::Snapshot;
-
-/// Tables that a corpus may lack: those made before tuwen had them. They are read as empty, and made when first written to.
-const MAY_LACK: [&str; 1] = ["captions"];
+use crate::location::local_folder;
 
 /// Commits between two checkpoints of a table's log: opening a table reads at most so many commits one by one.
 pub(crate) const CHECKPOINT_INTERVAL: &str = "20";
 
+/// Whether rows are only ever added to table `name`.
+pub(crate) fn is_append_only(name: &str) -> bool {
+    name != "examples"
+}
+
 /// An opened corpus.
 #[derive(Clone, Debug)]
 pub struct Corpus {
-    root: Url,
+    pub(crate) root: Url,
 }
 
 impl Corpus {
-    /// Opens the corpus at `location` (a path or URL) and checks every table against its contract.
-    ///
-    /// # Errors
-    /// No corpus there; a table missing, of a newer version, or with other columns.
-    pub async fn open(location: &str) -> Result<Self> {
-        Ok(Self::open_snapshot(location).await?.0)
-    }
-
-    /// As [`Corpus::open`], with the snapshot that the check has read.
-    ///
-    /// # Errors
-    /// As [`Corpus::open`].
-    pub async fn open_snapshot(location: &str) -> Result<(Self, Snapshot)> {
-        let corpus = Self { root: root_url(location)? };
-        let snapshot = corpus.snapshot().await?;
-        let missing: Vec<&str> = TABLES
-            .iter()
-            .map(|table| table.name)
-            .filter(|name| snapshot.version(name).is_none() && !MAY_LACK.contains(name))
-            .collect();
-        if missing.len() == TABLES.len() - MAY_LACK.len() {
-            bail!(
-                "no corpus at `{location}`: expected a folder with the tables pairs, originals, images, examples, runs\n\
-                 hint: `tuwen fetch CSV --corpus {location}` makes one"
-            );
-        }
-        if !missing.is_empty() {
-            bail!("corpus `{location}`: table `{}` is missing", missing.join("`, `"));
-        }
-        Ok((corpus, snapshot))
-    }
-
-    /// Opens the corpus at `location`, making whichever of its tables are not there.
-    ///
-    /// # Errors
-    /// The location cannot be written to, or what is there is not a corpus of this version.
-    pub async fn open_or_create(location: &str) -> Result<Self> {
-        let root = root_url(location)?;
-        if let Ok(path) = root.to_file_path() {
-            std::fs::create_dir_all(&path)
-                .with_context(|| format!("corpus `{location}`: cannot make the folder"))?;
-        }
-        let corpus = Self { root };
-        let snapshot = corpus.snapshot().await?;
-        for table in TABLES.iter().filter(|table| snapshot.version(table.name).is_none()) {
-            corpus.create(table).await.with_context(|| {
-                format!("corpus `{location}`: cannot make table `{}`", table.name)
-            })?;
-        }
-        Ok(corpus)
-    }
-
     /// The folder, with a slash at its end.
     pub fn root(&self) -> &Url {
         &self.root
-    }
-
-    /// All tables at their newest versions, each log read once.
-    ///
-    /// # Errors
-    /// A log cannot be read, or a table does not keep its contract.
-    pub async fn snapshot(&self) -> Result<Snapshot> {
-        Snapshot::newest(self.clone()).await
     }
 
     /// Table `name` at `version`, or the newest; one without a version if there is none.
@@ -100,7 +41,7 @@ impl Corpus {
     /// The log cannot be read.
     pub async fn delta(&self, name: &str, version: Option<u64>) -> Result<DeltaTable> {
         let url = self.root.join(&format!("{name}/"))?;
-        let is_missing = url.to_file_path().is_ok_and(|path| !path.exists());
+        let is_missing = local_folder(&url).is_some_and(|path| !path.exists());
         let mut builder = DeltaTableBuilder::from_url(url)?;
         if let Some(version) = version {
             builder = builder.with_version(version);
@@ -137,7 +78,7 @@ impl Corpus {
         }
         let contract: StructType = table.schema.as_ref().try_into_kernel()?;
         let fields: Vec<StructField> = contract.fields().cloned().collect();
-        let append_only = table.name != "examples";
+        let append_only = is_append_only(table.name);
         let made = Box::pin(
             delta
                 .create()

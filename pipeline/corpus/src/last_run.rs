@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
 use crate::query::frame;
 use crate::session::{Rows, bare_session};
@@ -21,16 +21,6 @@ pub struct LastRun {
     pub settings: String,
     /// The versions of all tables when it ended, as far as it knew them.
     pub versions: TableVersions,
-}
-
-impl LastRun {
-    /// Whether tables `names` are at the versions that it left.
-    pub fn left(&self, snapshot: &Snapshot, names: &[&str]) -> bool {
-        names.iter().all(|name| {
-            let version = snapshot.version(name);
-            version.is_some() && self.versions.get(*name).copied() == version
-        })
-    }
 }
 
 impl Snapshot {
@@ -61,6 +51,10 @@ impl Snapshot {
                 }
                 let mut versions = run.read;
                 versions.extend(run.written);
+                // One made since then in the place of another has versions of its own.
+                versions.retain(|name, _| {
+                    self.created_us(name).is_none_or(|created| created <= run.finished_us)
+                });
                 rearranged.sort_unstable_by(|a: &Recorded, b| a.run_id.cmp(&b.run_id));
                 for rearranged in rearranged.iter().filter(|other| other.run_id > run.run_id) {
                     follow(&mut versions, rearranged);
@@ -69,6 +63,11 @@ impl Snapshot {
             }
         }
         Ok(None)
+    }
+
+    /// When table `name` was made, in microseconds since 1970.
+    fn created_us(&self, name: &str) -> Option<i64> {
+        Some(self.delta(name).snapshot().ok()?.metadata().created_time()? * 1000)
     }
 
     /// The runs of `stage` and of optimize in some files, the latest last.
@@ -83,12 +82,14 @@ impl Snapshot {
             let text = |column: usize, row: usize| {
                 batch.column(column).as_string::<i32>().value(row).to_owned()
             };
+            let finished = batch.column(3).as_primitive::<TimestampMicrosecondType>();
             runs.extend((0..batch.num_rows()).map(|row| Recorded {
                 run_id: text(0, row),
                 stage: text(1, row),
                 settings: text(2, row),
-                read: versions(&batch, 3, row),
-                written: versions(&batch, 4, row),
+                finished_us: finished.value(row),
+                read: versions(&batch, 4, row),
+                written: versions(&batch, 5, row),
             }));
         }
         Ok(runs)
@@ -100,6 +101,7 @@ struct Recorded {
     run_id: String,
     stage: String,
     settings: String,
+    finished_us: i64,
     read: TableVersions,
     written: TableVersions,
 }

@@ -15,6 +15,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::corpus::Corpus;
@@ -99,6 +100,8 @@ pub struct Lease {
     store: Arc<dyn ObjectStore>,
     path: Path,
     holder: Holder,
+    /// The stage that it is in.
+    stage: watch::Sender<String>,
     renewing: JoinHandle<()>,
 }
 
@@ -111,29 +114,54 @@ impl Lease {
     pub async fn ask(corpus: &Corpus, scope: &str, stage: &str, wait: Duration) -> Result<Asked> {
         let (store, root) = corpus.store().await?;
         let folder = root.join(FOLDER).join(scope);
-        let deadline = tokio::time::Instant::now() + wait;
+        let begun = tokio::time::Instant::now();
+        let mut asked = Holder::this(stage);
+        let mut is_told = false;
         loop {
-            let holder = Holder::this(stage);
             let last = last(store.as_ref(), &folder).await?;
             let number = match last {
+                // A store that was asked again, because its first answer was lost, said that our own file was there.
+                Some((number, held)) if held == asked => {
+                    return Ok(Self::granted(store, &folder, number, asked).await);
+                }
                 Some((_, held)) if held.is_alive() => {
-                    if tokio::time::Instant::now() + LOOK_EVERY > deadline {
+                    let left = wait.saturating_sub(begun.elapsed());
+                    if left.is_zero() {
                         return Ok(Asked::Held(held));
                     }
-                    tokio::time::sleep(LOOK_EVERY).await;
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::info!("waiting for the corpus, which is held by {held}");
+                    }
+                    tokio::time::sleep(LOOK_EVERY.min(left)).await;
                     continue;
                 }
                 Some((number, _)) => number + 1,
                 None => 0,
             };
-            let path = folder.clone().join(format!("{number:012}.json"));
-            if put(store.as_ref(), &path, &holder, PutMode::Create).await? {
-                remove_before(store.as_ref(), &folder, number).await;
-                let renewing =
-                    tokio::spawn(renew(Arc::clone(&store), path.clone(), holder.clone()));
-                return Ok(Asked::Granted(Self { store, path, holder, renewing }));
+            asked = Holder::this(stage);
+            if put(store.as_ref(), &path(&folder, number), &asked, PutMode::Create).await? {
+                return Ok(Self::granted(store, &folder, number, asked).await);
             }
         }
+    }
+
+    async fn granted(
+        store: Arc<dyn ObjectStore>,
+        folder: &Path,
+        number: u64,
+        holder: Holder,
+    ) -> Asked {
+        remove_before(store.as_ref(), folder, number).await;
+        let path = path(folder, number);
+        let (stage, entered) = watch::channel(holder.stage.clone());
+        let renewing = renew(Arc::clone(&store), path.clone(), holder.clone(), entered);
+        let renewing = tokio::spawn(renewing);
+        Asked::Granted(Self { store, path, holder, stage, renewing })
+    }
+
+    /// Says that its holder is in `stage` now.
+    pub fn enter(&self, stage: &str) {
+        self.stage.send_replace(stage.to_owned());
     }
 
     /// Gives the lease back.
@@ -152,9 +180,16 @@ impl Drop for Lease {
 }
 
 /// Says that the holder lives, until it is stopped.
-async fn renew(store: Arc<dyn ObjectStore>, path: Path, mut holder: Holder) {
+async fn renew(
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    mut holder: Holder,
+    mut entered: watch::Receiver<String>,
+) {
     loop {
-        tokio::time::sleep(RENEW_EVERY).await;
+        // The sender goes with the lease, and this task before it.
+        let _ = tokio::time::timeout(RENEW_EVERY, entered.changed()).await;
+        holder.stage.clone_from(&entered.borrow_and_update());
         holder.renewed = Utc::now();
         // One renewal may be lost.
         let _ = put(store.as_ref(), &path, &holder, PutMode::Overwrite).await;
@@ -196,17 +231,24 @@ async fn put(store: &dyn ObjectStore, path: &Path, holder: &Holder, mode: PutMod
     }
 }
 
+fn path(folder: &Path, number: u64) -> Path {
+    folder.clone().join(format!("{number:012}.json"))
+}
+
 async fn remove_before(store: &dyn ObjectStore, folder: &Path, number: u64) {
     for old in number.saturating_sub(3)..number {
-        let _ = store.delete(&folder.clone().join(format!("{old:012}.json"))).await;
+        let _ = store.delete(&path(folder, old)).await;
     }
 }
 
 fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    // Containers share names; the boot id tells machines apart.
-    format!("{} ({})", name.trim(), boot.get(..8).unwrap_or("?"))
+    // Containers share names; the boot id tells machines apart, and the namespace whose processes are ours to see.
+    let processes = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let processes = processes.to_string_lossy();
+    let processes = processes.trim_start_matches("pid:[").trim_end_matches(']');
+    format!("{} ({}-{processes})", name.trim(), boot.get(..8).unwrap_or("?"))
 }
 
 /// When process `pid` of this machine began (field 22 of `/proc/PID/stat`, proc(5)); none if it is not there.

@@ -68,19 +68,27 @@ impl LogFlags {
         if self.quiet > 0 || self.format == Format::Json {
             BARS.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         }
-        let lines = Lines { format: self.format };
-        let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
+        let lines = Lines { format: self.format, echoes: self.verbose >= 2 };
+        // The filter of all layers, not of this one: a library that asks whether something is enabled leaves the state of such a
+        // filter behind, and the next event of that thread would be lost.
+        let _ = tracing_subscriber::registry().with(targets).with(lines).try_init();
     }
 }
 
 struct Lines {
     format: Format,
+    /// Whether errors that a function below has returned are said too: whoever called it says what became of them.
+    echoes: bool,
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut said = Said::default();
         event.record(&mut said);
+        // `#[instrument(err)]` writes no message, the field `error` alone.
+        if said.message.is_empty() && !self.echoes {
+            return;
+        }
         let line = match self.format {
             Format::Text => said.text(event),
             Format::Json => said.json(event),
@@ -157,4 +165,17 @@ impl Visit for Said {
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.fields.insert(field.name().to_owned(), json!(value));
     }
+}
+
+/// An error with its causes on one line; `hint:` lines stay lines of their own.
+pub fn one_line(error: &anyhow::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        // Libraries repeat a cause in their own text.
+        if !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
+        }
+    }
+    parts.join(": ")
 }

@@ -13,12 +13,15 @@ use arrow::array::{
 use chrono::{DateTime, Utc};
 use datafusion::datasource::MemTable;
 use serde_json::Value;
-use tuwen_schemas::schema;
+use tuwen_schemas::{schema, table};
 
 use crate::commit::Author;
+use crate::contract::missing_columns;
 use crate::report::{Outcome, StageReport};
 use crate::session::{Rows, bare_session};
 use crate::snapshot::{Snapshot, TableVersions};
+
+const RUNS: &str = "runs";
 
 /// A stage under way.
 #[derive(Clone, Debug)]
@@ -57,21 +60,46 @@ impl Run {
     pub async fn finish(
         self,
         snapshot: &mut Snapshot,
-        mut report: StageReport,
+        report: StageReport,
         settings: &Value,
     ) -> Result<StageReport> {
-        let finished = Utc::now();
+        if report.commits == 0 && report.outcome == Outcome::Ok {
+            return Ok(self.complete(snapshot, report));
+        }
+        self.record(snapshot, report, settings).await
+    }
+
+    fn complete(&self, snapshot: &Snapshot, mut report: StageReport) -> StageReport {
         report.seconds = self.clock.elapsed().as_secs_f64();
         report.run_id = self.author.run_id.clone();
         report.started = Some(self.started);
-        report.finished = Some(finished);
+        report.finished = Some(Utc::now());
         report.versions_written = snapshot
             .versions()
             .into_iter()
             .filter(|(name, version)| self.versions_read.get(name) != Some(version))
             .collect();
-        report.versions_read = self.versions_read;
-        if report.commits == 0 && report.outcome == Outcome::Ok {
+        report.versions_read = self.versions_read.clone();
+        report
+    }
+
+    /// Completes `report` and writes its row.
+    ///
+    /// # Errors
+    /// As [`Run::finish`].
+    pub async fn record(
+        self,
+        snapshot: &mut Snapshot,
+        report: StageReport,
+        settings: &Value,
+    ) -> Result<StageReport> {
+        let report = self.complete(snapshot, report);
+        if report.outcome != Outcome::Ok && !says_outcomes(snapshot)? {
+            // A row without an outcome would be taken for that of a run that ended well.
+            tracing::warn!(
+                "{}: the run is not recorded, since table `runs` has no column `outcome` yet\nhint: tuwen migrate",
+                self.author.stage
+            );
             return Ok(report);
         }
         let rejected = report.rejected.iter().map(|(k, v)| (k.clone(), *v as i64)).collect();
@@ -79,7 +107,7 @@ impl Run {
             text(Some(&self.author.run_id)),
             text(Some(report.stage)),
             time(self.started),
-            time(finished),
+            time(report.finished.unwrap_or(self.started)),
             number(report.rows_in),
             number(report.rows_out),
             map(&rejected)?,
@@ -91,12 +119,21 @@ impl Run {
             text(report.error.as_deref()),
             number(report.commits),
         ];
-        let batch = RecordBatch::try_new(schema("runs"), columns)?;
+        let batch = RecordBatch::try_new(schema(RUNS), columns)?;
         let ctx = bare_session(Rows::Light)?;
         ctx.register_table("run", Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))?;
-        snapshot.append("runs", ctx.table("run").await?, &self.author).await?;
+        snapshot.append(RUNS, ctx.table("run").await?, &self.author).await?;
         Ok(report)
     }
+}
+
+/// Whether the table `runs` is of a version that has outcomes.
+fn says_outcomes(snapshot: &Snapshot) -> Result<bool> {
+    let delta = snapshot.delta(RUNS);
+    if delta.version().is_none() {
+        return Ok(true);
+    }
+    Ok(!missing_columns(table(RUNS), delta)?.iter().any(|column| column == "outcome"))
 }
 
 fn text(value: Option<&str>) -> ArrayRef {

@@ -1,6 +1,7 @@
 //! Scratch: rows that a stage computes once and reads several times, on disk instead of in memory. In: a frame. Out: a table of
 //! that name in the session, in Parquet files of a folder in `TMPDIR` that goes with the value.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,10 +20,18 @@ use tokio::task::JoinSet;
 /// Rows a row group: what a reader decodes at once, and the unit by which cores share a file.
 const ROW_GROUP_ROWS: usize = 64 << 10;
 
+/// How the names of scratch folders begin.
+const PREFIX: &str = "tuwen-scratch-";
+
+/// A file in each, locked by the process that made it.
+const LOCK: &str = "lock";
+
 /// A folder of scratch tables.
 #[derive(Debug)]
 pub struct Scratch {
     folder: TempDir,
+    /// Locked as long as this process lives, however it ends.
+    _lock: File,
 }
 
 impl Scratch {
@@ -31,11 +40,21 @@ impl Scratch {
     /// # Errors
     /// `TMPDIR` cannot be written to.
     pub fn new() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("tuwen-").tempdir();
-        let folder = folder.with_context(|| {
-            format!("making a folder for scratch tables in {}", std::env::temp_dir().display())
-        })?;
-        Ok(Self { folder })
+        remove_dead(&std::env::temp_dir());
+        loop {
+            let made = || {
+                let folder = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
+                let lock = File::create(folder.path().join(LOCK))?;
+                Ok::<_, std::io::Error>((folder, lock))
+            };
+            let (folder, lock) = made().with_context(|| {
+                format!("making a folder for scratch tables in {}", std::env::temp_dir().display())
+            })?;
+            // Where another was faster, it takes this one for a dead process's, and removes it.
+            if lock.try_lock().is_ok() {
+                return Ok(Self { folder, _lock: lock });
+            }
+        }
     }
 
     /// Computes `frame` and registers its rows with `ctx` under `name`, in the place of what stood there; returns their number.
@@ -86,6 +105,18 @@ impl Scratch {
     }
 }
 
+/// Removes the scratch folders of processes that were killed, whose locks nobody holds.
+fn remove_dead(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok())
+        {
+            // Another's that cannot be removed is for its owner to see to.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 fn folder_url(folder: &Path) -> Result<String> {
     let url = url::Url::from_directory_path(folder);
     Ok(url.map_err(|()| anyhow::anyhow!("{}: not an absolute path", folder.display()))?.to_string())
@@ -98,7 +129,7 @@ async fn write(mut stream: SendableRecordBatchStream, path: PathBuf) -> Result<u
         .set_statistics_enabled(EnabledStatistics::None)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .build();
-    let file = std::fs::File::create(&path).with_context(|| path.display().to_string())?;
+    let file = File::create(&path).with_context(|| path.display().to_string())?;
     let mut writer = ArrowWriter::try_new(file, stream.schema(), Some(properties))?;
     let mut n_rows = 0;
     while let Some(batch) = stream.try_next().await? {
@@ -107,4 +138,25 @@ async fn write(mut stream: SendableRecordBatchStream, path: PathBuf) -> Result<u
     }
     writer.close().with_context(|| path.display().to_string())?;
     Ok(n_rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_dead_processes_go_and_those_of_living_ones_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            (File::create(path.join(LOCK)).unwrap(), path)
+        };
+        let (_dead, dead_path) = make("tuwen-scratch-dead");
+        let (alive, alive_path) = make("tuwen-scratch-alive");
+        let (_other, other_path) = make("of-another-program");
+        alive.try_lock().unwrap();
+        remove_dead(folder.path());
+        assert!(!dead_path.exists() && alive_path.exists() && other_path.exists());
+    }
 }

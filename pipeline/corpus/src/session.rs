@@ -10,6 +10,8 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionContext;
 use deltalake::delta_datafusion::DeltaSessionContext;
 
+use crate::keys::{id_key_udf, id128_udf};
+
 /// Rows a batch in the sessions that carry bytes or pixels: 16 rows of the largest originals still fit.
 const BYTES_BATCH_ROWS: usize = 16;
 
@@ -18,7 +20,7 @@ const MEMORY_BYTES: usize = 5 << 29;
 
 /// Rows of a table up to which joins hash: as many hashes and keys as [`MEMORY_BYTES`] hold. Beyond, they sort and merge, which
 /// spills; that takes longer a row.
-const HASHED_ROWS: u64 = 10_000_000;
+const HASHED_ROWS: u64 = 16_000_000;
 
 /// Largest users of memory that an error names when there is not enough.
 const NAMED_CONSUMERS: usize = 3;
@@ -32,7 +34,7 @@ pub enum Rows {
     Heavy,
 }
 
-/// A session with DataFusion's functions and tuwen's settings, and no table.
+/// A session with DataFusion's functions, tuwen's keys and settings, and no table.
 ///
 /// # Errors
 /// Never for the settings used here; DataFusion's signature has them.
@@ -59,7 +61,10 @@ pub fn bare_session(rows: Rows) -> Result<SessionContext> {
         );
     }
     let overrides = overrides.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    Ok(DeltaSessionContext::new_with_session_overrides(&overrides)?.into_inner())
+    let ctx = DeltaSessionContext::new_with_session_overrides(&overrides)?.into_inner();
+    ctx.register_udf(id128_udf());
+    ctx.register_udf(id_key_udf());
+    Ok(ctx)
 }
 
 /// As [`bare_session`] for [`Rows::Light`], with operators that hold [`MEMORY_BYTES`] together at most and spill the rest, for

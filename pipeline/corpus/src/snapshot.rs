@@ -77,8 +77,12 @@ impl Snapshot {
 
     /// Moves to the newest versions because another run has committed to table `name`.
     pub(crate) async fn overtake(&mut self, name: &str) -> Result<()> {
-        self.overtaken.insert(table(name).name);
+        self.set_overtaken(name);
         self.update().await
+    }
+
+    pub(crate) fn set_overtaken(&mut self, name: &str) {
+        self.overtaken.insert(table(name).name);
     }
 
     /// Whether another run has committed to table `name` since the last refresh.

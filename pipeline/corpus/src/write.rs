@@ -72,19 +72,7 @@ impl Snapshot {
                 _ => ident(field.name()),
             })
             .collect();
-        let properties = delta.snapshot()?.table_config();
-        let (n_indexed, stats_columns) =
-            get_num_idx_cols_and_stats_columns(Some(properties), HashMap::new());
-        let config = WriterConfig::new(
-            Arc::clone(&schema),
-            Vec::new(),
-            Some(layout::of(name)),
-            NonZeroU64::new(layout::target_file_bytes(name)),
-            None,
-            n_indexed,
-            stats_columns.map(|columns| columns.iter().map(ToString::to_string).collect()),
-        );
-        let mut writer = DeltaWriter::new(delta.log_store().object_store(None), config);
+        let mut writer = self.writer(name, &schema)?;
         let identity = contract.identity.as_ref().map(|name| schema.index_of(name)).transpose()?;
         let streams = match identity {
             // Numbers follow the order of the rows, so they come one after the other.
@@ -96,7 +84,9 @@ impl Snapshot {
             write_all(&mut writer, streams, &schema, identity, first_number, reasons).await;
         match written.with_context(|| format!("writing table `{name}`")) {
             Ok((n_rows, reasons)) => {
-                let adds = Box::pin(writer.close()).await?;
+                let adds = Box::pin(writer.close())
+                    .await
+                    .with_context(|| format!("writing table `{name}`"))?;
                 let seconds = clock.elapsed().as_secs_f64();
                 tracing::debug!(
                     table = name,
@@ -112,6 +102,25 @@ impl Snapshot {
                 Err(error)
             }
         }
+    }
+
+    /// A writer of files of table `name` with the columns of `schema`, in the table's layout and with its statistics.
+    pub(crate) fn writer(&self, name: &str, schema: &SchemaRef) -> Result<DeltaWriter> {
+        let delta = self.delta(name);
+        let (n_indexed, stats_columns) = get_num_idx_cols_and_stats_columns(
+            Some(delta.snapshot()?.table_config()),
+            HashMap::new(),
+        );
+        let config = WriterConfig::new(
+            Arc::clone(schema),
+            Vec::new(),
+            Some(layout::of(name)),
+            NonZeroU64::new(layout::target_file_bytes(name)),
+            None,
+            n_indexed,
+            stats_columns.map(|columns| columns.iter().map(ToString::to_string).collect()),
+        );
+        Ok(DeltaWriter::new(delta.log_store().object_store(None), config))
     }
 
     /// Removes files from the store: they were written, and will not be committed.

@@ -2,7 +2,7 @@
 //! driver reads the snapshot, commits each chunk against it, begins again where another run was first, stops when it is told
 //! to, and writes the row of `runs`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use anyhow::Result;
@@ -75,6 +75,14 @@ pub trait Stage {
     /// Begins nothing more of what is to do; what is under way still comes out of [`Stage::next_chunk`].
     fn stop(&mut self);
 
+    /// Judges the gates of what is committed, after a run that was not interrupted.
+    ///
+    /// # Errors
+    /// [`RedGate`].
+    async fn judge(&mut self, _snapshot: &Snapshot) -> Result<()> {
+        Ok(())
+    }
+
     /// Completes the report after the last chunk.
     async fn finish(&mut self, _snapshot: &Snapshot, _report: &mut StageReport) -> Result<()> {
         Ok(())
@@ -102,7 +110,7 @@ impl std::error::Error for StageFailed {
     }
 }
 
-/// A red gate: the run's work is not committed, and is judged again when it is run again.
+/// A red gate, which is judged again whenever the stage is run.
 #[derive(Debug)]
 pub struct RedGate(pub String);
 
@@ -114,20 +122,55 @@ impl fmt::Display for RedGate {
 
 impl std::error::Error for RedGate {}
 
+impl RedGate {
+    /// Judges rows by reason ("" or "ok": good) against `max_rejected_percent`; `rows` is what they are called.
+    ///
+    /// # Errors
+    /// [`RedGate`]: more are rejected.
+    pub fn of_rejected(
+        rows: &str,
+        reasons: &BTreeMap<String, u64>,
+        max_rejected_percent: f64,
+    ) -> Result<()> {
+        let n_rows: u64 = reasons.values().sum();
+        let mut rejected: Vec<(&String, &u64)> =
+            reasons.iter().filter(|(reason, _)| !["", "ok"].contains(&reason.as_str())).collect();
+        let n_rejected: u64 = rejected.iter().map(|(_, n)| **n).sum();
+        let percent = 100.0 * n_rejected as f64 / n_rows.max(1) as f64;
+        if percent <= max_rejected_percent {
+            return Ok(());
+        }
+        rejected.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+        let most: Vec<String> =
+            rejected.iter().take(3).map(|(reason, n)| format!("{reason} {n}")).collect();
+        Err(Self(format!(
+            "max_rejected_percent: expected at most {max_rejected_percent} % of {n_rows} {rows} rejected, found {percent:.1} % ({})",
+            most.join(", ")
+        ))
+        .into())
+    }
+}
+
 /// Runs `stage` on `corpus` until nothing is left to do, or `stop` is cancelled: then the chunk under way is finished and
-/// committed, and the report says that the run was interrupted.
+/// committed, and the report says that the run was interrupted. A stage that could not be made is a run that failed.
 ///
 /// # Errors
 /// [`StageFailed`]: the corpus cannot be read or written, or what the stage itself finds wrong. Chunks committed by then stay.
 pub async fn run<S: Stage>(
     corpus: &Corpus,
-    mut stage: S,
+    stage: Result<S>,
     stop: &CancellationToken,
 ) -> Result<StageReport> {
     let mut snapshot = corpus.snapshot().await?;
     let run = Run::start(S::NAME, &snapshot);
     let mut report = StageReport::new(S::NAME);
-    let ended = Box::pin(chunks(&mut stage, &run, &mut snapshot, &mut report, stop)).await;
+    let (ended, settings) = match stage {
+        Ok(mut stage) => {
+            let ended = Box::pin(chunks(&mut stage, &run, &mut snapshot, &mut report, stop)).await;
+            (ended, stage.settings())
+        }
+        Err(error) => (Err(error), Value::Null),
+    };
     let error = match ended {
         Ok(outcome) => {
             report.outcome = outcome;
@@ -139,7 +182,7 @@ pub async fn run<S: Stage>(
             Some(error)
         }
     };
-    let recorded = Box::pin(run.finish(&mut snapshot, report.clone(), &stage.settings())).await;
+    let recorded = Box::pin(run.finish(&mut snapshot, report.clone(), &settings)).await;
     match (error, recorded) {
         (None, recorded) => recorded,
         // A run that failed because nothing can be written cannot be recorded either.
@@ -194,7 +237,11 @@ async fn chunks<S: Stage>(
         }
     }
     stage.finish(snapshot, report).await?;
-    Ok(if stop.is_cancelled() { Outcome::Interrupted } else { Outcome::Ok })
+    if stop.is_cancelled() {
+        return Ok(Outcome::Interrupted);
+    }
+    Box::pin(stage.judge(snapshot)).await?;
+    Ok(Outcome::Ok)
 }
 
 /// `new`, unless its rows are more than are looked for one by one in large tables.
@@ -215,8 +262,8 @@ async fn last_run_told_the_same<S: Stage>(
     if stage.always() {
         return Ok(None);
     }
-    let last = snapshot.last_run(S::NAME).await?;
-    Ok(last.filter(|last| last.settings == stage.settings().to_string()))
+    let (last, settings) = (snapshot.last_run(S::NAME).await?, stage.settings().to_string());
+    Ok(last.filter(|last| last.settings == settings))
 }
 
 /// Commits a chunk and counts it; whether another run was first.

@@ -3,6 +3,10 @@
 
 pub mod driver;
 
+pub mod stop;
+
+mod read_only;
+
 pub mod ingest;
 
 pub mod fetch;

@@ -3,20 +3,22 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::pretty::pretty_format_batches;
-use datafusion::execution::context::SQLOptions;
-use datafusion::prelude::{DataFrame, SessionContext};
+use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 
 use crate::curate::{clean_caption_udf, distance_udfs};
 use crate::decode::decode_udf;
+use crate::read_only::register_rejects;
 use tuwen_corpus::report::Progress;
 use tuwen_corpus::{Rows, Snapshot};
 use tuwen_settings::DecodeSettings;
+
+pub use crate::read_only::read_only;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -40,20 +42,8 @@ pub async fn session(snapshot: &Snapshot, decode: &DecodeSettings) -> Result<Ses
     for udf in distance_udfs() {
         ctx.register_udf(udf);
     }
-    let rejects =
-        ctx.sql(include_str!("../../../sql/rejects.sql")).await.context("sql/rejects.sql")?;
-    ctx.register_table("rejects", rejects.into_view())?;
+    register_rejects(&ctx).await?;
     Ok(ctx)
-}
-
-/// The rows of `query`, which may only read.
-///
-/// # Errors
-/// The query is wrong, or is not read-only.
-pub async fn read_only(ctx: &SessionContext, query: &str) -> Result<DataFrame> {
-    let read_only =
-        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    Ok(ctx.sql_with_options(query, read_only).await?)
 }
 
 /// Runs `query` and writes its rows to `out`; CSV and JSON are written as they come, so memory does not grow with the result.

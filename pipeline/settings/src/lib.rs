@@ -8,7 +8,6 @@
 //! the reference are made from that line.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
@@ -17,6 +16,7 @@ mod allowed;
 mod curate;
 mod decode;
 mod fetch;
+mod flags;
 mod key;
 mod layers;
 mod nearest;
@@ -35,6 +35,7 @@ pub use crate::allowed::Allowed;
 pub use crate::curate::CurateSettings;
 pub use crate::decode::{DecodeSettings, DecodeSpeed, PixelCodec, ResizeFilter};
 pub use crate::fetch::FetchSettings;
+pub use crate::flags::{SettingFlags, WrongSetting};
 pub use crate::key::{Key, Section, keys, sections};
 pub use crate::layers::DEFAULT_FILE;
 pub use crate::show::{Row, reference_markdown};
@@ -71,33 +72,6 @@ pub struct Resolved {
     pub settings: Settings,
     /// `default`, `preset NAME`, the file, the variable, `--set`, or `flag for KEY`.
     pub origins: BTreeMap<String, String>,
-}
-
-/// As [`resolve_command`], for a command without `--set`. Of two flags for the same key the later
-/// one wins.
-///
-/// # Errors
-/// As [`resolve_command`].
-pub fn resolve(config_file: Option<&Path>, flags: &[(String, String)]) -> Result<Resolved> {
-    resolve_layers(layers::from_file(config_file)?, layers::from_environment()?, &[], flags)
-}
-
-/// The settings of a command: default < preset < file < `TUWEN_…` variables < `--set` < dedicated
-/// flags, whatever the order of the arguments. `sets` are the texts after `--set`, of which a later
-/// one wins over an earlier one; `flags` are a dotted key and the text of the flag, none where the
-/// flag was not given.
-///
-/// # Errors
-/// An unreadable file, a key that is no setting, a value that is not allowed: each names
-/// key and origin.
-pub fn resolve_command(
-    config_file: Option<&Path>,
-    sets: &[String],
-    flags: &[(&str, Option<String>)],
-) -> Result<Resolved> {
-    let given = flags.iter().filter_map(|(key, text)| Some(((*key).to_owned(), text.clone()?)));
-    let flags: Vec<(String, String)> = given.collect();
-    resolve_layers(layers::from_file(config_file)?, layers::from_environment()?, sets, &flags)
 }
 
 /// Puts the layers, the lowest first, on the defaults and on the preset that the highest layer with

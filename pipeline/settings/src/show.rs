@@ -123,7 +123,7 @@ fn width(text: &str) -> usize {
 /// All settings as Markdown, a table a section: key, default, what is allowed, what it is.
 pub fn reference_markdown() -> String {
     let defaults = Settings::default();
-    let mut text = String::from("<!-- Printed by `tuwen config --reference`. -->\n");
+    let mut text = String::from("# Settings\n\nWritten by `tuwen config --reference`.\n");
     for section in sections() {
         let heading = if section.name.is_empty() { "All commands" } else { section.name };
         let _ = write!(text, "\n## {heading}\n\n{}\n\n", section.help);

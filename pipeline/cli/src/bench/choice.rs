@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::storage::Pattern;
+use super::pattern::Pattern;
 use tuwen_settings::{PixelCodec, TrainOrder};
 
 /// The next candidate must give this many times as many images/s to be chosen: raw leaves the cores alone, and the global order
@@ -81,7 +81,7 @@ pub(super) fn recommend(
 
 #[cfg(test)]
 mod tests {
-    use super::super::storage::Rate;
+    use super::super::pattern::Rate;
     use super::*;
 
     /// With two threads, half as many with one.

@@ -2,7 +2,6 @@
 //! process: it has no name from before its first byte is written, so the kernel frees it however the process ends. (NFS keeps a
 //! name until then, `.nfs…`, which a client that crashes leaves behind.)
 
-use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -128,24 +127,16 @@ impl Buffer {
 }
 
 /// Bytes that may be written to the disk of `folder`.
-#[expect(unsafe_code, reason = "the standard library does not know free space")]
 fn free_bytes(folder: &Path) -> Result<u64> {
-    let name = CString::new(folder.as_os_str().as_encoded_bytes()).context("the folder's name")?;
-    let mut found = std::mem::MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: `name` is a C string and `found` has room for the answer; both outlive the call.
-    let failed = unsafe { libc::statvfs(name.as_ptr(), found.as_mut_ptr()) };
-    if failed != 0 {
-        return Err(std::io::Error::last_os_error()).context("its free space cannot be read");
-    }
-    // SAFETY: the call has succeeded, so it has filled `found`.
-    let found = unsafe { found.assume_init() };
+    let found = rustix::fs::statvfs(folder).context("its free space cannot be read")?;
     Ok(found.f_bavail * found.f_frsize)
 }
 
 #[cfg(target_os = "linux")]
 fn past_the_cache(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path)
+    let direct = rustix::fs::OFlags::DIRECT.bits() as i32;
+    OpenOptions::new().read(true).custom_flags(direct).open(path)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -154,14 +145,12 @@ fn past_the_cache(_path: &Path) -> std::io::Result<File> {
 }
 
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "the standard library has no posix_fadvise")]
 fn advise(file: &File, shuffled: bool) {
-    use std::os::fd::AsRawFd;
-    let pattern = if shuffled { libc::POSIX_FADV_RANDOM } else { libc::POSIX_FADV_SEQUENTIAL };
-    for advice in [libc::POSIX_FADV_DONTNEED, pattern] {
-        // SAFETY: the descriptor is open as long as `file` is borrowed, and no memory is handed over. A file system that
-        // cannot take the advice says so, which changes nothing but the figures.
-        unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, advice) };
+    use rustix::fs::{Advice, fadvise};
+    let pattern = if shuffled { Advice::Random } else { Advice::Sequential };
+    for advice in [Advice::DontNeed, pattern] {
+        // A file system that cannot take the advice says so, which changes nothing but the figures.
+        let _ = fadvise(file, 0, None, advice);
     }
 }
 

@@ -4,14 +4,16 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use super::choice::{Recommendation, recommend};
+use super::measure::{doublings, duration, on_threads};
+use super::pattern::{Pattern, Rate};
+use super::photo::photo;
 use super::scratch::{BLOCK_BYTES, Buffer, Cold, Scratch};
-use super::{doublings, duration, photo};
 use tuwen_corpus::report::Progress;
 use tuwen_image::{decode_stored, encode_stored};
 use tuwen_settings::{DecodeSettings, PixelCodec};
@@ -45,28 +47,6 @@ pub struct Storage {
     pub recommendation: Recommendation,
 }
 
-/// One kind of reads.
-#[derive(Clone, Debug, Serialize)]
-pub struct Pattern {
-    /// `sequential`, `random_raw` or `random_jpeg`.
-    pub name: &'static str,
-    /// Bytes of one read, whole blocks.
-    pub read_bytes: usize,
-    /// By number of threads.
-    pub rates: Vec<Rate>,
-}
-
-/// Reads a second with some threads.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Rate {
-    /// Threads that read.
-    pub threads: usize,
-    /// Reads a second, all threads together.
-    pub reads_per_s: f64,
-    /// The same in MB/s (10^6 bytes).
-    pub mb_per_s: f64,
-}
-
 /// Name, bytes of a read, whether the places are shuffled. A raw picture of 224 px touches 38 blocks, a JPEG of it 5.
 const PATTERNS: [(&str, usize, bool); 3] = [
     ("sequential", 1024 * BLOCK_BYTES, false),
@@ -76,14 +56,6 @@ const PATTERNS: [(&str, usize, bool); 3] = [
 
 /// Side of the pictures that are decoded.
 const SIZE_PX: u32 = 224;
-
-impl Pattern {
-    /// The highest rate, whatever the threads.
-    pub(super) fn best(&self) -> Rate {
-        let most = self.rates.iter().max_by(|a, b| a.reads_per_s.total_cmp(&b.reads_per_s));
-        *most.expect("a pattern is measured with one thread at least")
-    }
-}
 
 /// Measures a disk. Takes `15 * seconds` with 16 threads, and the time to write the file.
 ///
@@ -170,37 +142,6 @@ fn jpegs_decoded_per_s(seconds: Duration) -> Result<f64> {
             decode_stored(PixelCodec::Jpeg, &jpegs[turn % jpegs.len()], &mut pixels)
         }
     })
-}
-
-/// How often a second `threads` threads together do what `worker` makes each of them, measured over about `seconds`.
-pub(super) fn on_threads<W>(
-    threads: usize,
-    seconds: Duration,
-    worker: impl Fn() -> W,
-) -> Result<f64>
-where
-    W: FnMut() -> Result<()> + Send,
-{
-    let workers: Vec<W> = (0..threads).map(|_| worker()).collect();
-    let begun = Instant::now();
-    let done = std::thread::scope(|scope| {
-        let start = |mut work: W| {
-            scope.spawn(move || -> Result<u64> {
-                let mut done = 0;
-                while begun.elapsed() < seconds {
-                    work()?;
-                    done += 1;
-                }
-                Ok(done)
-            })
-        };
-        let running: Vec<_> = workers.into_iter().map(start).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<u64>>| {
-            thread.join().map_err(|_| anyhow!("a thread that measured panicked"))?
-        };
-        running.into_iter().map(join).sum::<Result<u64>>()
-    })?;
-    Ok(done as f64 / begun.elapsed().as_secs_f64())
 }
 
 #[cfg(test)]

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::storage::on_threads;
-use super::{doublings, duration};
+use super::measure::{doublings, duration, on_threads};
 use tuwen_corpus::report::Progress;
 use tuwen_stream::{ReadPath, Shuffle, Stream, StreamOptions, copy, mix};
 
@@ -134,6 +133,7 @@ fn images_per_s(stream: &Stream, seconds: Duration) -> Result<f64> {
 
 /// Pictures a second that `threads` threads copy, as the stream does, from random places of `source` into batches that go
 /// round: the memory's limit.
+#[expect(unsafe_code, reason = "a streaming copy is unsafe until it is finished")]
 fn copies_per_s(
     source: &[u8],
     size_px: usize,
@@ -151,7 +151,9 @@ fn copies_per_s(
             for (slot, place) in batch.chunks_exact_mut(picture_bytes).zip(0_u64..) {
                 let pictures = (source.len() / picture_bytes).max(1) as u64;
                 let picture = (mix(turn << 20 | place) % pictures) as usize;
-                copy::stream(&source[picture * picture_bytes..][..picture_bytes], slot);
+                let picture = &source[picture * picture_bytes..][..picture_bytes];
+                // SAFETY: no slot is touched again before `finish`, below.
+                unsafe { copy::stream(picture, slot) };
             }
             copy::finish();
             std::hint::black_box(batch);

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::bench::{Storage, StorageOptions, StreamFigures, StreamMeasure, storage, stream};
-use crate::cli::Common;
+use crate::cli::flags::CorpusFlags;
 use tuwen_stream::StreamOptions;
 
 /// Measure a disk, or the stream on a corpus
@@ -78,7 +78,7 @@ struct StreamArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    common: Common,
+    corpus: CorpusFlags,
 }
 
 impl Bench {
@@ -96,7 +96,7 @@ impl Bench {
             }
             What::Stream(args) => {
                 let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-                let settings = args.common.settings(Vec::new())?;
+                let settings = args.corpus.settings(Vec::new())?;
                 let options = StreamOptions {
                     split: args.split,
                     readers: args.readers.unwrap_or_else(cores),

@@ -2,15 +2,15 @@
 //! settings. Out: a table, JSON, or the reference of the docs. Never knows a setting: all of them
 //! are declared in tuwen-settings.
 
-use std::io::{ErrorKind, Write, stdout};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use serde_json::{Map, Value, json};
 use tuwen_settings::{Row, reference_markdown};
 
-use crate::cli::Common;
+use crate::cli::flags::CorpusFlags;
+use crate::cli::print::print_text;
 
 /// Print the settings in force, where each comes from, and what it is
 #[derive(Args)]
@@ -28,7 +28,7 @@ pub(super) struct Config {
     #[arg(long, conflicts_with = "json")]
     reference: bool,
     #[command(flatten)]
-    common: Common,
+    corpus: CorpusFlags,
 }
 
 impl Config {
@@ -36,14 +36,11 @@ impl Config {
         let text = if self.reference {
             reference_markdown()
         } else {
-            let resolved = self.common.resolve(Vec::new())?;
+            let resolved = self.corpus.resolve(Vec::new())?;
             if self.json { to_json(&resolved.rows()?).to_string() } else { resolved.table()? }
         };
-        match writeln!(stdout().lock(), "{}", text.trim_end()) {
-            // A reader that has seen enough (`| head`) is no failure.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-            written => written.map(|()| ExitCode::SUCCESS).context("writing to stdout"),
-        }
+        print_text(&text)?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -1,15 +1,14 @@
 //! `tuwen curate`: pairs and images into examples.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
 use tuwen_corpus::Corpus;
-use tuwen_etl::curate::Gates;
+use tuwen_etl::curate::{Gates, curate};
 
+use crate::cli::flags::CorpusFlags;
 use crate::cli::hold::Holding;
-use crate::cli::{Common, path};
 
 /// Clean captions, choose splits, tokenise: rebuild examples
 #[derive(Args)]
@@ -22,7 +21,7 @@ pub(super) struct Curate {
     #[command(flatten)]
     holding: Holding,
     #[command(flatten)]
-    common: Common,
+    corpus: CorpusFlags,
 }
 
 /// What curate and run have in common.
@@ -30,7 +29,7 @@ pub(super) struct Curate {
 pub(super) struct CurateFlags {
     /// The tokenizer.json captions are tokenised with
     #[arg(long, value_name = "FILE")]
-    tokenizer: Option<PathBuf>,
+    tokenizer: Option<String>,
     /// Tokens kept of a caption, special tokens included
     #[arg(long, value_name = "N")]
     max_length: Option<usize>,
@@ -42,7 +41,7 @@ pub(super) struct CurateFlags {
 impl CurateFlags {
     pub(super) fn settings(&self) -> Vec<(&'static str, Option<String>)> {
         vec![
-            ("curate.tokenizer", path(&self.tokenizer)),
+            ("curate.tokenizer", self.tokenizer.clone()),
             ("curate.max_length", self.max_length.map(|n| n.to_string())),
         ]
     }
@@ -51,7 +50,7 @@ impl CurateFlags {
 impl CurateFlags {
     pub(super) fn gates(&self) -> Gates {
         if self.force {
-            eprintln!("curate: --force: the gates are not asked");
+            tracing::warn!("curate: --force: the gates are not asked");
             return Gates::Force;
         }
         Gates::Judge
@@ -60,16 +59,12 @@ impl CurateFlags {
 
 impl Curate {
     pub(super) async fn run(self) -> Result<ExitCode> {
-        let settings = self.common.settings(self.curate.settings())?;
+        let settings = self.corpus.settings(self.curate.settings())?;
         let corpus = Corpus::open(&settings.corpus).await?;
-        let most = settings.max_rejected_percent;
         self.holding
-            .run(&corpus, "curate", most, async |stop, reports| {
-                reports.push(
-                    tuwen_etl::curate::curate(&corpus, &settings, self.curate.gates(), stop)
-                        .await?,
-                );
-                Ok(())
+            .run(&corpus, "curate", async |stop, stages| {
+                let gates = self.curate.gates();
+                stages.run("curate", curate(&corpus, &settings, gates, stop)).await
             })
             .await
     }

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use tuwen_corpus::Corpus;
+use tuwen_etl::decode::decode;
 
+use crate::cli::flags::{CorpusFlags, flag};
 use crate::cli::hold::Holding;
-use crate::cli::{Common, flag};
 
 /// Decode every distinct original to a square of RGB pixels
 #[derive(Args)]
@@ -32,15 +33,18 @@ pub(super) struct Decode {
     /// Turn pictures as their EXIF orientation says
     #[arg(long)]
     apply_orientation: bool,
+    /// Do not judge the gate (max_rejected_percent: images that could not be decoded, of all)
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     holding: Holding,
     #[command(flatten)]
-    common: Common,
+    corpus: CorpusFlags,
 }
 
 impl Decode {
     pub(super) async fn run(self) -> Result<ExitCode> {
-        let settings = self.common.settings(vec![
+        let settings = self.corpus.settings(vec![
             ("decode.size", self.size.map(|px| px.to_string())),
             ("decode.filter", self.filter.clone()),
             ("decode.speed", self.speed.clone()),
@@ -48,11 +52,10 @@ impl Decode {
             ("decode.apply_orientation", flag(self.apply_orientation)),
         ])?;
         let corpus = Corpus::open(&settings.corpus).await?;
-        let most = settings.max_rejected_percent;
+        let most = (!self.force).then_some(settings.max_rejected_percent);
         self.holding
-            .run(&corpus, "decode", most, async |stop, reports| {
-                reports.push(tuwen_etl::decode::decode(&corpus, &settings.decode, stop).await?);
-                Ok(())
+            .run(&corpus, "decode", async |stop, stages| {
+                stages.run("decode", decode(&corpus, &settings.decode, most, stop)).await
             })
             .await
     }

@@ -7,13 +7,12 @@ use anyhow::Result;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::Corpus;
-use tuwen_corpus::report::StageReport;
 use tuwen_etl::fetch::{self, Origin};
 use tuwen_etl::ingest;
 use tuwen_settings::Settings;
 
-use crate::cli::hold::Holding;
-use crate::cli::{Common, flag};
+use crate::cli::flags::{CorpusFlags, flag};
+use crate::cli::hold::{Holding, Stages};
 
 /// Ingest CSV files (text,url,filename) and get the pictures' bytes
 #[derive(Args)]
@@ -25,10 +24,13 @@ use crate::cli::{Common, flag};
 pub(super) struct Fetch {
     #[command(flatten)]
     fetch: FetchFlags,
+    /// Do not judge the gate (max_rejected_percent: locators without bytes, of all)
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     holding: Holding,
     #[command(flatten)]
-    common: Common,
+    corpus: CorpusFlags,
 }
 
 /// What fetch and run have in common.
@@ -82,14 +84,17 @@ impl FetchFlags {
         &self,
         corpus: &Corpus,
         settings: &Settings,
+        max_rejected_percent: Option<f64>,
         stop: &CancellationToken,
-        reports: &mut Vec<StageReport>,
+        stages: &mut Stages<'_>,
     ) -> Result<()> {
         if !self.csv.is_empty() {
-            reports.push(ingest::ingest(corpus, &self.csv, stop).await?);
+            stages.run("ingest", ingest::ingest(corpus, &self.csv, stop)).await?;
         }
         if !stop.is_cancelled() {
-            reports.push(fetch::fetch(corpus, self.origin(), &settings.fetch, stop).await?);
+            let (origin, most) = (self.origin(), max_rejected_percent);
+            let fetch = fetch::fetch(corpus, origin, &settings.fetch, most, stop);
+            stages.run("fetch", fetch).await?;
         }
         Ok(())
     }
@@ -97,11 +102,12 @@ impl FetchFlags {
 
 impl Fetch {
     pub(super) async fn run(self) -> Result<ExitCode> {
-        let settings = self.common.settings(self.fetch.settings())?;
+        let settings = self.corpus.settings(self.fetch.settings())?;
         let corpus = self.fetch.open(&settings).await?;
         self.holding
-            .run(&corpus, "fetch", settings.max_rejected_percent, async |stop, reports| {
-                self.fetch.fetch(&corpus, &settings, stop, reports).await
+            .run(&corpus, "fetch", async |stop, stages| {
+                let most = (!self.force).then_some(settings.max_rejected_percent);
+                self.fetch.fetch(&corpus, &settings, most, stop, stages).await
             })
             .await
     }

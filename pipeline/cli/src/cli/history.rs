@@ -8,7 +8,7 @@ use indicatif::HumanCount;
 use tuwen_corpus::Corpus;
 use tuwen_corpus::maintenance::{PastRun, history};
 
-use crate::cli::Common;
+use crate::cli::flags::CorpusFlags;
 use crate::cli::print::print;
 
 /// Columns of a terminal that a line may take.
@@ -29,8 +29,8 @@ const REASONS: usize = 3;
   tuwen sql \"$(cat sql/queries/history.sql)\"")]
 pub(super) struct History {
     /// How many
-    #[arg(short, long = "runs", value_name = "N", default_value_t = 20)]
-    n: usize,
+    #[arg(short, long = "runs", value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    n: u64,
     /// Only runs that failed, were interrupted, or met a red gate
     #[arg(long)]
     failed: bool,
@@ -38,14 +38,14 @@ pub(super) struct History {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    common: Common,
+    corpus: CorpusFlags,
 }
 
 impl History {
     pub(super) async fn run(self) -> Result<ExitCode> {
-        let settings = self.common.settings(Vec::new())?;
+        let settings = self.corpus.settings(Vec::new())?;
         let (_, snapshot) = Corpus::open_snapshot(&settings.corpus).await?;
-        let runs = Box::pin(history(&snapshot, self.n, self.failed)).await?;
+        let runs = Box::pin(history(&snapshot, self.n as usize, self.failed)).await?;
         print(self.json, &runs, &text(&runs, self.failed))?;
         Ok(ExitCode::SUCCESS)
     }

@@ -6,9 +6,10 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 use tuwen_corpus::maintenance::{Migration, migrate, migrations};
-use tuwen_corpus::{Corpus, Run};
+use tuwen_corpus::report::StageReport;
+use tuwen_corpus::{Corpus, Run, Snapshot};
 
-use crate::cli::Common;
+use crate::cli::flags::CorpusFlags;
 use crate::cli::hold::Holding;
 use crate::cli::print::print;
 
@@ -28,32 +29,46 @@ pub(super) struct Migrate {
     #[command(flatten)]
     holding: Holding,
     #[command(flatten)]
-    common: Common,
+    corpus: CorpusFlags,
 }
 
 impl Migrate {
     pub(super) async fn run(self) -> Result<ExitCode> {
-        let settings = self.common.settings(Vec::new())?;
+        let settings = self.corpus.settings(Vec::new())?;
         let corpus = Corpus::open(&settings.corpus).await?;
-        let all = self
-            .holding
-            .hold(&corpus, "migrate", async |_| {
-                let mut snapshot = corpus.snapshot().await?;
-                let all = migrations(&snapshot)?;
-                for migration in &all {
-                    eprintln!("{}", migration.text());
-                }
-                let author = Run::start("migrate", &snapshot).author().clone();
-                for migration in all.iter().filter(|_| !self.dry_run) {
-                    Box::pin(migrate(&corpus, &mut snapshot, migration, &author)).await?;
-                }
-                Ok(all)
-            })
-            .await?;
+        let all = match self.dry_run {
+            true => planned(&corpus).await?.1,
+            false => self.holding.hold(&corpus, "migrate", async |_| done(&corpus).await).await?,
+        };
         let report = json!({ "dry_run": self.dry_run, "migrations": all });
         print(self.holding.json, &report, &text(&all, self.dry_run))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What is to be done, which is said.
+async fn planned(corpus: &Corpus) -> Result<(Snapshot, Vec<Migration>)> {
+    let snapshot = corpus.snapshot().await?;
+    let all = migrations(&snapshot)?;
+    for migration in &all {
+        tracing::info!("{}", migration.text());
+    }
+    Ok((snapshot, all))
+}
+
+/// Does it, and records the run.
+async fn done(corpus: &Corpus) -> Result<Vec<Migration>> {
+    let (mut snapshot, all) = planned(corpus).await?;
+    let run = Run::start("migrate", &snapshot);
+    let mut report = StageReport::new("migrate");
+    let author = run.author().clone();
+    for migration in &all {
+        Box::pin(migrate(corpus, &mut snapshot, migration, &author)).await?;
+        report.commits += 1;
+    }
+    let settings = json!({ "migrations": all });
+    Box::pin(run.finish(&mut snapshot, report, &settings)).await?;
+    Ok(all)
 }
 
 fn text(all: &[Migration], dry_run: bool) -> String {

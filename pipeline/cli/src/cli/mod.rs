@@ -1,24 +1,23 @@
 //! The command line: flags as typed, one file a subcommand. In: arguments. Out: settings in force and a call of the library.
 //! stdout carries data only; everything else goes to stderr.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand};
-use tuwen_corpus::log::LogFlags;
-use tuwen_corpus::report::Outcome;
-use tuwen_etl::driver::StageFailed;
-use tuwen_settings::{Resolved, Settings, resolve_command};
+use clap::{Parser, Subcommand};
+use serde_json::json;
+use tuwen_corpus::log::{LogFlags, one_line};
 
-use self::hold::{CORPUS_HELD, CorpusHeld, GATE_RED};
+use self::print::print_text;
 
 mod age;
 mod bench;
 mod config;
 mod curate;
 mod decode;
+mod exit;
 mod fetch;
+mod flags;
 mod history;
 mod hold;
 mod migrate;
@@ -33,9 +32,9 @@ mod verify;
 
 const EXAMPLES: &str = "Examples:
   tuwen run train.csv test.csv --tokenizer tokenizer.json
-  tuwen run train.csv --image-dir bigdata/image_data --corpus /data/corpus --tokenizer tokenizer.json
+  tuwen run train.csv --image-dir images --corpus /data/corpus --tokenizer tokenizer.json
   tuwen sql \"select split, reject_reason, count(*) from examples group by all\"
-  tuwen train --preset tiny --out model
+  tuwen train --preset tiny --tokenizer tokenizer.json --out model
   tuwen caption --model model photo.jpg";
 
 /// Turns a crawl of (caption, image URL) rows into a clean, SQL-queryable corpus with decoded pixels, and trains a captioner
@@ -76,14 +75,14 @@ pub fn main() -> ExitCode {
     match cli.run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {}", one_line(&error));
-            if error.is::<CorpusHeld>() {
-                ExitCode::from(CORPUS_HELD)
-            } else if is_red_gate(&error) {
-                ExitCode::from(GATE_RED)
-            } else {
-                ExitCode::FAILURE
+            // All commands that have a summary have this flag.
+            if std::env::args_os().any(|arg| arg == "--json") {
+                let report = json!({ "stages": exit::reports(&error), "error": one_line(&error) });
+                // Nobody is left to be told that stdout is closed.
+                let _ = print_text(&report.to_string());
             }
+            tracing::error!("{}", one_line(&error));
+            exit::of_error(&error)
         }
     }
 }
@@ -115,56 +114,4 @@ fn block_on(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode>
     // Work on blocking threads (a name look-up, say) must not hold up the end.
     runtime.shutdown_background();
     result
-}
-
-/// Flags every command has.
-#[derive(Args)]
-struct Common {
-    /// Folder or URL of the corpus [default: corpus]
-    #[arg(long, value_name = "DIR")]
-    corpus: Option<String>,
-    /// Settings file [default: tuwen.toml, if it is there]
-    #[arg(long, value_name = "FILE", env = "TUWEN_CONFIG")]
-    config: Option<PathBuf>,
-    /// A setting by its key, as `tuwen config` lists them; can be given several times
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
-}
-
-impl Common {
-    /// The settings in force, with `flags` (dotted key, value) of the command on top.
-    fn resolve(&self, mut flags: Vec<(&str, Option<String>)>) -> Result<Resolved> {
-        flags.push(("corpus", self.corpus.clone()));
-        resolve_command(self.config.as_deref(), &self.set, &flags)
-    }
-
-    fn settings(&self, flags: Vec<(&str, Option<String>)>) -> Result<Settings> {
-        Ok(self.resolve(flags)?.settings)
-    }
-}
-
-fn flag(given: bool) -> Option<String> {
-    given.then(|| "true".to_owned())
-}
-
-fn path(given: &Option<PathBuf>) -> Option<String> {
-    given.as_ref().map(|path| path.display().to_string())
-}
-
-fn is_red_gate(error: &anyhow::Error) -> bool {
-    let failed = error.downcast_ref::<StageFailed>();
-    failed.is_some_and(|failed| failed.report.outcome == Outcome::Gate)
-}
-
-/// An error with its causes on one line; `hint:` lines stay lines of their own.
-fn one_line(error: &anyhow::Error) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    for cause in error.chain() {
-        let text = cause.to_string();
-        // Libraries repeat a cause in their own text.
-        if !parts.iter().any(|part| part.contains(&text)) {
-            parts.push(text);
-        }
-    }
-    parts.join(": ")
 }

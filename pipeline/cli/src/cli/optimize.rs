@@ -7,9 +7,10 @@ use clap::Args;
 use tuwen_corpus::Corpus;
 use tuwen_corpus::maintenance::{OptimizeReport, optimize};
 
-use crate::cli::Common;
+use crate::cli::exit;
+use crate::cli::flags::CorpusFlags;
 use crate::cli::hold::Holding;
-use crate::cli::print::{exit_code, print};
+use crate::cli::print::print;
 
 /// Join small files, and rewrite those that another program wrote
 ///
@@ -26,19 +27,19 @@ pub(super) struct Optimize {
     #[command(flatten)]
     holding: Holding,
     #[command(flatten)]
-    common: Common,
+    corpus: CorpusFlags,
 }
 
 impl Optimize {
     pub(super) async fn run(self) -> Result<ExitCode> {
-        let settings = self.common.settings(Vec::new())?;
+        let settings = self.corpus.settings(Vec::new())?;
         let corpus = Corpus::open(&settings.corpus).await?;
         let report = self
             .holding
             .hold(&corpus, "optimize", async |stop| Box::pin(optimize(&corpus, stop)).await)
             .await?;
         print(self.holding.json, &report, &text(&report))?;
-        Ok(exit_code(report.outcome))
+        Ok(exit::of_outcome(report.outcome))
     }
 }
 

@@ -4,12 +4,15 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 use tuwen_corpus::Corpus;
 use tuwen_corpus::maintenance::{Depth, RepairReport, Repairs, repair};
+use tuwen_etl::stop::stop_signals;
 
-use crate::cli::Common;
+use crate::cli::exit;
+use crate::cli::flags::CorpusFlags;
 use crate::cli::hold::Holding;
-use crate::cli::print::{exit_code, print};
+use crate::cli::print::print;
 
 /// Mend what `tuwen verify` finds: rows that are there twice, damaged or lost
 ///
@@ -26,27 +29,35 @@ pub(super) struct Repair {
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// Drop images whose picture files are lost as well; their pixels are whole
+    #[arg(long)]
+    drop_orphaned_images: bool,
     /// Read footers and keys only, as `tuwen verify` without --full: finds no damaged pixels
     #[arg(long)]
     quick: bool,
     #[command(flatten)]
     holding: Holding,
     #[command(flatten)]
-    common: Common,
+    corpus: CorpusFlags,
 }
 
 impl Repair {
     pub(super) async fn run(self) -> Result<ExitCode> {
-        let settings = self.common.settings(Vec::new())?;
+        let settings = self.corpus.settings(Vec::new())?;
         let corpus = Corpus::open(&settings.corpus).await?;
         let depth = if self.quick { Depth::Footers } else { Depth::Pages };
-        let repairs = Repairs { depth, dry_run: self.dry_run };
-        let report = self
-            .holding
-            .hold(&corpus, "repair", async |stop| Box::pin(repair(&corpus, repairs, stop)).await)
-            .await?;
+        let repairs = Repairs {
+            depth,
+            drop_orphaned_images: self.drop_orphaned_images,
+            dry_run: self.dry_run,
+        };
+        let work = async |stop: &CancellationToken| Box::pin(repair(&corpus, repairs, stop)).await;
+        let report = match self.dry_run {
+            true => work(&stop_signals()?).await?,
+            false => self.holding.hold(&corpus, "repair", work).await?,
+        };
         print(self.holding.json, &report, &text(&report))?;
-        Ok(exit_code(report.outcome))
+        Ok(exit::of_outcome(report.outcome))
     }
 }
 
@@ -75,9 +86,27 @@ fn text(report: &RepairReport) -> String {
         (false, _) => "nothing to repair".to_owned(),
         (true, true) => "this is what would be done; nothing was written".to_owned(),
         (true, false) => format!(
-            "done in {} commits and {:.1} s\nhint: `tuwen run` fetches and decodes again what was dropped",
-            report.commits, report.seconds
+            "done in {} commits and {:.1} s{}",
+            report.commits,
+            report.seconds,
+            hints(report)
         ),
     });
     lines.join("\n")
+}
+
+/// How what was dropped comes back, by table.
+fn hints(report: &RepairReport) -> String {
+    let of = |name: &str| report.tables.get(name).is_some_and(|table| !table.dropped.is_empty());
+    let mut hints = String::new();
+    if of("pairs") {
+        hints += "\nhint: `tuwen run CSV` with all CSVs adds the pairs that were dropped";
+    }
+    if of("originals") || of("images") || of("examples") {
+        hints += "\nhint: `tuwen run` fetches and decodes again what was dropped";
+    }
+    if of("captions") {
+        hints += "\nhint: `tuwen caption --from-sql` writes the captions that were dropped";
+    }
+    hints
 }

@@ -5,11 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use tuwen_etl::curate::CaptionTokenizer;
+use tuwen_etl::curate::{CaptionTokenizer, curate};
 use tuwen_etl::decode::decode;
 
+use crate::cli::curate::CurateFlags;
+use crate::cli::fetch::FetchFlags;
+use crate::cli::flags::CorpusFlags;
 use crate::cli::hold::Holding;
-use crate::cli::{Common, curate, fetch};
 
 /// Fetch, decode and curate in order, each only what is new
 #[derive(Args)]
@@ -18,19 +20,19 @@ use crate::cli::{Common, curate, fetch};
   tuwen run train.csv --image-dir images --tokenizer tokenizer.json --json")]
 pub(super) struct Run {
     #[command(flatten)]
-    fetch: fetch::FetchFlags,
+    fetch: FetchFlags,
     #[command(flatten)]
-    curate: curate::CurateFlags,
+    curate: CurateFlags,
     #[command(flatten)]
     holding: Holding,
     #[command(flatten)]
-    common: Common,
+    corpus: CorpusFlags,
 }
 
 impl Run {
     pub(super) async fn run(self) -> Result<ExitCode> {
         let flags = self.fetch.settings().into_iter().chain(self.curate.settings()).collect();
-        let settings = self.common.settings(flags)?;
+        let settings = self.corpus.settings(flags)?;
         // A wrong tokenizer should be told before hours of downloads.
         CaptionTokenizer::open(
             &PathBuf::from(&settings.curate.tokenizer),
@@ -38,16 +40,15 @@ impl Run {
         )?;
         let corpus = self.fetch.open(&settings).await?;
         self.holding
-            .run(&corpus, "run", settings.max_rejected_percent, async |stop, reports| {
-                self.fetch.fetch(&corpus, &settings, stop, reports).await?;
+            .run(&corpus, "run", async |stop, stages| {
+                // The gates of curate judge all rows.
+                self.fetch.fetch(&corpus, &settings, None, stop, stages).await?;
                 if !stop.is_cancelled() {
-                    reports.push(decode(&corpus, &settings.decode, stop).await?);
+                    stages.run("decode", decode(&corpus, &settings.decode, None, stop)).await?;
                 }
                 if !stop.is_cancelled() {
-                    reports.push(
-                        tuwen_etl::curate::curate(&corpus, &settings, self.curate.gates(), stop)
-                            .await?,
-                    );
+                    let gates = self.curate.gates();
+                    stages.run("curate", curate(&corpus, &settings, gates, stop)).await?;
                 }
                 Ok(())
             })

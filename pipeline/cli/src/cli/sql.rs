@@ -8,7 +8,7 @@ use clap::Args;
 use tuwen_corpus::Corpus;
 use tuwen_etl::sql::{Format, run, session};
 
-use crate::cli::Common;
+use crate::cli::flags::CorpusFlags;
 
 /// Query the tables (pairs, originals, images, examples, captions, runs) and views (rejects)
 #[derive(Args)]
@@ -16,7 +16,7 @@ use crate::cli::Common;
   tuwen sql \"select split, count(*) from examples group by split\"
   tuwen sql \"select reason, count(*) as n from rejects group by reason order by n desc\" --format csv
   tuwen sql \"describe images\"
-  tuwen sql \"select text as human, caption as model, score from captions join examples using (image_id) limit 9\"
+  tuwen sql \"select text, caption from captions join examples using (image_id) limit 9\"
   tuwen sql \"$(cat sql/queries/formats.sql)\"")]
 pub(super) struct Sql {
     /// The query; it may begin with a comment
@@ -26,12 +26,12 @@ pub(super) struct Sql {
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     #[command(flatten)]
-    common: Common,
+    corpus: CorpusFlags,
 }
 
 impl Sql {
     pub(super) async fn run(self) -> Result<ExitCode> {
-        let settings = self.common.settings(Vec::new())?;
+        let settings = self.corpus.settings(Vec::new())?;
         let (_, snapshot) = Corpus::open_snapshot(&settings.corpus).await?;
         let ctx = session(&snapshot, &settings.decode).await?;
         let mut out = BufWriter::new(stdout().lock());

@@ -4,15 +4,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
+use tokio_util::sync::CancellationToken;
+use tuwen_corpus::Corpus;
 use tuwen_corpus::maintenance::{VacuumOptions, VacuumReport, pins_of, vacuum};
-use tuwen_corpus::{Asked, Corpus, Lease};
+use tuwen_settings::WrongSetting;
 
-use crate::cli::Common;
 use crate::cli::age::{age_text, parse_age};
-use crate::cli::hold::{CorpusHeld, Holding};
+use crate::cli::flags::CorpusFlags;
+use crate::cli::hold::Holding;
 use crate::cli::print::print;
 
 /// Files younger than this may be of a run that is under way and has not committed them.
@@ -45,19 +47,20 @@ pub(super) struct Vacuum {
     #[command(flatten)]
     holding: Holding,
     #[command(flatten)]
-    common: Common,
+    corpus: CorpusFlags,
 }
 
 impl Vacuum {
     pub(super) async fn run(self) -> Result<ExitCode> {
-        let settings = self.common.settings(Vec::new())?;
+        let settings = self.corpus.settings(Vec::new())?;
         if self.older_than < SAFE && !self.force {
-            bail!(
+            let wrong = format!(
                 "--older-than: expected at least {}, found {}: a run under way would lose files that it has not committed\n\
                  hint: with --force it is done all the same, when nothing else runs on the corpus",
                 age_text(SAFE),
                 age_text(self.older_than)
             );
+            return Err(WrongSetting(wrong).into());
         }
         let mut pins = Vec::new();
         for folder in &self.pinned_by {
@@ -65,31 +68,15 @@ impl Vacuum {
         }
         let corpus = Corpus::open(&settings.corpus).await?;
         let options = VacuumOptions { older_than: self.older_than, pins, dry_run: self.dry_run };
-        let report = self
-            .holding
-            .hold(&corpus, "vacuum", async |_| {
-                let caption = self.caption_lease(&corpus).await?;
-                let report = Box::pin(vacuum(&corpus, &options)).await;
-                if let Some(lease) = caption {
-                    lease.release().await;
-                }
-                report
-            })
-            .await?;
+        let report = match self.dry_run {
+            true => Box::pin(vacuum(&corpus, &options)).await?,
+            false => {
+                let work = async |_: &CancellationToken| Box::pin(vacuum(&corpus, &options)).await;
+                self.holding.hold(&corpus, "vacuum", work).await?
+            }
+        };
         print(self.holding.json, &report, &text(&report))?;
         Ok(ExitCode::SUCCESS)
-    }
-
-    /// Captions are written under a lease of their own; what is so young that it could be one's is
-    /// deleted only when nobody writes any.
-    async fn caption_lease(&self, corpus: &Corpus) -> Result<Option<Lease>> {
-        if self.older_than >= SAFE {
-            return Ok(None);
-        }
-        match Lease::ask(corpus, "caption", "vacuum", Duration::ZERO).await? {
-            Asked::Granted(lease) => Ok(Some(lease)),
-            Asked::Held(holder) => Err(CorpusHeld::by(holder).into()),
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use clap::Args;
 use tuwen_corpus::Corpus;
 use tuwen_corpus::maintenance::{Depth, verify};
 
-use crate::cli::Common;
+use crate::cli::flags::CorpusFlags;
 use crate::cli::print::print;
 
 /// Check that the corpus is whole: files, rows, keys, audits; exit code 1 if it is not
@@ -27,12 +27,12 @@ pub(super) struct Verify {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    common: Common,
+    corpus: CorpusFlags,
 }
 
 impl Verify {
     pub(super) async fn run(self) -> Result<ExitCode> {
-        let settings = self.common.settings(Vec::new())?;
+        let settings = self.corpus.settings(Vec::new())?;
         let corpus = Corpus::open(&settings.corpus).await?;
         let depth = if self.full { Depth::Pages } else { Depth::Footers };
         let report = Box::pin(verify(&corpus, depth)).await?;

@@ -118,11 +118,95 @@ fn a_red_gate_is_exit_code_3_and_stays_red_until_it_is_forced() {
         assert!(said.contains(expected), "{said}");
     }
     assert_eq!(tuwen(at, &RUN).status.code(), Some(0));
+    // Nothing is new, and the gates of this run are others.
+    let run = tuwen(at, &[&RUN[..], &["--set", "curate.min_examples=3"]].concat());
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.code() == Some(3) && said.contains("nothing was new"), "{said}");
+    // An own audit reads, what all queries may read, and nothing else.
+    std::fs::write(at.join("audits/短.sql"), "select * from rejects").unwrap();
+    let audited = [&RUN[..], &["--set", "curate.audits=audits"]].concat();
+    assert_eq!(tuwen(at, &audited).status.code(), Some(0));
+    for audit in [
+        "insert into pairs select * from pairs",
+        "copy (select 1) to 'copied.csv'",
+        "drop table pairs",
+    ] {
+        std::fs::write(at.join("audits/短.sql"), audit).unwrap();
+        assert_eq!(tuwen(at, &audited).status.code(), Some(1), "{audit}");
+    }
+    assert!(!at.join("copied.csv").exists());
+    let pairs = tuwen(at, &["sql", "select count(*) as n from pairs", "--format", "csv"]);
+    assert_eq!(stdout(&pairs), "n\n2\n");
 }
 
-/// Each bad input: arguments, what the message must say, and that nothing was written.
 #[test]
-fn bad_input_is_one_line_exit_code_1_and_nothing_written() {
+fn the_gates_of_fetch_and_decode_stay_red() {
+    let folder = folder();
+    let at = folder.path();
+    std::fs::remove_file(at.join("pictures/train-0.jpg")).unwrap();
+    std::fs::write(at.join("pictures/test-0.jpg"), "no picture").unwrap();
+    let gate = ["--set", "max_rejected_percent=40"];
+    let fetch = [&["fetch", "crawl.csv", "--image-dir", "pictures"], &gate[..]].concat();
+    let decode = [&["decode"], &gate[..]].concat();
+    for (args, expected) in [
+        (fetch, "expected at most 40 % of 2 locators rejected, found 50.0 % (missing_file 1)"),
+        (decode, "expected at most 40 % of 1 images rejected, found 100.0 % (not_an_image 1)"),
+    ] {
+        for _ in 0..2 {
+            let output = tuwen(at, &args);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(3), "{said}");
+            assert!(said.contains(expected), "{said}");
+        }
+        assert_eq!(tuwen(at, &[&args[..], &["--force"]].concat()).status.code(), Some(0));
+    }
+}
+
+#[test]
+fn a_table_that_was_made_anew_is_read_anew() {
+    let folder = folder();
+    let at = folder.path();
+    assert_eq!(tuwen(at, &RUN).status.code(), Some(0));
+    std::fs::remove_dir_all(at.join("corpus/pairs")).unwrap();
+    std::fs::write(at.join("pictures/train-1.jpg"), png(90)).unwrap();
+    std::fs::write(at.join("crawl.csv"), "text,url,filename\n红红,,train-1.jpg\n").unwrap();
+    let run = tuwen(at, &RUN);
+    assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
+    let texts = tuwen(at, &["sql", "select text from examples", "--format", "csv"]);
+    assert_eq!(stdout(&texts), "text\n红红\n");
+}
+
+#[test]
+fn a_run_that_fails_has_an_object_and_a_row_and_the_log_is_json() {
+    let folder = folder();
+    let at = folder.path();
+    assert_eq!(tuwen(at, &RUN).status.code(), Some(0));
+    let args = ["fetch", "--image-dir", "gone", "--json", "--log", "json"];
+    let failed = tuwen(at, &args);
+    assert_eq!(failed.status.code(), Some(1));
+    let object: serde_json::Value = serde_json::from_str(&stdout(&failed)).unwrap();
+    let expected = "--image-dir gone: expected a folder with the pictures, found none";
+    assert_eq!(object["error"], expected);
+    assert_eq!(
+        (&object["stages"][0]["outcome"], &object["stages"][0]["error"]),
+        (&"failed".into(), &expected.into())
+    );
+    let last = String::from_utf8(failed.stderr).unwrap();
+    let last: serde_json::Value = serde_json::from_str(last.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["level"], &last["message"]), (&"error".into(), &expected.into()));
+    let history: serde_json::Value =
+        serde_json::from_str(&stdout(&tuwen(at, &["history", "--failed", "--json"]))).unwrap();
+    assert_eq!(history[0]["error"], expected);
+    assert_eq!(history[0]["run_id"], object["stages"][0]["run_id"]);
+    // Nothing to do with a stage.
+    let missing = tuwen(at, &["decode", "--corpus", "nowhere", "--json"]);
+    let object: serde_json::Value = serde_json::from_str(&stdout(&missing)).unwrap();
+    assert!(object["error"].as_str().unwrap().starts_with("no corpus at `nowhere`"), "{object}");
+}
+
+/// Each bad input: arguments, the exit code, what the message must say, and that nothing was written.
+#[test]
+fn bad_input_is_one_line_and_nothing_written() {
     let folder = folder();
     let at = folder.path();
     std::fs::write(at.join("columns.csv"), "caption,link\na,b\n").unwrap();
@@ -130,46 +214,60 @@ fn bad_input_is_one_line_exit_code_1_and_nothing_written() {
     std::fs::write(at.join("wrong.toml"), "[decode]\nsise = 128\n").unwrap();
     std::fs::write(at.join("notes.txt"), "no tokenizer").unwrap();
     std::fs::write(at.join("file"), "").unwrap();
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], i32, &str); 12] = [
         (
             &["fetch", "gone.csv"],
+            1,
             "gone.csv: expected a CSV file with the columns text,url,filename: No such file",
         ),
         (
             &["fetch", "columns.csv"],
+            1,
             "columns.csv: expected the columns `text,url,filename`, found `caption,link`",
         ),
-        (&["fetch", "zero.csv"], "zero.csv: expected the columns `text,url,filename`, found ``"),
+        (&["fetch", "zero.csv"], 1, "zero.csv: expected the columns `text,url,filename`, found ``"),
         (
             &["fetch", "crawl.csv", "--corpus", "file/corpus"],
+            1,
             "corpus `file/corpus`: cannot make the folder",
         ),
         (
             &["fetch", "crawl.csv", "--config", "wrong.toml"],
+            2,
             "decode.sise: no such setting (wrong.toml)",
         ),
         (
             &["fetch", "crawl.csv", "--set", "fetch.concurrency=many"],
+            2,
             "expected a whole number, 1 to 10000, found",
         ),
         (
             &["run", "crawl.csv", "--tokenizer", "notes.txt"],
+            1,
             "notes.txt: expected a tokenizer.json of the tokenizers library",
         ),
         (
             &["run", "crawl.csv"],
+            1,
             "curate.tokenizer: expected the path of a tokenizer.json, found nothing",
         ),
-        (&["decode"], "no corpus at `corpus`: expected a folder with the tables pairs, originals"),
+        (
+            &["decode"],
+            1,
+            "no corpus at `corpus`: expected a folder with the tables pairs, originals",
+        ),
         (
             &["fetch", "crawl.csv", "--corpus", "ftp://host/x"],
+            1,
             "expected a folder or a URL of scheme file, s3, s3a, gs, az, abfs, abfss, found scheme `ftp`",
         ),
+        (&["decode", "--size", "0"], 2, "decode.size: expected 1 to 4096, found 0"),
+        (&["vacuum", "--older-than", "6d"], 2, "--older-than: expected at least 7d, found 6d"),
     ];
-    for (args, expected) in cases {
+    for (args, code, expected) in cases {
         let output = tuwen(at, args);
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
         let error: Vec<&str> = stderr.lines().filter(|line| !line.starts_with("hint:")).collect();
         assert!(error.len() == 1 && error[0].contains(expected), "{args:?}: {stderr}");
         assert!(!at.join("corpus").exists(), "{args:?} wrote something");

@@ -80,8 +80,8 @@ impl Crawl {
         let corpus = self.corpus().await;
         vec![
             ingest(&corpus, files, &self.stop).await.unwrap(),
-            fetch(&corpus, origin, &self.settings.fetch, &self.stop).await.unwrap(),
-            decode(&corpus, &self.settings.decode, &self.stop).await.unwrap(),
+            fetch(&corpus, origin, &self.settings.fetch, None, &self.stop).await.unwrap(),
+            decode(&corpus, &self.settings.decode, None, &self.stop).await.unwrap(),
             curate(&corpus, &self.settings, Gates::Judge, &self.stop).await.unwrap(),
         ]
     }

@@ -8,6 +8,8 @@ use serde::Deserialize;
 use tuwen_image::{DecodedImage, Header, Rejected, decode_image, decode_stored, encode_stored};
 use tuwen_settings::{DecodeSettings, PixelCodec};
 
+use crate::python::python_with;
+
 /// Side of the stored square.
 const SIZE: usize = 224;
 /// Sampled pixels along each side.
@@ -121,12 +123,7 @@ fn bad_files_have_their_reason() {
 /// Every pixel of every file, where the repository's `.venv` has PIL.
 #[test]
 fn every_pixel_is_that_of_the_pil_at_hand() {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python");
-    let has_pil = Command::new(&python).args(["-c", "import PIL, numpy"]).output();
-    if !has_pil.is_ok_and(|output| output.status.success()) {
-        eprintln!("no PIL in .venv: not compared; `make test` installs it");
-        return;
-    }
+    let Some(python) = python_with("PIL, numpy") else { return };
     let raw = tempfile::tempdir().unwrap();
     for golden in goldens() {
         if let Ok(image) = decoded(&golden.file) {
@@ -165,12 +162,7 @@ fn a_stored_jpeg_is_near_raw_and_decodes_as_pil_does() {
         ours.push(pixels);
     }
     assert!(ours.len() > 20);
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python");
-    let has_pil = Command::new(&python).args(["-c", "import PIL, numpy"]).output();
-    if !has_pil.is_ok_and(|output| output.status.success()) {
-        eprintln!("no PIL in .venv: not compared; `make test` installs it");
-        return;
-    }
+    let Some(python) = python_with("PIL, numpy") else { return };
     let program = "import pathlib, sys; from PIL import Image\n\
         for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):\n    \
         sys.stdout.buffer.write(Image.open(path).convert('RGB').tobytes())";

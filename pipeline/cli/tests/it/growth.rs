@@ -92,10 +92,10 @@ async fn what_a_change_concerns_is_all_that_a_rebuild_would_change() {
             crawl.settings.fetch.retry_failed = random.one_in(2);
             if !random.one_in(5) {
                 let origin = Origin::Folder(pictures.clone());
-                fetch(&corpus, origin, &crawl.settings.fetch, &crawl.stop).await.unwrap();
+                fetch(&corpus, origin, &crawl.settings.fetch, None, &crawl.stop).await.unwrap();
             }
             if !random.one_in(4) {
-                decode(&corpus, &crawl.settings.decode, &crawl.stop).await.unwrap();
+                decode(&corpus, &crawl.settings.decode, None, &crawl.stop).await.unwrap();
             }
             if random.one_in(4) {
                 continue;

@@ -5,9 +5,14 @@
 mod cli;
 mod corpus;
 mod decode;
+mod docs;
 mod growth;
+mod house;
+mod lost_answers;
 mod maintenance;
 mod of_0_1_0;
+mod paths;
+mod python;
 mod races;
 mod s3;
 mod server;

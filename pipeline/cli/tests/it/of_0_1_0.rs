@@ -68,3 +68,26 @@ fn a_corpus_of_0_1_0_is_opened_run_on_and_migrated() {
     assert_eq!(ask("select outcome from runs order by run_id desc limit 1"), "outcome\nok\n");
     assert_eq!(ask("select count(*) > 90 as grown from pairs"), "grown\ntrue\n");
 }
+
+/// Its table `runs` cannot say how a run ended.
+#[test]
+fn a_red_run_on_a_corpus_of_0_1_0_is_not_taken_for_a_good_one() {
+    let folder = corpus();
+    let (csv, images, tokenizer) =
+        (sample("train.csv"), sample("images"), sample("tokenizer.json"));
+    let run = |more: &[&str]| {
+        let fixed = ["run", &csv, "--image-dir", &images, "--tokenizer", &tokenizer];
+        let args = [&fixed[..], &["--set", "decode.size=16"], more].concat();
+        let output = tuwen(folder.path(), &args);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for _ in 0..2 {
+        let (code, said) = run(&["--set", "curate.min_examples=100000"]);
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains("hint: tuwen migrate"), "{said}");
+    }
+    let (code, said) = run(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    let args = ["sql", "select count(*) > 90 as grown from examples", "--format", "csv"];
+    assert_eq!(stdout(&tuwen(folder.path(), &args)), "grown\ntrue\n");
+}

@@ -2,14 +2,17 @@
 //! those of one run, row for row.
 
 use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt;
 use futures::future::join;
 use tokio::sync::{Mutex, Notify};
 use tuwen_corpus::step::{HOLD, Hold};
+use tuwen_corpus::{Asked, Lease, Rows};
 use tuwen_etl::curate::{Gates, curate};
 use tuwen_etl::decode::decode;
 use tuwen_etl::fetch::{Origin, fetch};
@@ -122,8 +125,8 @@ async fn run_stage(crawl: &Crawl, csvs: &[PathBuf], stage: StageName) {
     let (settings, stop) = (&crawl.settings, &crawl.stop);
     let report = match stage {
         StageName::Ingest => ingest(&corpus, csvs, stop).await,
-        StageName::Fetch => fetch(&corpus, origin, &settings.fetch, stop).await,
-        StageName::Decode => decode(&corpus, &settings.decode, stop).await,
+        StageName::Fetch => fetch(&corpus, origin, &settings.fetch, None, stop).await,
+        StageName::Decode => decode(&corpus, &settings.decode, None, stop).await,
         StageName::Curate => curate(&corpus, settings, Gates::Judge, stop).await,
     };
     report.unwrap();
@@ -295,6 +298,54 @@ async fn two_processes_at_once_break_nothing_lease_or_not() {
             assert_same(&tables(&crawl).await, &expected, &format!("{way}, trial {trial}"));
         }
     }
+}
+
+/// Another program appends without Delta's transactions, between what a stage has read and its commit.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_another_program_appends_meanwhile_are_not_there_twice() {
+    let (mut crawl, csvs) = crawl();
+    let folder = crawl.folder.path().to_owned();
+    crawl.settings.corpus = folder.join("alone").display().to_string();
+    run_stage(&crawl, &csvs, StageName::Ingest).await;
+    let rows = crawl.query("select pair_id from pairs order by pair_id").await;
+    let corpus = crawl.corpus().await;
+    let ctx = corpus.snapshot().await.unwrap().session(Rows::Light).await.unwrap();
+    let batches = ctx.table("pairs").await.unwrap().collect().await.unwrap();
+
+    crawl.settings.corpus = folder.join("other").display().to_string();
+    let other = crawl.corpus().await;
+    let is_first = Arc::new(AtomicBool::new(true));
+    let hold: Hold = Arc::new(move |point| {
+        let (batches, other, is_first) = (batches.clone(), other.clone(), Arc::clone(&is_first));
+        async move {
+            if point == "commit" && is_first.swap(false, Ordering::Relaxed) {
+                let pairs = other.delta("pairs", None).await.unwrap();
+                pairs.write(batches).await.unwrap();
+            }
+        }
+        .boxed()
+    });
+    HOLD.scope(hold, run_stage(&crawl, &csvs, StageName::Ingest)).await;
+    assert_eq!(crawl.query("select pair_id from pairs order by pair_id").await, rows);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_is_told_for_whom_and_can_be_stopped() {
+    let (crawl, csvs) = crawl();
+    let corpus = crawl.corpus().await;
+    let lease = Lease::ask(&corpus, "etl", "run", std::time::Duration::ZERO).await.unwrap();
+    let Asked::Granted(lease) = lease else { panic!("nobody has it") };
+    lease.enter("run, stage decode");
+    let wait = ["--wait", "18446744073709551615"];
+    let csv = csvs[0].to_str().unwrap();
+    let mut waiting = spawn(crawl.folder.path(), &[csv], "corpus", &wait);
+    let mut said = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    let line = said.next().unwrap().unwrap();
+    assert!(line.starts_with("waiting for the corpus, which is held by `tuwen run"), "{line}");
+    let pid = waiting.id().to_string();
+    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    assert_eq!(waiting.wait().unwrap().code(), Some(130));
+    lease.release().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

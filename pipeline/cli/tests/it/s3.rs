@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tuwen_stream::{Stream, StreamOptions};
 
 use crate::cli::{RUN, folder, stdout, tuwen};
+use crate::python::python_with;
 
 /// Set in the process that has the bucket's address in its environment.
 const INSIDE: &str = "TEST_S3_INSIDE";
@@ -25,12 +25,7 @@ pub(crate) struct Server {
 impl Server {
     /// None without moto.
     pub(crate) fn start() -> Option<Self> {
-        let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python");
-        let found = Command::new(&python).args(["-c", "import moto.server"]).output();
-        if !found.is_ok_and(|found| found.status.success()) {
-            eprintln!("no moto in .venv: no S3 server; `make test` installs it");
-            return None;
-        }
+        let python = python_with("moto.server")?;
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let port = address.port().to_string();
         let process = Command::new(python)

@@ -17,8 +17,7 @@ use datafusion::scalar::ScalarValue;
 use tuwen_corpus::report::Progress;
 use tuwen_corpus::{AUDITS, Rows, bare_session};
 use tuwen_etl::curate::{
-    CaptionTokenizer, clean_caption_udf, distance_udfs, hash_distance, id128_udf, thumb_distance,
-    tokenize_udf,
+    CaptionTokenizer, clean_caption_udf, distance_udfs, hash_distance, thumb_distance, tokenize_udf,
 };
 use tuwen_etl::decode::decode_udf;
 use tuwen_schemas::{TABLES, schema};
@@ -107,11 +106,12 @@ fn stage_views() -> Vec<View> {
         view("last_run", "last_run").param("stage", "curate"),
         view("answers", "answers"),
         view("pair_images", "pair_images"),
-        view("clean_captions", "clean_captions")
-            .param("min_chars", 2i64)
-            .param("max_chars", 5i64)
-            .param("placeholder_captions", 2i64),
+        view("shared_images", "shared_images"),
+        view("placeholder_images", "placeholder_images").param("placeholder_captions", 2i64),
+        view("clean_captions", "clean_captions").param("min_chars", 2i64).param("max_chars", 5i64),
+        view("repeated_captions", "repeated_captions"),
         view("used_images", "used_images"),
+        view("test_images", "test_images"),
         view("near_sources", "near_sources"),
         view("leaks", "leaks").near("near_test", "near_sources"),
         view("examples_sql", "examples"),
@@ -134,9 +134,10 @@ fn change_views() -> Vec<View> {
         view("used_before", "change/used_before"),
         view("test_changes", "change/test_changes").reads("used_images", "judged_images"),
         view("near_used", "change/near_used").reads("used_images", "judged_images"),
+        view("test_images_now", "test_images").reads("used_images", "near_used"),
         view("near_sources_now", "near_sources")
             .reads("images", "near_images")
-            .reads("used_images", "near_used"),
+            .reads("test_images", "test_images_now"),
         view("near_changes", "change/near_changes").near("near_change", "test_changes"),
         view("at_hand", "change/at_hand"),
         view("flipped", "change/flipped").near("near_test", "near_sources_now"),
@@ -152,6 +153,7 @@ fn reader_views() -> Vec<View> {
         view("stream_split", "stream_split").param("split", "train"),
         view("stream_selection", "stream_selection").param("split", "train"),
         view("references_sql", "references").param("split", "train").param("n_images", 2i64),
+        view("images_without_original", "images_without_original"),
         view("captions_asked", "captions_asked").param("model_id", "m1").param("settings", "{}"),
     ];
     views.extend(AUDITS.map(|(name, _)| match name {
@@ -277,7 +279,6 @@ impl Session {
         let tokenizer = crate::corpus::tokenizer(folder.path());
         ctx.register_udf(tokenize_udf(CaptionTokenizer::open(&tokenizer, MAX_LENGTH)?));
         ctx.register_udf(clean_caption_udf());
-        ctx.register_udf(id128_udf());
         ctx.register_udf(decode_udf(DecodeSettings::default(), Progress::hidden()));
         distance_udfs().into_iter().for_each(|udf| ctx.register_udf(udf));
 

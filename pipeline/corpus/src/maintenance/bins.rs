@@ -57,6 +57,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "a list of one run of files")]
     fn neighbours_are_joined_up_to_the_size_of_a_file() {
         check(&[], &[], &[]);
         // Few small files stay.

@@ -2,6 +2,8 @@
 //! rows, where they say something: those between `examples` and what it is made from are red
 //! wherever something was fetched since, and that is no damage.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use datafusion::prelude::{DataFrame, SessionContext};
 use serde_json::Value;
@@ -36,13 +38,28 @@ impl Curated {
 }
 
 /// How `examples` stands in `snapshot`, `last` being the last run of curate.
-pub(crate) fn curated(snapshot: &Snapshot, last: Option<&LastRun>) -> Curated {
-    match last {
-        Some(last) if !last.left(snapshot, &["examples"]) => Curated::Outdated,
-        Some(last) if !last.left(snapshot, &SOURCES) => Curated::SourcesMoved,
-        Some(_) => Curated::UpToDate,
-        None => Curated::Outdated,
-    }
+///
+/// # Errors
+/// A log cannot be read.
+pub(crate) async fn curated(snapshot: &Snapshot, last: Option<&LastRun>) -> Result<Curated> {
+    let Some(last) = last else { return Ok(Curated::Outdated) };
+    Ok(if !has_same_files(snapshot, last, &["examples"]).await? {
+        Curated::Outdated
+    } else if !has_same_files(snapshot, last, &SOURCES).await? {
+        Curated::SourcesMoved
+    } else {
+        Curated::UpToDate
+    })
+}
+
+/// Whether tables `names` have the files that `last` left, whatever commits came since.
+async fn has_same_files(
+    snapshot: &Snapshot,
+    last: &LastRun,
+    names: &[&'static str],
+) -> Result<bool> {
+    let new = snapshot.files_since(&last.versions, names).await?;
+    Ok(new.is_some_and(|new| new.values().all(BTreeSet::is_empty)))
 }
 
 /// Tokens that curate kept of a caption at most when it ran last; as many as there can be, if that

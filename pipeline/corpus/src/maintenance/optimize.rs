@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use deltalake::kernel::{Action, Add, Remove};
-use deltalake::protocol::{DeltaOperation, checkpoints};
+use deltalake::kernel::Add;
+use deltalake::protocol::checkpoints;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -19,7 +19,7 @@ use super::bins::{Candidate, bins};
 use super::live::LiveFile;
 use super::rewrite::{Source, rewrite};
 use super::store_file::OpenFile;
-use crate::commit::Committed;
+use crate::commit::{Change, Committed};
 use crate::corpus::Corpus;
 use crate::layout::target_file_bytes;
 use crate::report::{Outcome, Progress, StageReport};
@@ -239,18 +239,10 @@ impl Work {
             if !leaving.is_subset(&self.snapshot.file_paths(name)?) {
                 return Ok(false);
             }
-            let removes = self.snapshot.removes(name, Some(&leaving))?.into_iter();
-            let removes =
-                removes.map(|remove| Action::Remove(Remove { data_change: false, ..remove }));
-            let adds = adds.iter().cloned();
-            let adds = adds.map(|add| Action::Add(Add { data_change: false, ..add }));
-            let operation = DeltaOperation::Optimize {
-                predicate: None,
-                target_size: i64::try_from(target_file_bytes(name))?,
-            };
-            let actions = adds.chain(removes).collect();
+            let removes = self.snapshot.removes(name, Some(&leaving))?;
+            let change = Change { adds: adds.to_vec(), removes, only_rearranged: true };
             let author = self.run.author().clone();
-            match self.snapshot.commit_actions(name, actions, operation, &author).await? {
+            match self.snapshot.commit(name, change, &author).await? {
                 Committed::Yes => return Ok(true),
                 Committed::Conflict => {
                     Box::pin(self.record()).await?;

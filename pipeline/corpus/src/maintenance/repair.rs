@@ -15,29 +15,31 @@ use tokio_util::sync::CancellationToken;
 
 use super::Depth;
 use super::curated::{ask, curated, tables_of};
-use super::delta_log::{APPEND_ONLY, is_append_only};
+use super::delta_log::APPEND_ONLY;
 use super::health::{Checkup, amount, check};
 use super::keys::{new_numbers, rows_with, surplus_rows};
 use super::repair_report::{RepairReport, RepairedTable, as_mended, stage_report};
 use super::repair_rows::{Plan, reason};
 use super::rewrite::{Source, rewrite};
 use super::verify::session_of_readable;
-use crate::audits::AUDITS;
+use crate::audits::{AUDITS, IMAGES_WITHOUT_ORIGINAL};
 use crate::commit::{Author, Change, Committed};
-use crate::corpus::Corpus;
+use crate::corpus::{Corpus, is_append_only};
+use crate::query::frame;
 use crate::report::{Outcome, Progress};
 use crate::runs::Run;
 use crate::snapshot::Snapshot;
 
-/// Audits whose rows are images that are to go, so that they are decoded again.
-const IMAGE_AUDITS: [(&str, &str); 2] =
-    [("images_from_originals", reason::NO_ORIGINAL), ("decoded_have_codec", reason::NO_CODEC)];
+/// The audit whose rows are images that are to go, so that they are decoded again.
+const CODEC_AUDIT: &str = "decoded_have_codec";
 
 /// What is to be repaired.
 #[derive(Clone, Copy, Debug)]
 pub struct Repairs {
     /// How thoroughly to look.
     pub depth: Depth,
+    /// Whether images go whose picture files were lost.
+    pub drop_orphaned_images: bool,
     /// Only say what would be done.
     pub dry_run: bool,
 }
@@ -183,11 +185,13 @@ impl Work {
         };
         let ctx = session_of_readable(&self.snapshot, checkups).await?;
         let mut plan = Plan::default();
-        for (name, text) in AUDITS {
-            let Some((_, why)) = IMAGE_AUDITS.iter().find(|(audit, _)| *audit == name) else {
-                continue;
-            };
-            let found = ask(&ctx, (name, text), None).await?.select_columns(&["image_id"])?;
+        let codec = AUDITS.into_iter().filter(|(name, _)| *name == CODEC_AUDIT);
+        let codec = codec.map(|audit| (format!("audits/{}", audit.0), audit.1, reason::NO_CODEC));
+        let (name, text) = IMAGES_WITHOUT_ORIGINAL;
+        let orphaned = [(name.to_owned(), text, reason::NO_ORIGINAL)];
+        let orphaned = orphaned.into_iter().filter(|_| self.repairs.drop_orphaned_images);
+        for (file, text, why) in codec.chain(orphaned) {
+            let found = frame(&ctx, &file, text, []).await?.select_columns(&["image_id"])?;
             let rows = rows_with("images", "image_id", found, &images.files).await?;
             plan.take_away(images, why, rows);
         }
@@ -204,7 +208,8 @@ impl Work {
             true => self.snapshot.last_run("curate").await?,
             false => None,
         };
-        let curated = as_mended(curated(&self.snapshot, last.as_ref()), &self.tables);
+        let curated = curated(&self.snapshot, last.as_ref()).await?;
+        let curated = as_mended(curated, &self.tables);
         for (name, text) in AUDITS {
             let tables = tables_of(text);
             if !tables.contains(&"examples") || !curated.can_ask(&tables) {

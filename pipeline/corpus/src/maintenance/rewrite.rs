@@ -2,23 +2,20 @@
 //! Out: files that hold the rest of their rows in the same order, every value as it was, which
 //! nobody sees until they are committed. Memory: a row group of the old file and one of the new.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::num::NonZeroU64;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, new_null_array};
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{Int64Type, Schema, SchemaRef};
-use deltalake::datafile::writer::{DeltaWriter, WriterConfig};
+use deltalake::datafile::writer::DeltaWriter;
 use deltalake::kernel::Add;
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
-use deltalake::operations::get_num_idx_cols_and_stats_columns;
 use tuwen_schemas::table;
 
 use super::health::Health;
 use super::store_file::OpenFile;
-use crate::layout;
 use crate::report::Progress;
 use crate::snapshot::Snapshot;
 
@@ -66,7 +63,10 @@ pub(crate) async fn rewrite(
     sources: &[Source],
     progress: &Progress,
 ) -> Result<Vec<Add>> {
-    let (mut writer, schema) = writer(snapshot, name)?;
+    // The table's columns, those of other programs included.
+    let schema: Schema = snapshot.delta(name).snapshot()?.schema().as_ref().try_into_arrow()?;
+    let schema = Arc::new(schema);
+    let mut writer = snapshot.writer(name, &schema)?;
     let written = async {
         for source in sources {
             write_source(&mut writer, name, source, &schema, progress).await?;
@@ -82,27 +82,6 @@ pub(crate) async fn rewrite(
     let modified_ms = sources.iter().map(|source| source.modified_ms).max().unwrap_or(0);
     let adds = Box::pin(writer.close()).await?;
     Ok(adds.into_iter().map(|add| Add { modification_time: modified_ms, ..add }).collect())
-}
-
-/// A writer of files of table `name` in its layout, and the schema of what it writes: the table's
-/// columns, those of other programs included.
-fn writer(snapshot: &Snapshot, name: &str) -> Result<(DeltaWriter, SchemaRef)> {
-    let delta = snapshot.delta(name);
-    let state = delta.snapshot()?;
-    let schema: Schema = state.schema().as_ref().try_into_arrow()?;
-    let schema = Arc::new(schema);
-    let (n_indexed, stats_columns) =
-        get_num_idx_cols_and_stats_columns(Some(state.table_config()), HashMap::new());
-    let config = WriterConfig::new(
-        Arc::clone(&schema),
-        Vec::new(),
-        Some(layout::of(name)),
-        NonZeroU64::new(layout::target_file_bytes(name)),
-        None,
-        n_indexed,
-        stats_columns.map(|columns| columns.iter().map(ToString::to_string).collect()),
-    );
-    Ok((DeltaWriter::new(snapshot.store_of(name), config), schema))
 }
 
 async fn write_source(

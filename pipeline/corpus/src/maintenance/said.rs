@@ -6,12 +6,13 @@ use datafusion::prelude::SessionContext;
 use indicatif::HumanBytes;
 use tuwen_schemas::{TABLES, table};
 
-use super::delta_log::{APPEND_ONLY, is_append_only};
+use super::delta_log::APPEND_ONLY;
 use super::findings::{Finding, Kind, Note};
 use super::health::{Checkup, Health};
 use super::keys::{count_duplicates, key_of};
 use super::optimize::bulky_column;
 use crate::contract::recorded_version;
+use crate::corpus::is_append_only;
 use crate::snapshot::Snapshot;
 
 /// What mends most things.

@@ -12,10 +12,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::Serialize;
+use serde_json::json;
 
 use super::pins::Pin;
 use crate::corpus::Corpus;
-use crate::report::Progress;
+use crate::location::local_folder;
+use crate::report::{Progress, StageReport};
+use crate::runs::Run;
 use crate::snapshot::Snapshot;
 
 /// Files deleted at once.
@@ -74,7 +77,8 @@ pub async fn vacuum(corpus: &Corpus, options: &VacuumOptions) -> Result<VacuumRe
         lying.insert(name, before.folder(name).await?);
     }
     // The logs after the folders: a file that a run commits in between is in a version then.
-    let snapshot = corpus.snapshot().await?;
+    let mut snapshot = corpus.snapshot().await?;
+    let run = Run::start("vacuum", &snapshot);
     let (mut tables, mut leaving) = (BTreeMap::new(), BTreeMap::new());
     for (name, lying) in lying {
         let kept = kept(&snapshot, name, kept_since, &options.pins).await?;
@@ -103,7 +107,7 @@ pub async fn vacuum(corpus: &Corpus, options: &VacuumOptions) -> Result<VacuumRe
         leaving.insert(name, (paths, staged));
     }
     if !options.dry_run {
-        let n_files = tables.values().map(|table| table.files).sum();
+        let n_files: u64 = tables.values().map(|table| table.files).sum();
         let progress = Progress::start("vacuum", n_files);
         for (name, (paths, staged)) in leaving {
             delete(&snapshot, name, paths, &progress).await?;
@@ -114,6 +118,12 @@ pub async fn vacuum(corpus: &Corpus, options: &VacuumOptions) -> Result<VacuumRe
             }
         }
         progress.finish();
+        if n_files > 0 {
+            let row =
+                StageReport { rows_in: n_files, rows_out: n_files, ..StageReport::new("vacuum") };
+            let settings = json!({ "kept_since": kept_since, "pins": options.pins.len() });
+            Box::pin(run.record(&mut snapshot, row, &settings)).await?;
+        }
     }
     let seconds = clock.elapsed().as_secs_f64();
     Ok(VacuumReport { dry_run: options.dry_run, kept_since, tables, seconds })
@@ -230,7 +240,7 @@ fn staged_files(
     since: DateTime<Utc>,
 ) -> Result<Vec<(std::path::PathBuf, u64)>> {
     let url = snapshot.corpus().root().join(&format!("{name}/"))?;
-    let Ok(folder) = url.to_file_path() else { return Ok(Vec::new()) };
+    let Some(folder) = local_folder(&url) else { return Ok(Vec::new()) };
     let mut staged = Vec::new();
     for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
         let entry = entry.with_context(|| folder.display().to_string())?;

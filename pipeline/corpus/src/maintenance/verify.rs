@@ -17,8 +17,9 @@ use super::curated::{ask, curated, tables_of};
 use super::findings::{Kind, TableState, VerifyReport};
 use super::health::{Checkup, amount, check};
 use super::said::{REPAIR, Said};
-use crate::audits::AUDITS;
+use crate::audits::{AUDITS, IMAGES_WITHOUT_ORIGINAL};
 use crate::corpus::Corpus;
+use crate::query::frame;
 use crate::report::Progress;
 use crate::session::spilling_session;
 use crate::snapshot::Snapshot;
@@ -47,6 +48,7 @@ pub async fn verify(corpus: &Corpus, depth: Depth) -> Result<VerifyReport> {
     }
     said.lacking(&snapshot);
     said.audits(&snapshot, &ctx, &checkups).await?;
+    said.orphaned_images(&ctx, &checkups).await?;
     let tables = checkups.iter().map(|checkup| TableState {
         table: checkup.name,
         version: snapshot.version(checkup.name).unwrap_or(-1),
@@ -89,6 +91,23 @@ pub(crate) async fn session_of_readable(
 }
 
 impl Said {
+    /// Images whose picture files were lost: nothing is wrong with them.
+    async fn orphaned_images(&mut self, ctx: &SessionContext, checkups: &[Checkup]) -> Result<()> {
+        let (name, text) = IMAGES_WITHOUT_ORIGINAL;
+        if !checkups.iter().filter(|c| tables_of(text).contains(&c.name)).all(Checkup::is_readable)
+        {
+            return Ok(());
+        }
+        let n = frame(ctx, name, text, []).await?.count().await?;
+        if n > 0 {
+            let what = format!("{n} images have no picture file in originals any more");
+            let hint =
+                "tuwen fetch gets them again; tuwen repair --drop-orphaned-images drops the images";
+            self.note("images", what, hint);
+        }
+        Ok(())
+    }
+
     /// Asks the audits that can be asked.
     async fn audits(
         &mut self,
@@ -101,7 +120,7 @@ impl Said {
             true => snapshot.last_run("curate").await?,
             false => None,
         };
-        let curated = curated(snapshot, last.as_ref());
+        let curated = curated(snapshot, last.as_ref()).await?;
         let (mut not_asked, mut not_readable) = (Vec::new(), Vec::new());
         for (name, text) in AUDITS {
             let tables = tables_of(text);

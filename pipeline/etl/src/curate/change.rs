@@ -57,8 +57,7 @@ pub(super) async fn change(
     rules: &Rules<'_>,
     scratch: &Scratch,
 ) -> Result<Changed> {
-    let n_pairs = snapshot.n_rows("pairs", None)?;
-    let (all, concerned) = (seeking_session()?, spilling_session(n_pairs)?);
+    let (all, concerned) = (seeking_session()?, spilling_session(0)?);
     let sessions = Sessions { all, concerned, scratch };
     snapshot.register(&sessions.all).await?;
     rules.register(&sessions.all);
@@ -144,8 +143,9 @@ impl Sessions<'_> {
 
     /// The rules over the concerned rows: `made` has their examples, `flipped` those near a change of the test split.
     async fn judge(&self, rules: &Rules<'_>) -> Result<()> {
+        rules.pair_images(&self.concerned, self.scratch).await?;
         rules.clean_captions(&self.concerned, self.scratch).await?;
-        rules.used_images(&self.concerned, self.scratch).await?;
+        rules.used_images(&self.concerned).await?;
         self.share_back("used_images").await?;
         self.empty("images", "near_changes")?;
         self.near_images(rules).await?;
@@ -185,7 +185,10 @@ impl Sessions<'_> {
         for (name, alias) in [("near_images", "images"), ("near_used", "used_images")] {
             ctx.register_table(alias, self.all.table_provider(name).await?)?;
         }
-        rules.near_sources(&ctx).await
+        let index = rules.near_sources(&ctx, self.scratch).await?;
+        self.concerned.deregister_table("test_images")?;
+        self.concerned.register_table("test_images", ctx.table_provider("test_images").await?)?;
+        Ok(index)
     }
 
     /// `changed_examples`: of what was made anew, what is other than it was.

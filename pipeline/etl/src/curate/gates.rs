@@ -10,6 +10,7 @@ use datafusion::prelude::SessionContext;
 use tuwen_settings::Settings;
 
 use crate::driver::RedGate;
+use crate::read_only::{read_only, register_rejects};
 
 /// Rows of a failed audit that are shown.
 const SHOWN_ROWS: usize = 5;
@@ -24,28 +25,20 @@ pub(super) async fn judge(
     settings: &Settings,
     reasons: &BTreeMap<String, u64>,
 ) -> Result<()> {
-    let n_rows: u64 = reasons.values().sum();
+    RedGate::of_rejected("pairs", reasons, settings.max_rejected_percent)?;
     let n_good = reasons.get("").copied().unwrap_or(0);
-    let percent = 100.0 * (n_rows - n_good) as f64 / n_rows.max(1) as f64;
-    if percent > settings.max_rejected_percent {
-        let mut most: Vec<_> = reasons.iter().filter(|(reason, _)| !reason.is_empty()).collect();
-        most.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
-        let most: Vec<String> =
-            most.iter().take(3).map(|(reason, n)| format!("{reason} {n}")).collect();
-        return red(format!(
-            "max_rejected_percent: expected at most {} % of {n_rows} pairs rejected, found {percent:.1} % ({})",
-            settings.max_rejected_percent,
-            most.join(", ")
-        ));
-    }
     if n_good < settings.curate.min_examples {
         return red(format!(
             "curate.min_examples: expected at least {} examples in splits, found {n_good}",
             settings.curate.min_examples
         ));
     }
-    for (name, text) in own_audits(&settings.curate.audits)? {
-        let rows = ctx.sql(&text).await.with_context(|| name.clone())?;
+    let own_audits = own_audits(&settings.curate.audits)?;
+    if !own_audits.is_empty() {
+        register_rejects(ctx).await?;
+    }
+    for (name, text) in own_audits {
+        let rows = read_only(ctx, &text).await.with_context(|| name.clone())?;
         let found =
             rows.limit(0, Some(SHOWN_ROWS))?.collect().await.with_context(|| name.clone())?;
         if found.iter().any(|batch| batch.num_rows() > 0) {
@@ -59,10 +52,7 @@ pub(super) async fn judge(
 }
 
 fn red(what: String) -> Result<()> {
-    Err(RedGate(format!(
-        "{what}\nexamples stays as it was\nhint: --force commits all the same; `tuwen config` shows the gates"
-    ))
-    .into())
+    Err(RedGate(what).into())
 }
 
 /// The SQL files of `folder`, by name.

@@ -18,5 +18,5 @@ mod tokenize;
 pub use clean::clean_caption;
 pub use near::{distance_udfs, hash_distance, thumb_distance};
 pub use stage::{Gates, curate};
-pub use text_udf::{clean_caption_udf, id128_udf};
+pub use text_udf::clean_caption_udf;
 pub use tokenize::{CaptionTokenizer, tokenize_udf};

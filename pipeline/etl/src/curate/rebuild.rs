@@ -14,14 +14,20 @@ pub(super) async fn rebuild(
     rules: &Rules<'_>,
     scratch: &Scratch,
 ) -> Result<Files> {
-    let ctx = spilling_session(snapshot.n_rows("pairs", None)?)?;
+    let all = spilling_session(snapshot.n_rows("pairs", None)?)?;
+    snapshot.register(&all).await?;
+    rules.register(&all);
+    rules.pair_images(&all, scratch).await?;
+    scratch.release(&all, "answers")?;
+    // From here on one side of each join is small.
+    let ctx = spilling_session(0)?;
     snapshot.register(&ctx).await?;
     rules.register(&ctx);
+    ctx.register_table("pair_images", all.table_provider("pair_images").await?)?;
     rules.clean_captions(&ctx, scratch).await?;
-    scratch.release(&ctx, "answers")?;
     scratch.release(&ctx, "pair_images")?;
-    rules.used_images(&ctx, scratch).await?;
-    let near_test = rules.near_sources(&ctx).await?;
+    rules.used_images(&ctx).await?;
+    let near_test = rules.near_sources(&ctx, scratch).await?;
     ctx.register_udf(near_udf("near_test", Arc::new(near_test)));
     rules.leaks(&ctx, scratch).await?;
     let examples = rules.examples(&ctx).await?;

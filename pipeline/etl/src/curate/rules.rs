@@ -2,6 +2,8 @@
 //! change concerns. Out: its pairs judged, step by step in scratch tables; and what identifies the rules, so that another
 //! version of them is seen as a change.
 
+use std::time::Instant;
+
 use anyhow::Result;
 use datafusion::prelude::{DataFrame, SessionContext};
 use serde::Serialize;
@@ -13,12 +15,15 @@ use tuwen_settings::CurateSettings;
 
 use crate::curate::near::collect;
 use crate::curate::near_index::NearIndex;
-use crate::curate::text_udf::id128_udf;
 use crate::curate::{CaptionTokenizer, clean_caption_udf, tokenize_udf};
 
 const ANSWERS: &str = include_str!("../../../../sql/answers.sql");
 const PAIR_IMAGES: &str = include_str!("../../../../sql/pair_images.sql");
+const SHARED_IMAGES: &str = include_str!("../../../../sql/shared_images.sql");
+const PLACEHOLDER_IMAGES: &str = include_str!("../../../../sql/placeholder_images.sql");
 const CLEAN_CAPTIONS: &str = include_str!("../../../../sql/clean_captions.sql");
+const REPEATED_CAPTIONS: &str = include_str!("../../../../sql/repeated_captions.sql");
+const TEST_IMAGES: &str = include_str!("../../../../sql/test_images.sql");
 const USED_IMAGES: &str = include_str!("../../../../sql/used_images.sql");
 const NEAR_SOURCES: &str = include_str!("../../../../sql/near_sources.sql");
 const LEAKS: &str = include_str!("../../../../sql/leaks.sql");
@@ -44,8 +49,19 @@ impl<'a> Rules<'a> {
     }
 
     pub(super) fn identity(&self) -> Value {
-        let sql =
-            [ANSWERS, PAIR_IMAGES, CLEAN_CAPTIONS, USED_IMAGES, NEAR_SOURCES, LEAKS, EXAMPLES];
+        let sql = [
+            ANSWERS,
+            PAIR_IMAGES,
+            SHARED_IMAGES,
+            PLACEHOLDER_IMAGES,
+            CLEAN_CAPTIONS,
+            REPEATED_CAPTIONS,
+            USED_IMAGES,
+            TEST_IMAGES,
+            NEAR_SOURCES,
+            LEAKS,
+            EXAMPLES,
+        ];
         let text = [&sql.concat(), env!("CARGO_PKG_VERSION")].concat();
         // The gates decide whether rows are committed, not what they are.
         let settings =
@@ -60,7 +76,6 @@ impl<'a> Rules<'a> {
     /// The functions that the rules' SQL uses; `near_test` comes with [`Rules::near_sources`].
     pub(super) fn register(&self, ctx: &SessionContext) {
         ctx.register_udf(clean_caption_udf());
-        ctx.register_udf(id128_udf());
         ctx.register_udf(tokenize_udf(self.tokenizer.clone()));
     }
 
@@ -70,30 +85,47 @@ impl<'a> Rules<'a> {
         hold(ctx, scratch, "pair_images", PAIR_IMAGES).await
     }
 
-    /// pairs, originals, images -> clean_captions.
+    /// pair_images -> clean_captions, repeated_captions. What is small of it is held, so that joins hash that and let the rest pass.
     pub(super) async fn clean_captions(
         &self,
         ctx: &SessionContext,
         scratch: &Scratch,
     ) -> Result<u64> {
-        self.pair_images(ctx, scratch).await?;
+        hold(ctx, scratch, "shared_images", SHARED_IMAGES).await?;
+        let most = self.settings.placeholder_captions as i64;
+        let params = [("placeholder_captions", most.into())];
+        let rows = frame(ctx, "placeholder_images", PLACEHOLDER_IMAGES, params).await?;
+        scratch.hold(ctx, "placeholder_images", rows).await?;
         let params = [
             ("min_chars", (self.settings.min_chars as i64).into()),
             ("max_chars", (self.settings.max_chars as i64).into()),
-            ("placeholder_captions", (self.settings.placeholder_captions as i64).into()),
         ];
-        let captions = frame(ctx, "clean_captions", CLEAN_CAPTIONS, params).await?;
-        scratch.hold(ctx, "clean_captions", captions).await
+        let rows = frame(ctx, "clean_captions", CLEAN_CAPTIONS, params).await?;
+        let n_rows = scratch.hold(ctx, "clean_captions", rows).await?;
+        hold(ctx, scratch, "repeated_captions", REPEATED_CAPTIONS).await?;
+        Ok(n_rows)
     }
 
-    /// clean_captions -> used_images.
-    pub(super) async fn used_images(&self, ctx: &SessionContext, scratch: &Scratch) -> Result<u64> {
-        hold(ctx, scratch, "used_images", USED_IMAGES).await
+    /// clean_captions -> the view used_images.
+    pub(super) async fn used_images(&self, ctx: &SessionContext) -> Result<()> {
+        let rows = frame(ctx, "used_images", USED_IMAGES, []).await?;
+        ctx.deregister_table("used_images")?;
+        ctx.register_table("used_images", rows.into_view())?;
+        Ok(())
     }
 
-    /// used_images, images -> the index behind the function `near_test`.
-    pub(super) async fn near_sources(&self, ctx: &SessionContext) -> Result<NearIndex> {
-        self.near_index(frame(ctx, "near_sources", NEAR_SOURCES, []).await?).await
+    /// used_images, images -> test_images, and the index behind the function `near_test`.
+    pub(super) async fn near_sources(
+        &self,
+        ctx: &SessionContext,
+        scratch: &Scratch,
+    ) -> Result<NearIndex> {
+        hold(ctx, scratch, "test_images", TEST_IMAGES).await?;
+        let clock = Instant::now();
+        let index = self.near_index(frame(ctx, "near_sources", NEAR_SOURCES, []).await?).await?;
+        let seconds = clock.elapsed().as_secs_f64();
+        tracing::debug!(step = "near_sources", seconds, "near_sources: {seconds:.2} s");
+        Ok(index)
     }
 
     /// The index of images near to which others are looked for.

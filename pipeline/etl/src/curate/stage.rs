@@ -10,14 +10,16 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::query::tally;
 use tuwen_corpus::report::{Progress, StageReport};
-use tuwen_corpus::{Change, Corpus, NewFiles, Rows, Run, Scratch, Snapshot, audit};
+use tuwen_corpus::{
+    Change, Corpus, NewFiles, Rows, Run, Scratch, Snapshot, audit, spilling_session,
+};
 use tuwen_settings::Settings;
 
 use crate::curate::change::change;
 use crate::curate::rebuild::rebuild;
 use crate::curate::rules::Rules;
 use crate::curate::{CaptionTokenizer, gates};
-use crate::driver::{self, Chunk, Stage};
+use crate::driver::{self, Chunk, RedGate, Stage};
 
 /// Whether gates that are red hold up the commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,17 +41,7 @@ pub async fn curate(
     gates: Gates,
     stop: &CancellationToken,
 ) -> Result<StageReport> {
-    let tokenizer = Path::new(&settings.curate.tokenizer);
-    let tokenizer = CaptionTokenizer::open(tokenizer, settings.curate.max_length)?;
-    let stage = Curate {
-        settings,
-        gates,
-        rules: Rules::new(&settings.curate, tokenizer),
-        scratch: Scratch::new()?,
-        todo: None,
-        stop,
-    };
-    driver::run(corpus, stage, stop).await
+    driver::run(corpus, Curate::new(settings, gates, stop), stop).await
 }
 
 struct Curate<'a> {
@@ -58,6 +50,8 @@ struct Curate<'a> {
     rules: Rules<'a>,
     scratch: Scratch,
     todo: Option<Todo>,
+    /// Whether the gates were asked of what is to be committed.
+    has_judged: bool,
     stop: &'a CancellationToken,
 }
 
@@ -104,6 +98,7 @@ impl Stage for Curate<'_> {
         report: &mut StageReport,
     ) -> Result<Option<Chunk>> {
         let Some(todo) = self.todo.take() else { return Ok(None) };
+        self.has_judged = true;
         let stop = self.stop.clone();
         let work = async {
             match todo {
@@ -121,9 +116,34 @@ impl Stage for Curate<'_> {
     fn stop(&mut self) {
         self.todo = None;
     }
+
+    /// What was committed now was judged before; what earlier runs left may be red under the gates of this one.
+    async fn judge(&mut self, snapshot: &Snapshot) -> Result<()> {
+        if self.gates == Gates::Force || self.has_judged {
+            return Ok(());
+        }
+        let ctx = snapshot.session(Rows::Light).await?;
+        let reasons = tally(&ctx, "examples", "reject_reason").await?;
+        let judged = gates::judge(&ctx, self.settings, &reasons).await;
+        judged.map_err(|error| with_hint(error, "nothing was new"))
+    }
 }
 
-impl Curate<'_> {
+impl<'a> Curate<'a> {
+    fn new(settings: &'a Settings, gates: Gates, stop: &'a CancellationToken) -> Result<Self> {
+        let tokenizer = Path::new(&settings.curate.tokenizer);
+        let tokenizer = CaptionTokenizer::open(tokenizer, settings.curate.max_length)?;
+        Ok(Self {
+            settings,
+            gates,
+            rules: Rules::new(&settings.curate, tokenizer),
+            scratch: Scratch::new()?,
+            todo: None,
+            has_judged: false,
+            stop,
+        })
+    }
+
     async fn rebuild(&self, snapshot: &Snapshot, report: &mut StageReport) -> Result<Change> {
         let files = rebuild(snapshot, &self.rules, &self.scratch).await?;
         let removes = snapshot.removes("examples", None)?;
@@ -134,7 +154,7 @@ impl Curate<'_> {
         report.rows_out = report.rejected.remove("").unwrap_or(0);
         let passed = async {
             audit(&ctx, self.settings.curate.max_length).await?;
-            self.judge(&ctx, &reasons).await
+            self.judge_new(&ctx, &reasons).await
         };
         self.keep(passed.await, snapshot, change, report).await
     }
@@ -153,7 +173,7 @@ impl Curate<'_> {
         let passed = async {
             audit(&changed.concerned, self.settings.curate.max_length).await?;
             let ctx = self.as_it_is_to_be(snapshot, &changed.change).await?;
-            self.judge(&ctx, &changed.all_reasons).await
+            self.judge_new(&ctx, &changed.all_reasons).await
         };
         self.keep(passed.await, snapshot, changed.change, report).await
     }
@@ -180,16 +200,19 @@ impl Curate<'_> {
         Ok(change)
     }
 
-    async fn judge(&self, ctx: &SessionContext, reasons: &BTreeMap<String, u64>) -> Result<()> {
-        match self.gates {
-            Gates::Judge => gates::judge(ctx, self.settings, reasons).await,
-            Gates::Force => Ok(()),
+    /// Judges what is to be committed.
+    async fn judge_new(&self, ctx: &SessionContext, reasons: &BTreeMap<String, u64>) -> Result<()> {
+        if self.gates == Gates::Force {
+            return Ok(());
         }
+        let judged = gates::judge(ctx, self.settings, reasons).await;
+        judged.map_err(|error| with_hint(error, "examples stays as it was"))
     }
 
     /// A session in which `examples` has the rows it would have with `change`.
     async fn as_it_is_to_be(&self, snapshot: &Snapshot, change: &Change) -> Result<SessionContext> {
-        let ctx = snapshot.session(Rows::Light).await?;
+        let ctx = spilling_session(snapshot.n_rows("pairs", None)?)?;
+        snapshot.register(&ctx).await?;
         let mut staying = snapshot.file_paths("examples")?;
         for remove in &change.removes {
             staying.remove(&remove.path);
@@ -212,5 +235,16 @@ impl Curate<'_> {
             ctx.register_table("examples", rows.into_view())?;
         }
         Ok(ctx)
+    }
+}
+
+/// A red gate with what became of the table.
+fn with_hint(error: anyhow::Error, became: &str) -> anyhow::Error {
+    match error.downcast::<RedGate>() {
+        Ok(RedGate(what)) => RedGate(format!(
+            "{what}\n{became}\nhint: --force commits all the same; `tuwen config` shows the gates"
+        ))
+        .into(),
+        Err(error) => error,
     }
 }

@@ -9,7 +9,7 @@ use arrow::array::{AsArray, Int32Builder, ListBuilder};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::DataFusionError;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
-use tokenizers::{Tokenizer, TruncationParams};
+use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
 
 use tuwen_corpus::id::{hex, id_of};
 
@@ -49,6 +49,12 @@ impl CaptionTokenizer {
             .with_truncation(Some(truncation))
             .map_err(|error| anyhow!("curate.max_length = {max_length}: {error}"))?;
         tokenizer.with_padding(None);
+        let n_special = tokenizer.get_post_processor().map_or(0, |added| added.added_tokens(false));
+        if max_length <= n_special {
+            bail!(
+                "curate.max_length: expected more than the {n_special} special tokens that {shown} adds, found {max_length}"
+            );
+        }
         Ok(Self { tokenizer: Arc::new(tokenizer), characters, file_id: hex(id_of(&bytes)) })
     }
 

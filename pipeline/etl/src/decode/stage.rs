@@ -20,23 +20,28 @@ use tuwen_corpus::{Corpus, NewFiles, Rows, Run, Scratch, Snapshot, spilling_sess
 use tuwen_settings::DecodeSettings;
 
 use crate::decode::decode_udf;
-use crate::driver::{self, Chunk, Stage};
+use crate::driver::{self, Chunk, RedGate, Stage};
 
-/// Decodes every distinct original that has no row in `images`.
+/// Decodes every distinct original that has no row in `images`. If more of all images are rejected in the end than
+/// `max_rejected_percent`, the gate is red; what was decoded is committed all the same.
 ///
 /// # Errors
-/// The corpus cannot be read or written, or holds images of another size or codec.
+/// The corpus cannot be read or written, or holds images of another size or codec; the gate is red.
 pub async fn decode(
     corpus: &Corpus,
     settings: &DecodeSettings,
+    max_rejected_percent: Option<f64>,
     stop: &CancellationToken,
 ) -> Result<StageReport> {
-    let stage = Decode { settings: settings.clone(), scratch: Scratch::new()?, todo: None };
+    let settings = settings.clone();
+    let stage = Scratch::new();
+    let stage = stage.map(|scratch| Decode { settings, max_rejected_percent, scratch, todo: None });
     driver::run(corpus, stage, stop).await
 }
 
 struct Decode {
     settings: DecodeSettings,
+    max_rejected_percent: Option<f64>,
     scratch: Scratch,
     todo: Option<Todo>,
 }
@@ -104,6 +109,12 @@ impl Stage for Decode {
         ];
         let text = include_str!("../../../../sql/images.sql");
         Ok(Some(Chunk::Rows(frame(&ctx, "images", text, params).await?)))
+    }
+
+    async fn judge(&mut self, snapshot: &Snapshot) -> Result<()> {
+        let Some(most) = self.max_rejected_percent else { return Ok(()) };
+        let ctx = snapshot.session(Rows::Light).await?;
+        RedGate::of_rejected("images", &tally(&ctx, "images", "reject_reason").await?, most)
     }
 
     fn stop(&mut self) {

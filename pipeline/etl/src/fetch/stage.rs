@@ -1,5 +1,6 @@
 //! The stage: locators in, attempts out, chunks committed. Requests go on while a chunk is written.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,7 +25,7 @@ use tuwen_corpus::{
 };
 use tuwen_settings::FetchSettings;
 
-use crate::driver::{self, Chunk, Stage};
+use crate::driver::{self, Chunk, RedGate, Stage};
 use crate::fetch::attempt::to_batch;
 use crate::fetch::http::Http;
 use crate::fetch::{Attempt, FetchOutcome, folder};
@@ -44,32 +45,20 @@ pub enum Origin {
     Folder(PathBuf),
 }
 
-/// Asks for every locator of `pairs` that was not asked for yet, once each.
+/// Asks for every locator of `pairs` that was not asked for yet, once each. If there are more locators without bytes in the end than
+/// `max_rejected_percent`, the gate is red; what was got is committed all the same.
 ///
 /// # Errors
-/// The corpus cannot be read or written; the image folder is none. What the network does wrong is recorded, not an error.
+/// The corpus cannot be read or written; the image folder is none; the gate is red. What the network does wrong is recorded, not
+/// an error.
 pub async fn fetch(
     corpus: &Corpus,
     origin: Origin,
     settings: &FetchSettings,
+    max_rejected_percent: Option<f64>,
     stop: &CancellationToken,
 ) -> Result<StageReport> {
-    if let Origin::Folder(folder) = &origin
-        && !folder.is_dir()
-    {
-        bail!("--image-dir {}: expected a folder with the pictures, found none", folder.display());
-    }
-    let stage = Fetch {
-        getter: Arc::new(Getter::new(origin.clone(), settings)?),
-        from_files: matches!(origin, Origin::Folder(_)),
-        settings,
-        retry_failed: settings.retry_failed,
-        may_pass: false,
-        scratch: Scratch::new()?,
-        first_seq: None,
-        asking: None,
-        stop,
-    };
+    let stage = Fetch::new(origin, settings, max_rejected_percent, stop);
     driver::run(corpus, stage, stop).await
 }
 
@@ -85,7 +74,38 @@ struct Fetch<'a> {
     /// Where in the log of attempts those of this run begin.
     first_seq: Option<i64>,
     asking: Option<Asking>,
+    max_rejected_percent: Option<f64>,
     stop: &'a CancellationToken,
+}
+
+impl<'a> Fetch<'a> {
+    fn new(
+        origin: Origin,
+        settings: &'a FetchSettings,
+        max_rejected_percent: Option<f64>,
+        stop: &'a CancellationToken,
+    ) -> Result<Self> {
+        if let Origin::Folder(folder) = &origin
+            && !folder.is_dir()
+        {
+            bail!(
+                "--image-dir {}: expected a folder with the pictures, found none",
+                folder.display()
+            );
+        }
+        Ok(Self {
+            from_files: matches!(origin, Origin::Folder(_)),
+            getter: Arc::new(Getter::new(origin, settings)?),
+            settings,
+            retry_failed: settings.retry_failed,
+            may_pass: false,
+            scratch: Scratch::new()?,
+            first_seq: None,
+            asking: None,
+            max_rejected_percent,
+            stop,
+        })
+    }
 }
 
 /// Requests under way.
@@ -194,22 +214,15 @@ impl Stage for Fetch<'_> {
         }
     }
 
+    async fn judge(&mut self, snapshot: &Snapshot) -> Result<()> {
+        let Some(most) = self.max_rejected_percent else { return Ok(()) };
+        RedGate::of_rejected("locators", &outcomes(snapshot, 0).await?, most)
+    }
+
     /// The attempts were counted as they were committed; of a locator tried twice the last is what counts.
     async fn finish(&mut self, snapshot: &Snapshot, report: &mut StageReport) -> Result<()> {
         let Some(first_seq) = self.first_seq.filter(|_| report.commits > 0) else { return Ok(()) };
-        let ctx = spilling_session(snapshot.n_rows("pairs", None)?)?;
-        snapshot.register(&ctx).await?;
-        let text = include_str!("../../../../sql/fetch_outcomes.sql");
-        let params = [("first_seq", first_seq.into())];
-        let outcomes = frame(&ctx, "fetch_outcomes", text, params).await?.collect().await?;
-        report.rejected.clear();
-        for batch in outcomes {
-            let names = batch.column(0).as_string::<i32>().iter().flatten();
-            let counts = batch.column(1).as_primitive::<Int64Type>().values();
-            for (name, n) in names.zip(counts) {
-                report.rejected.insert(name.to_owned(), *n as u64);
-            }
-        }
+        report.rejected = outcomes(snapshot, first_seq).await?;
         report.rows_out = report.rejected.remove("ok").unwrap_or(0);
         if report.rejected.contains_key("private_host") {
             report.hints.push(
@@ -219,6 +232,21 @@ impl Stage for Fetch<'_> {
         }
         Ok(())
     }
+}
+
+/// Locators by the outcome of their last attempt, of those from `first_seq` on.
+async fn outcomes(snapshot: &Snapshot, first_seq: i64) -> Result<BTreeMap<String, u64>> {
+    let ctx = spilling_session(snapshot.n_rows("pairs", None)?)?;
+    snapshot.register(&ctx).await?;
+    let text = include_str!("../../../../sql/fetch_outcomes.sql");
+    let params = [("first_seq", first_seq.into())];
+    let mut outcomes = BTreeMap::new();
+    for batch in frame(&ctx, "fetch_outcomes", text, params).await?.collect().await? {
+        let names = batch.column(0).as_string::<i32>().iter().flatten();
+        let counts = batch.column(1).as_primitive::<Int64Type>().values();
+        outcomes.extend(names.zip(counts).map(|(name, n)| (name.to_owned(), *n as u64)));
+    }
+    Ok(outcomes)
 }
 
 /// `(locator, attempts so far)` of each row.

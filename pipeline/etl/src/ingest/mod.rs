@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use arrow::array::{Int64Builder, RecordBatch, StringBuilder};
 use datafusion::datasource::MemTable;
 use serde_json::Value;
@@ -40,9 +40,15 @@ pub async fn ingest(
     paths: &[PathBuf],
     stop: &CancellationToken,
 ) -> Result<StageReport> {
-    let files = open(paths)?;
-    let stage = Ingest { paths, files: files.iter(), reading: None, begun: false, stopped: false };
-    driver::run(corpus, stage, stop).await
+    let files = open(paths);
+    let stage = files.as_ref().map(|files| Ingest {
+        paths,
+        files: files.iter(),
+        reading: None,
+        begun: false,
+        stopped: false,
+    });
+    driver::run(corpus, stage.map_err(|error| anyhow!("{error:#}")), stop).await
 }
 
 struct Ingest<'a> {
@@ -67,7 +73,8 @@ impl Stage for Ingest<'_> {
     const SOURCES: &'static [&'static str] = &[];
 
     fn settings(&self) -> Value {
-        serde_json::json!({ "files": self.paths })
+        let files = self.paths.iter().map(|path| path.display().to_string());
+        serde_json::json!({ "files": files.collect::<Vec<_>>() })
     }
 
     /// The rows are in the files, and each chunk is compared with the snapshot of its time: one pass does it all.
@@ -166,11 +173,16 @@ fn open(files: &[PathBuf]) -> Result<Vec<CsvFile>> {
 
 #[expect(unsafe_code, reason = "mapping a file is unsafe by its signature")]
 fn map(path: &Path) -> Result<memmap2::Mmap> {
-    let file = std::fs::File::open(path).with_context(|| {
+    let expected = || {
         format!("{}: expected a CSV file with the columns {}", path.display(), COLUMNS.join(","))
-    })?;
+    };
+    let file = std::fs::File::open(path).with_context(expected)?;
+    if !file.metadata().with_context(expected)?.is_file() {
+        // It is read more than once, and its rows are counted by their places in it.
+        bail!("{}, found a folder, a pipe or a device", expected());
+    }
     // SAFETY: the map is read-only; a CSV that another process truncates meanwhile is outside the contract of this command.
-    unsafe { memmap2::Mmap::map(&file) }.with_context(|| path.display().to_string())
+    unsafe { memmap2::Mmap::map(&file) }.with_context(expected)
 }
 
 /// Rows of `pairs` being built.

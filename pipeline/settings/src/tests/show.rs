@@ -23,6 +23,8 @@ fn the_table_has_a_line_a_setting_of_at_most_100_columns() {
 #[test]
 fn the_reference_has_a_row_a_setting() {
     let reference = reference_markdown();
+    let committed = include_str!("../../../../docs/settings.md");
+    assert_eq!(committed, reference, "tuwen config --reference > docs/settings.md");
     let rows = reference.lines().filter(|line| line.starts_with("| `"));
     assert_eq!(rows.count(), keys().count());
     let size = "| `decode.size` | `224` | 1 to 4096 | Side of the stored square, in pixels. |\n";

@@ -147,8 +147,24 @@ async fn bytes_that_changed_are_found_by_full_and_got_again() {
     assert_eq!(small.findings(&["--full"]), ["damaged_bytes originals 1"]);
     let done = small.fine(&["repair"]);
     assert_eq!(done["tables"]["originals"]["dropped"], json!({ "damaged_bytes": 1 }));
-    assert_eq!(done["tables"]["images"]["dropped"], json!({ "no_original": 1 }));
+    assert_eq!(done["tables"]["images"]["dropped"], json!({}), "its pixels are whole");
     small.is_mended(&before).await;
+
+    // The picture is nowhere any more: the image stays until somebody wants it to go.
+    std::fs::remove_file(&small.files("originals").await[0]).unwrap();
+    let pictures = std::fs::read_dir(&small.pictures).unwrap();
+    pictures.for_each(|picture| std::fs::remove_file(picture.unwrap().path()).unwrap());
+    small.fine(&["repair"]);
+    small.run().await;
+    assert!(small.findings(&["--full"]).is_empty());
+    assert_eq!(small.tables().await[2], before[2]);
+    let text = stdout(&tuwen(small.folder(), &["verify"]));
+    assert!(text.contains("no picture file in originals any more"), "{text}");
+    let done = small.fine(&["repair", "--drop-orphaned-images"]);
+    let n_dropped = done["tables"]["images"]["dropped"]["no_original"].as_u64().unwrap();
+    assert!(n_dropped > 0, "{done}");
+    small.run().await;
+    assert!(small.findings(&["--full"]).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

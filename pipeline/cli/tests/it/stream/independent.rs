@@ -9,16 +9,12 @@ use tuwen_stream::{Stream, StreamOptions};
 
 use super::fixture::{Fixture, Layout};
 use super::{READ_PATHS, drain, options};
+use crate::python::python_with;
 
 #[test]
 fn pixels_and_tokens_under_an_id_are_those_that_pyarrow_reads() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = here.join("../../.venv/bin/python");
-    let has_pyarrow = Command::new(&python).args(["-c", "import pyarrow"]).output();
-    if !has_pyarrow.is_ok_and(|output| output.status.success()) {
-        eprintln!("no pyarrow in .venv: not compared");
-        return;
-    }
+    let Some(python) = python_with("pyarrow") else { return };
     for layout in [Layout::Direct, Layout::Zstd] {
         let fixture = Fixture::new(layout);
         let mut script = Command::new(&python);

@@ -1,4 +1,4 @@
--- A row is one image whose bytes are not in originals.
+-- A row is one image whose picture file is not in originals (any more): its pixels are as good as before, and no pair has it.
 -- reads: images, originals
 -- params: none
 select images.image_id as image_id

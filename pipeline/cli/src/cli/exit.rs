@@ -1,0 +1,97 @@
+//! How a command ends. In: an outcome, or an error. Out: the exit code: 0 fine, 1 failed, 2 wrong usage, 3 a gate is red, 4 the
+//! corpus is held by another run, 130 interrupted.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use tuwen_corpus::Holder;
+use tuwen_corpus::report::{Outcome, StageReport};
+use tuwen_etl::driver::StageFailed;
+use tuwen_etl::stop::INTERRUPTED;
+use tuwen_settings::WrongSetting;
+
+/// Wrong usage, the same code as clap's for arguments that it does not understand.
+const WRONG_USAGE: u8 = 2;
+
+/// Rows were rejected beyond what the settings allow, or another gate was red.
+const GATE_RED: u8 = 3;
+
+/// Another run holds the corpus.
+const CORPUS_HELD: u8 = 4;
+
+/// Who holds the corpus, as an error.
+#[derive(Debug)]
+pub(super) struct CorpusHeld(pub(super) Holder);
+
+/// A signal came before the work began.
+#[derive(Debug)]
+pub(super) struct Interrupted;
+
+/// Stages that were run until one failed.
+#[derive(Debug)]
+pub(super) struct RunFailed {
+    /// Their reports.
+    pub(super) reports: Vec<StageReport>,
+    /// What failed.
+    pub(super) source: anyhow::Error,
+}
+
+impl fmt::Display for CorpusHeld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the corpus is held by {}\nhint: --wait waits until it is free", self.0)
+    }
+}
+
+impl std::error::Error for CorpusHeld {}
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted: nothing was begun")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+impl fmt::Display for RunFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The error is the message; that it has reports is for those who look.
+        self.source.fmt(f)
+    }
+}
+
+impl std::error::Error for RunFailed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.source()
+    }
+}
+
+/// The reports of the stages that were run before `error`.
+pub(super) fn reports(error: &anyhow::Error) -> &[StageReport] {
+    error.downcast_ref::<RunFailed>().map_or(&[], |failed| &failed.reports)
+}
+
+/// Of a command that failed.
+pub(super) fn of_error(error: &anyhow::Error) -> ExitCode {
+    let error = error.downcast_ref::<RunFailed>().map_or(error, |failed| &failed.source);
+    let failed = error.downcast_ref::<StageFailed>();
+    if error.is::<WrongSetting>() {
+        ExitCode::from(WRONG_USAGE)
+    } else if error.is::<CorpusHeld>() {
+        ExitCode::from(CORPUS_HELD)
+    } else if error.is::<Interrupted>() {
+        ExitCode::from(INTERRUPTED)
+    } else if failed.is_some_and(|failed| failed.report.outcome == Outcome::Gate) {
+        ExitCode::from(GATE_RED)
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Of a command that came to an end; that it was interrupted is said.
+pub(super) fn of_outcome(outcome: Outcome) -> ExitCode {
+    if outcome == Outcome::Interrupted {
+        tracing::warn!("interrupted: what is committed stays, the next run does the rest");
+        return ExitCode::from(INTERRUPTED);
+    }
+    ExitCode::SUCCESS
+}

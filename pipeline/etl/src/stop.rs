@@ -1,0 +1,32 @@
+//! How a run is ended from outside. In: SIGINT (Ctrl-C) and SIGTERM. Out: a token that is cancelled.
+
+use anyhow::Result;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Exit code of what a signal has ended: 128 + 2, as shells have it.
+pub const INTERRUPTED: u8 = 130;
+
+/// A token that the first SIGINT or SIGTERM cancels; the second ends the process.
+///
+/// # Errors
+/// No handler can be set.
+pub fn stop_signals() -> Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let cancel = stop.clone();
+    tokio::spawn(async move {
+        for nth in 0.. {
+            tokio::select! {
+                _ = int.recv() => {}
+                _ = term.recv() => {}
+            }
+            if nth > 0 {
+                std::process::exit(i32::from(INTERRUPTED));
+            }
+            cancel.cancel();
+            tracing::warn!("stopping after the chunk under way; again to stop at once");
+        }
+    });
+    Ok(stop)
+}
