@@ -1,4 +1,4 @@
--- A row is a run of a stage that ended well, or one of optimize: what it was told, when it ended, and the table versions it read and
+-- A row is a run of a stage that did all there was to do (fetch and decode judge their gates after that), or one of optimize: what it was told, when it ended, and the table versions it read and
 -- wrote.
 -- reads: runs
 -- params: $stage
@@ -10,5 +10,7 @@ select
     versions_read as versions_read,
     versions_written as versions_written
 from runs
-where stage in ($stage, 'optimize') and coalesce(outcome, 'ok') = 'ok'
+where
+    stage in ($stage, 'optimize')
+    and (coalesce(outcome, 'ok') = 'ok' or outcome = 'gate' and stage in ('fetch', 'decode'))
 order by run_id

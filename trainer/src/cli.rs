@@ -263,6 +263,7 @@ impl Cli {
     /// A run that failed.
     pub fn run(self) -> Result<ExitCode> {
         self.log.init();
+        libtorch::use_passive_wait_policy()?;
         match self.command {
             Command::Train(args) => args.run(),
             Command::Evaluate(args) => args.run(),

@@ -4,13 +4,17 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tuwen_corpus::log::one_line;
+use tuwen_settings::WrongSetting;
 use tuwen_trainer::cli::Cli;
-use tuwen_trainer::libtorch;
+
+const FAILED: u8 = 1;
+
+/// The same as clap's for arguments that it does not understand.
+const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    libtorch::use_passive_wait_policy().and_then(|()| cli.run()).unwrap_or_else(|error| {
-        eprintln!("error: {}", one_line(&error));
-        ExitCode::FAILURE
+    Cli::parse().run().unwrap_or_else(|error| {
+        tracing::error!("{}", one_line(&error));
+        ExitCode::from(if error.is::<WrongSetting>() { WRONG_USAGE } else { FAILED })
     })
 }

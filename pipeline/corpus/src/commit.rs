@@ -127,7 +127,7 @@ impl Snapshot {
     }
 }
 
-/// What stands in Delta's commit info; old logs are `tuwen vacuum`'s to remove, since a training run may be pinned to them.
+/// What stands in Delta's commit info. Old logs stay, since a training run may be pinned to them.
 fn properties(author: &Author, commit_id: &str) -> CommitProperties {
     let info: [(String, Value); 4] = [
         (COMMIT_ID.to_owned(), json!(commit_id)),

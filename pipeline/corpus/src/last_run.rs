@@ -7,6 +7,8 @@ use anyhow::Result;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
+use tuwen_schemas::TABLES;
+
 use crate::query::frame;
 use crate::session::{Rows, bare_session};
 use crate::snapshot::{Snapshot, TableVersions};
@@ -67,7 +69,9 @@ impl Snapshot {
 
     /// When table `name` was made, in microseconds since 1970.
     fn created_us(&self, name: &str) -> Option<i64> {
-        Some(self.delta(name).snapshot().ok()?.metadata().created_time()? * 1000)
+        // A later tuwen may know other tables.
+        let table = TABLES.iter().find(|table| table.name == name)?;
+        Some(self.delta(table.name).snapshot().ok()?.metadata().created_time()? * 1000)
     }
 
     /// The runs of `stage` and of optimize in some files, the latest last.

@@ -106,7 +106,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Asks for the lease of `corpus` for `scope`; runs of different scopes (`etl`, `caption`) do not mind each other. If somebody
+    /// Asks for the lease of `corpus` for `scope`; runs of different scopes do not mind each other. If somebody
     /// has it, looks again until `wait` is over.
     ///
     /// # Errors

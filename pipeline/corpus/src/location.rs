@@ -36,7 +36,8 @@ const STORE_VARIABLES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
 pub fn root_url(location: &str) -> Result<Url> {
     register_stores();
     let invalid = || anyhow!("corpus `{location}` is not a path");
-    let url = location.contains("://").then(|| Url::parse(location).ok()).flatten();
+    let is_url = location.contains("://") || location.starts_with("file:/");
+    let url = is_url.then(|| Url::parse(location).ok()).flatten();
     let folder = match url {
         None => absolute(Path::new(location)).map_err(|_| invalid())?,
         Some(url) if url.scheme() == "file" => url.to_file_path().map_err(|()| invalid())?,
@@ -160,6 +161,7 @@ mod tests {
             ("/usr/bin/../a", "file:///usr/a/"),
             ("/data[1]/图", "file:///data[1]/%E5%9B%BE/"),
             ("file:///a", "file:///a/"),
+            ("file:/a", "file:///a/"),
             ("file:///a%20b", "file:///a%20b/"),
             ("/a%20b", "folder://%2Fa%2520b--x-s3/"),
             ("file:///a%2520b", "folder://%2Fa%2520b--x-s3/"),

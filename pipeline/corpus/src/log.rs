@@ -49,6 +49,14 @@ pub struct LogFlags {
 }
 
 impl LogFlags {
+    /// The same as arguments, for a command that this one becomes.
+    pub fn arguments(self) -> Vec<String> {
+        let format = (self.format == Format::Json).then_some(["--log", "json"]);
+        let counted = |flag: &str, n: u8| (0..n).map(|_| flag.to_owned()).collect::<Vec<_>>();
+        let format = format.into_iter().flatten().map(str::to_owned);
+        [counted("-v", self.verbose), counted("-q", self.quiet), format.collect()].concat()
+    }
+
     /// Sends events to stderr from now on. A second call changes nothing.
     pub fn init(self) {
         let (own, others) = match i16::from(self.verbose) - i16::from(self.quiet) {

@@ -1,7 +1,7 @@
 //! Scratch: rows that a stage computes once and reads several times, on disk instead of in memory. In: a frame. Out: a table of
 //! that name in the session, in Parquet files of a folder in `TMPDIR` that goes with the value.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 /// Rows a row group: what a reader decodes at once, and the unit by which cores share a file.
 const ROW_GROUP_ROWS: usize = 64 << 10;
 
-/// How the names of scratch folders begin.
+/// How the names of scratch folders begin; then the machine's.
 const PREFIX: &str = "tuwen-scratch-";
 
 /// A file in each, locked by the process that made it.
@@ -40,18 +40,20 @@ impl Scratch {
     /// # Errors
     /// `TMPDIR` cannot be written to.
     pub fn new() -> Result<Self> {
-        remove_dead(&std::env::temp_dir());
+        let (parent, prefix) = (std::env::temp_dir(), format!("{PREFIX}{}-", host_name()));
+        remove_dead(&parent, &prefix);
         loop {
             let made = || {
-                let folder = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
+                let folder = tempfile::Builder::new().prefix(&prefix).tempdir()?;
                 let lock = File::create(folder.path().join(LOCK))?;
                 Ok::<_, std::io::Error>((folder, lock))
             };
             let (folder, lock) = made().with_context(|| {
-                format!("making a folder for scratch tables in {}", std::env::temp_dir().display())
+                format!("making a folder for scratch tables in {}", parent.display())
             })?;
-            // Where another was faster, it takes this one for a dead process's, and removes it.
-            if lock.try_lock().is_ok() {
+            // Where another was faster, it takes this one for a dead process's, and removes it. Where nothing can be locked, nobody
+            // takes it for that.
+            if !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
                 return Ok(Self { folder, _lock: lock });
             }
         }
@@ -105,16 +107,26 @@ impl Scratch {
     }
 }
 
-/// Removes the scratch folders of processes that were killed, whose locks nobody holds.
-fn remove_dead(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(PREFIX)
-            && File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok())
+/// Removes the scratch folders of this machine's processes that were killed, whose locks nobody holds.
+fn remove_dead(parent: &Path, prefix: &str) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(prefix) {
+            continue;
+        }
+        // The lock is held until the folder is gone: who has just made it tries to lock it, and makes another.
+        if let Ok(lock) = File::open(entry.path().join(LOCK))
+            && lock.try_lock().is_ok()
         {
-            // Another's that cannot be removed is for its owner to see to.
+            // One that cannot be removed is for its owner to see to.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// The machine's name, as far as it can be part of a file's; locks say nothing of the processes of another.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.chars().filter(|c| c.is_ascii_alphanumeric()).collect()
 }
 
 fn folder_url(folder: &Path) -> Result<String> {
@@ -152,11 +164,11 @@ mod tests {
             std::fs::create_dir(&path).unwrap();
             (File::create(path.join(LOCK)).unwrap(), path)
         };
-        let (_dead, dead_path) = make("tuwen-scratch-dead");
-        let (alive, alive_path) = make("tuwen-scratch-alive");
-        let (_other, other_path) = make("of-another-program");
+        let (_dead, dead_path) = make("tuwen-scratch-a-dead");
+        let (alive, alive_path) = make("tuwen-scratch-a-alive");
+        let (_other, other_path) = make("tuwen-scratch-b-of-another-machine");
         alive.try_lock().unwrap();
-        remove_dead(folder.path());
+        remove_dead(folder.path(), "tuwen-scratch-a-");
         assert!(!dead_path.exists() && alive_path.exists() && other_path.exists());
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use clap::Args;
-use tuwen_settings::{Resolved, SettingFlags, Settings};
+use tuwen_settings::{Resolved, SettingFlags, Settings, WrongSetting};
 
 use crate::checkpoint;
 use crate::generate::check;
@@ -29,7 +29,7 @@ impl TrainerFlags {
         let device = [("train.device", self.device.clone())];
         let flags: Vec<_> = named.iter().chain(&device).cloned().collect();
         let resolved = self.settings.resolve(&flags)?;
-        check(&resolved.settings.train)?;
+        check(&resolved.settings.train).map_err(|error| WrongSetting(format!("{error:#}")))?;
         Ok(resolved)
     }
 }

@@ -91,12 +91,9 @@ impl FetchFlags {
         if !self.csv.is_empty() {
             stages.run("ingest", ingest::ingest(corpus, &self.csv, stop)).await?;
         }
-        if !stop.is_cancelled() {
-            let (origin, most) = (self.origin(), max_rejected_percent);
-            let fetch = fetch::fetch(corpus, origin, &settings.fetch, most, stop);
-            stages.run("fetch", fetch).await?;
-        }
-        Ok(())
+        let (origin, most) = (self.origin(), max_rejected_percent);
+        let fetch = fetch::fetch(corpus, origin, &settings.fetch, most, stop);
+        stages.run("fetch", fetch).await
     }
 }
 

@@ -34,12 +34,15 @@ pub(super) struct Holding {
 /// The stages of a command, one after the other.
 pub(super) struct Stages<'a> {
     command: &'a str,
+    stop: &'a CancellationToken,
     lease: Option<&'a Lease>,
     reports: &'a mut Vec<StageReport>,
+    /// Whether a stage was not begun because a signal had come.
+    is_cut: bool,
 }
 
 impl Stages<'_> {
-    /// Runs a stage, which those who ask for the lease are told, and keeps its report.
+    /// Runs a stage, which those who ask for the lease are told, and keeps its report; not after a signal.
     ///
     /// # Errors
     /// Those of the stage.
@@ -48,6 +51,10 @@ impl Stages<'_> {
         name: &str,
         stage: impl Future<Output = Result<StageReport>>,
     ) -> Result<()> {
+        if self.stop.is_cancelled() {
+            self.is_cut = true;
+            return Ok(());
+        }
         if let Some(lease) = self.lease.filter(|_| self.command != name) {
             lease.enter(&format!("{}, stage {name}", self.command));
         }
@@ -68,9 +75,12 @@ impl Holding {
         command: &str,
         work: impl AsyncFnOnce(&CancellationToken, &mut Stages<'_>) -> Result<()>,
     ) -> Result<ExitCode> {
-        let mut reports = Vec::new();
+        let (mut reports, mut is_cut) = (Vec::new(), false);
         let work = async |stop: &CancellationToken, lease: Option<&Lease>| {
-            work(stop, &mut Stages { command, lease, reports: &mut reports }).await
+            let mut stages = Stages { command, stop, lease, reports: &mut reports, is_cut: false };
+            let worked = work(stop, &mut stages).await;
+            is_cut = stages.is_cut;
+            worked
         };
         let worked = self.under_lease(corpus, command, work).await;
         if let Err(error) = worked {
@@ -81,7 +91,7 @@ impl Holding {
         }
         print(self.json, &serde_json::json!({ "stages": reports }), &table(&reports))?;
         let is_interrupted = |report: &StageReport| report.outcome == Outcome::Interrupted;
-        Ok(match reports.iter().any(is_interrupted) {
+        Ok(match is_cut || reports.iter().any(is_interrupted) {
             true => exit::of_outcome(Outcome::Interrupted),
             false => ExitCode::SUCCESS,
         })

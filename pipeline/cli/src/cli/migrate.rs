@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 use tuwen_corpus::maintenance::{Migration, migrate, migrations};
-use tuwen_corpus::report::StageReport;
+use tuwen_corpus::report::{Outcome, StageReport};
 use tuwen_corpus::{Corpus, Run, Snapshot};
 
 use crate::cli::flags::CorpusFlags;
@@ -62,13 +62,19 @@ async fn done(corpus: &Corpus) -> Result<Vec<Migration>> {
     let run = Run::start("migrate", &snapshot);
     let mut report = StageReport::new("migrate");
     let author = run.author().clone();
+    let mut failed = None;
     for migration in &all {
-        Box::pin(migrate(corpus, &mut snapshot, migration, &author)).await?;
+        if let Err(error) = Box::pin(migrate(corpus, &mut snapshot, migration, &author)).await {
+            report.outcome = Outcome::Failed;
+            report.error = Some(format!("{error:#}"));
+            failed = Some(error);
+            break;
+        }
         report.commits += 1;
     }
     let settings = json!({ "migrations": all });
-    Box::pin(run.finish(&mut snapshot, report, &settings)).await?;
-    Ok(all)
+    let recorded = Box::pin(run.finish(&mut snapshot, report, &settings)).await;
+    failed.map_or_else(|| recorded.map(|_| all), Err)
 }
 
 fn text(all: &[Migration], dry_run: bool) -> String {

@@ -90,7 +90,7 @@ pub fn main() -> ExitCode {
 impl Cli {
     fn run(self) -> Result<ExitCode> {
         match self.command {
-            Command::Trainer(command) => command.run(),
+            Command::Trainer(command) => command.run(self.log),
             Command::Config(command) => command.run(),
             Command::Bench(command) => command.run(),
             Command::Run(command) => block_on(command.run()),

@@ -43,14 +43,9 @@ impl Run {
             .run(&corpus, "run", async |stop, stages| {
                 // The gates of curate judge all rows.
                 self.fetch.fetch(&corpus, &settings, None, stop, stages).await?;
-                if !stop.is_cancelled() {
-                    stages.run("decode", decode(&corpus, &settings.decode, None, stop)).await?;
-                }
-                if !stop.is_cancelled() {
-                    let gates = self.curate.gates();
-                    stages.run("curate", curate(&corpus, &settings, gates, stop)).await?;
-                }
-                Ok(())
+                stages.run("decode", decode(&corpus, &settings.decode, None, stop)).await?;
+                let gates = self.curate.gates();
+                stages.run("curate", curate(&corpus, &settings, gates, stop)).await
             })
             .await
     }

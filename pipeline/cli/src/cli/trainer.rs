@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+use tuwen_corpus::log::LogFlags;
 
 #[derive(Subcommand)]
 pub(super) enum Trainer {
@@ -30,7 +31,7 @@ pub(super) struct Arguments {
 }
 
 impl Trainer {
-    pub(super) fn run(self) -> Result<ExitCode> {
+    pub(super) fn run(self, log: LogFlags) -> Result<ExitCode> {
         let (name, arguments) = match self {
             Self::Train(arguments) => ("train", arguments.arguments),
             Self::Evaluate(arguments) => ("evaluate", arguments.arguments),
@@ -38,7 +39,7 @@ impl Trainer {
         };
         let binary = binary()?;
         let mut command = Command::new(&binary);
-        command.arg(name).args(arguments);
+        command.args(log.arguments()).arg(name).args(arguments);
         hand_over(command).with_context(|| format!("running {}", binary.display()))
     }
 }

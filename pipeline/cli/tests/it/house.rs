@@ -129,7 +129,7 @@ fn imports(src: &Path) -> BTreeMap<String, BTreeSet<String>> {
     imports
 }
 
-/// Absolute paths in `use crate::…`, `use super::…` and `use self::…`, with whether the use is public; and other `crate::…` paths.
+/// Absolute paths in `use crate::…`, `use super::…` and `use self::…`, with whether the use is public; and the same in code.
 fn used_paths(code: &str, module: &str) -> Vec<(bool, String)> {
     let mut paths = Vec::new();
     for (at, _) in code.match_indices("use ") {
@@ -142,11 +142,13 @@ fn used_paths(code: &str, module: &str) -> Vec<(bool, String)> {
             paths.extend(expanded.map(|path| (is_public, path)));
         }
     }
-    for (at, _) in code.match_indices("crate::") {
-        let is_path = |c: char| c.is_ascii_lowercase() || c == '_' || c == ':';
-        let path: String = code[at..].chars().take_while(|&c| is_path(c)).collect();
-        if !code[..at].trim_end().ends_with("use") {
-            paths.push((false, absolute(path.trim_end_matches(':'), module)));
+    for start in ["crate::", "super::"] {
+        for (at, _) in code.match_indices(start) {
+            let is_path = |c: char| c.is_ascii_lowercase() || c == '_' || c == ':';
+            let path: String = code[at..].chars().take_while(|&c| is_path(c)).collect();
+            if !code[..at].ends_with("::") && !code[..at].trim_end().ends_with("use") {
+                paths.push((false, absolute(path.trim_end_matches(':'), module)));
+            }
         }
     }
     paths
@@ -207,7 +209,7 @@ fn circles_are_found() {
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     write("lib.rs", "mod a; mod b; pub use crate::a::A;");
     write("a.rs", "use crate::{b::{B, C}, D};\npub struct A;");
-    write("b.rs", "fn f() -> crate::a::A {}\n#[cfg(test)]\nmod tests { use crate::c; }");
+    write("b.rs", "fn f() -> super::a::A {}\n#[cfg(test)]\nmod tests { use crate::c; }");
     let imports = imports(folder.path());
     assert_eq!(imports["a"], ["", "b"].map(str::to_owned).into());
     assert_eq!(imports["b"], ["a".to_owned()].into());

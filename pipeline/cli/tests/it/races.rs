@@ -336,12 +336,17 @@ async fn who_waits_is_told_for_whom_and_can_be_stopped() {
     let lease = Lease::ask(&corpus, "etl", "run", std::time::Duration::ZERO).await.unwrap();
     let Asked::Granted(lease) = lease else { panic!("nobody has it") };
     lease.enter("run, stage decode");
+    let file = crawl.folder.path().join("corpus/_lease/etl/000000000000.json");
+    while !std::fs::read_to_string(&file).unwrap().contains("run, stage decode") {
+        tokio::task::yield_now().await;
+    }
     let wait = ["--wait", "18446744073709551615"];
     let csv = csvs[0].to_str().unwrap();
     let mut waiting = spawn(crawl.folder.path(), &[csv], "corpus", &wait);
     let mut said = BufReader::new(waiting.stderr.take().unwrap()).lines();
     let line = said.next().unwrap().unwrap();
-    assert!(line.starts_with("waiting for the corpus, which is held by `tuwen run"), "{line}");
+    let expected = "waiting for the corpus, which is held by `tuwen run, stage decode`, process";
+    assert!(line.starts_with(expected), "{line}");
     let pid = waiting.id().to_string();
     assert!(Command::new("kill").arg(pid).status().unwrap().success());
     assert_eq!(waiting.wait().unwrap().code(), Some(130));

@@ -98,7 +98,10 @@ impl Said {
         {
             return Ok(());
         }
-        let n = frame(ctx, name, text, []).await?.count().await?;
+        let n = match frame(ctx, name, text, []).await?.count().await {
+            Ok(n) => n,
+            Err(error) => return self.unreadable("images", error.into()),
+        };
         if n > 0 {
             let what = format!("{n} images have no picture file in originals any more");
             let hint =

@@ -14,7 +14,9 @@ pub(super) async fn rebuild(
     rules: &Rules<'_>,
     scratch: &Scratch,
 ) -> Result<Files> {
-    let all = spilling_session(snapshot.n_rows("pairs", None)?)?;
+    // A pair may have two locators, that of a file and a URL.
+    let n_rows = snapshot.n_rows("pairs", None)?.max(snapshot.n_rows("originals", None)?);
+    let all = spilling_session(n_rows)?;
     snapshot.register(&all).await?;
     rules.register(&all);
     rules.pair_images(&all, scratch).await?;

@@ -112,7 +112,9 @@ impl Stage for Decode {
     }
 
     async fn judge(&mut self, snapshot: &Snapshot) -> Result<()> {
-        let Some(most) = self.max_rejected_percent else { return Ok(()) };
+        let Some(most) = self.max_rejected_percent.filter(|most| *most < 100.0) else {
+            return Ok(());
+        };
         let ctx = snapshot.session(Rows::Light).await?;
         RedGate::of_rejected("images", &tally(&ctx, "images", "reject_reason").await?, most)
     }

@@ -215,7 +215,9 @@ impl Stage for Fetch<'_> {
     }
 
     async fn judge(&mut self, snapshot: &Snapshot) -> Result<()> {
-        let Some(most) = self.max_rejected_percent else { return Ok(()) };
+        let Some(most) = self.max_rejected_percent.filter(|most| *most < 100.0) else {
+            return Ok(());
+        };
         RedGate::of_rejected("locators", &outcomes(snapshot, 0).await?, most)
     }
 
