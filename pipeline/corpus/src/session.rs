@@ -16,7 +16,7 @@ use crate::keys::{id_key_udf, id128_udf};
 const BYTES_BATCH_ROWS: usize = 16;
 
 /// Bytes that the operators of one session may hold together before they spill.
-const MEMORY_BYTES: usize = 5 << 29;
+const MEMORY_BYTES: usize = 2 << 30;
 
 /// Rows of a table up to which joins hash: as many hashes and keys as [`MEMORY_BYTES`] hold. Beyond, they sort and merge, which
 /// spills; that takes longer a row.
