@@ -9,7 +9,7 @@ use tuwen_corpus::report::StageReport;
 use tuwen_etl::stop::stop_signals;
 use tuwen_settings::Settings;
 
-use crate::caption_stage::{Asked, Author, Caption, ImageBatch, Portions, caption_images};
+use crate::caption_stage::{Author, Caption, CaptionRequest, ImageBatch, Portions, caption_images};
 use crate::fingerprint::fingerprint;
 use crate::generate::{GenerateOptions, Generated, generate_keyed, generation_config};
 use crate::model::Model;
@@ -38,7 +38,7 @@ pub fn caption_corpus(
         model_id: fingerprint(model)?,
         settings: serde_json::to_string(&how)?,
     };
-    let asked = Asked { query: query.to_owned(), author };
+    let request = CaptionRequest { query: query.to_owned(), author };
     let portions = Portions { batch: train.eval_batch_size, chunk: train.caption_chunk };
     let options = GenerateOptions::from(train);
     let views = model.views();
@@ -57,7 +57,7 @@ pub fn caption_corpus(
     runtime.block_on(Box::pin(async {
         let stop = stop_signals()?;
         let corpus = Corpus::open(&settings.corpus).await?;
-        caption_images(&corpus, asked, &settings.decode, portions, &mut write, &stop).await
+        caption_images(&corpus, request, &settings.decode, portions, &mut write, &stop).await
     }))
 }
 

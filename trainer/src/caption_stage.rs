@@ -68,7 +68,7 @@ pub type Write<'a> = &'a mut dyn FnMut(&ImageBatch) -> Result<Vec<Caption>>;
 
 /// What a run is asked for; recorded in `runs`.
 #[derive(Clone, Debug, Serialize)]
-pub struct Asked {
+pub struct CaptionRequest {
     /// SQL that gives a column `image_id` over the tables and views of `tuwen sql`.
     pub query: String,
     /// Who captions them: what this author has captioned is left out.
@@ -85,14 +85,14 @@ pub struct Portions {
     pub chunk: usize,
 }
 
-/// Captions what `asked` says with `write`, which may block, and commits chunk by chunk. Ends after the batch under way once `stop` is
+/// Captions what `request` says with `write`, which may block, and commits chunk by chunk. Ends after the batch under way once `stop` is
 /// cancelled; what is captioned by then is committed.
 ///
 /// # Errors
 /// A query that is wrong, not read-only, or without a column `image_id`; `write` fails; the corpus cannot be read or written.
 pub async fn caption_images(
     corpus: &Corpus,
-    asked: Asked,
+    request: CaptionRequest,
     decode: &DecodeSettings,
     portions: Portions,
     write: Write<'_>,
@@ -100,7 +100,7 @@ pub async fn caption_images(
 ) -> Result<StageReport> {
     let stage = CaptionStage {
         corpus: corpus.clone(),
-        asked,
+        request,
         decode: decode.clone(),
         portions,
         write,
@@ -115,7 +115,7 @@ pub async fn caption_images(
 
 struct CaptionStage<'a> {
     corpus: Corpus,
-    asked: Asked,
+    request: CaptionRequest,
     decode: DecodeSettings,
     portions: Portions,
     write: Write<'a>,
@@ -136,7 +136,7 @@ impl Stage for CaptionStage<'_> {
     const SOURCES: &'static [&'static str] = &[];
 
     fn settings(&self) -> Value {
-        serde_json::json!(self.asked)
+        serde_json::json!(self.request)
     }
 
     async fn todo(
@@ -147,7 +147,7 @@ impl Stage for CaptionStage<'_> {
         report: &mut StageReport,
     ) -> Result<Option<u64>> {
         let ctx = sql::session(snapshot, &self.decode).await?;
-        let mut wanted = wanted(&ctx, &self.asked).await?;
+        let mut wanted = wanted(&ctx, &self.request).await?;
         wanted.ids.retain(|id| !self.unreadable.contains(id));
         // Later than the session, so that it has every image the session saw.
         let (pixels, rows) = ImagePixels::find(self.corpus.root().as_str(), &wanted.ids).await?;
@@ -196,7 +196,7 @@ impl Stage for CaptionStage<'_> {
         if rows.len() == 0 {
             return Ok(None);
         }
-        let batch = rows.finish(&self.asked.author, pixels.version())?;
+        let batch = rows.finish(&self.request.author, pixels.version())?;
         let ctx = bare_session(Rows::Light)?;
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
         Ok(Some(Chunk::Rows(ctx.read_table(Arc::new(table))?)))
@@ -243,14 +243,14 @@ struct Wanted {
     rejected: BTreeMap<String, u64>,
 }
 
-async fn wanted(ctx: &SessionContext, asked: &Asked) -> Result<Wanted> {
-    let ids = image_ids(sql::read_only(ctx, &asked.query).await.context("the query of images")?)?;
+async fn wanted(ctx: &SessionContext, request: &CaptionRequest) -> Result<Wanted> {
+    let ids = image_ids(sql::read_only(ctx, &request.query).await.context("the query of images")?)?;
     let schema = Arc::new(ids.schema().as_arrow().clone());
     let ids = MemTable::try_new(schema, ids.collect_partitioned().await?)?;
     ctx.register_table("asked_images", Arc::new(ids))?;
     let params = [
-        ("model_id", asked.author.model_id.as_str().into()),
-        ("settings", asked.author.settings.as_str().into()),
+        ("model_id", request.author.model_id.as_str().into()),
+        ("settings", request.author.settings.as_str().into()),
     ];
     let mut wanted = Wanted::default();
     for batch in frame(ctx, "captions_asked", CAPTIONS_ASKED, params).await?.collect().await? {

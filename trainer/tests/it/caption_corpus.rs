@@ -12,7 +12,9 @@ use tuwen_corpus::report::{Outcome, StageReport};
 use tuwen_etl::driver::StageFailed;
 use tuwen_etl::sql::{self, Format};
 use tuwen_settings::DecodeSettings;
-use tuwen_trainer::caption_stage::{Asked, Author, Caption, ImageBatch, Portions, caption_images};
+use tuwen_trainer::caption_stage::{
+    Author, Caption, CaptionRequest, ImageBatch, Portions, caption_images,
+};
 
 use crate::run::{OTHER_CAPTIONS, json, sample, train, tuwen};
 
@@ -149,7 +151,7 @@ fn caption_ids(
 ) -> Result<StageReport> {
     let [model, model_id, settings] = ["model", "m", "{}"].map(str::to_owned);
     let author = Author { model, model_id, settings };
-    let asked = Asked { query: ALL.to_owned(), author };
+    let request = CaptionRequest { query: ALL.to_owned(), author };
     let portions = Portions { batch: 5, chunk: 8 };
     let (stop, decode) = (CancellationToken::new(), DecodeSettings::default());
     let mut write = |batch: &ImageBatch| {
@@ -160,7 +162,7 @@ fn caption_ids(
     };
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let corpus = Corpus::open(corpus).await?;
-        caption_images(&corpus, asked, &decode, portions, &mut write, &stop).await
+        caption_images(&corpus, request, &decode, portions, &mut write, &stop).await
     })
 }
 
