@@ -185,13 +185,13 @@ impl Work {
         };
         let ctx = session_of_readable(&self.snapshot, checkups).await?;
         let mut plan = Plan::default();
-        let codec = AUDITS.into_iter().filter(|(name, _)| *name == CODEC_AUDIT);
-        let codec = codec.map(|audit| (format!("audits/{}", audit.0), audit.1, reason::NO_CODEC));
-        let (name, text) = IMAGES_WITHOUT_ORIGINAL;
-        let orphaned = [(name.to_owned(), text, reason::NO_ORIGINAL)];
-        let orphaned = orphaned.into_iter().filter(|_| self.repairs.drop_orphaned_images);
-        for (file, text, why) in codec.chain(orphaned) {
-            let found = frame(&ctx, &file, text, []).await?.select_columns(&["image_id"])?;
+        let codec = AUDITS.iter().find(|(name, _)| *name == CODEC_AUDIT);
+        let mut wrong = vec![(codec.expect("it is one of the audits"), reason::NO_CODEC)];
+        if self.repairs.drop_orphaned_images {
+            wrong.push((&IMAGES_WITHOUT_ORIGINAL, reason::NO_ORIGINAL));
+        }
+        for ((name, text), why) in wrong {
+            let found = frame(&ctx, name, text, []).await?.select_columns(&["image_id"])?;
             let rows = rows_with("images", "image_id", found, &images.files).await?;
             plan.take_away(images, why, rows);
         }
