@@ -2,7 +2,7 @@
 # make test    all tests
 # make build   the binaries tuwen, tuwen-trainer and tuwen-sample
 # make lint    rustfmt, spelling and clippy
-# make bench-decode, bench-stream, bench-bucket, bench-train, bench-growth
+# make bench-decode, bench-stream, bench-bucket, bench-train, bench-growth, bench-fetch
 #              measurements; the last line of each is one JSON object (bench-stream makes environments of their own for the peers
 #              it measures against, and 14 GB of data sets, in the user's cache; bench-growth makes corpora there, 3 GB that stay
 #              and some 40 GB while it runs; `ARGS=…` passes flags on to it)
@@ -17,7 +17,7 @@ export PROJECT_VENV := $(CACHE)/tuwen/venv-$(shell sha256sum requirements.txt | 
 export PATH := $(PROJECT_VENV)/bin:$(PATH)
 BIN := $(CARGO_TARGET_DIR)/debug
 
-.PHONY: demo test build lint bench-decode bench-stream bench-bucket bench-train bench-growth setup setup-test
+.PHONY: demo test build lint bench-decode bench-stream bench-bucket bench-train bench-growth bench-fetch setup setup-test
 
 demo: build
 	$(BIN)/tuwen-sample demo
@@ -47,6 +47,9 @@ bench-bucket: setup-test
 
 bench-growth: setup-test build
 	.venv/bin/python pipeline/cli/benches/growth.py --tuwen $(BIN)/tuwen $(ARGS)
+
+bench-fetch: setup-test build
+	.venv/bin/python pipeline/cli/benches/fetch_vs_img2dataset.py --tuwen $(BIN)/tuwen $(ARGS)
 
 setup:
 	@scripts/setup.sh

@@ -1,6 +1,14 @@
 -- A row is one thing that a stage refused: a line, a locator without an answer, an image, or a pair.
 -- reads: pairs, originals, images, examples
 -- params: none
+with unanswered as (
+    -- The last attempt at a locator is what became of it.
+    select max(seq) as seq
+    from originals
+    group by id128(locator)
+    having not bool_or(outcome = 'ok')
+)
+
 select
     cast('ingest' as varchar) as stage,
     cast(pair_id as varchar) as id,
@@ -14,8 +22,8 @@ select
     cast(locator as varchar) as id,
     cast(outcome as varchar) as reason,
     cast(detail as varchar) as detail
-from originals
-where outcome <> 'ok'
+from unanswered
+inner join originals on unanswered.seq = originals.seq
 union all
 select
     cast('decode' as varchar) as stage,

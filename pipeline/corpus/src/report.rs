@@ -15,6 +15,9 @@ use crate::snapshot::TableVersions;
 /// Between two log lines where stderr is no terminal.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
+/// Between two texts beside a bar.
+const SAY_EVERY: Duration = Duration::from_secs(1);
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -113,6 +116,7 @@ pub struct Progress {
     stage: &'static str,
     bar: ProgressBar,
     last_line: Option<Arc<Mutex<Instant>>>,
+    said: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Progress {
@@ -125,12 +129,12 @@ impl Progress {
         bar.set_style(style.expect("the template is well formed").progress_chars("=> "));
         bar.set_prefix(stage);
         let last_line = bar.is_hidden().then(|| Arc::new(Mutex::new(Instant::now())));
-        Self { stage, bar, last_line }
+        Self { stage, bar, last_line, said: Arc::default() }
     }
 
     /// Shows nothing.
     pub fn hidden() -> Self {
-        Self { stage: "", bar: ProgressBar::hidden(), last_line: None }
+        Self { stage: "", bar: ProgressBar::hidden(), last_line: None, said: Arc::default() }
     }
 
     /// `n` more rows are done.
@@ -142,14 +146,25 @@ impl Progress {
             *last_line = Instant::now();
             let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
             let stage = self.stage;
+            let said = self.bar.message();
+            let said = if said.is_empty() { said } else { format!(", {said}") };
             tracing::info!(
                 stage,
                 done,
                 total,
-                "{stage}: {} of {}",
+                "{stage}: {} of {}{said}",
                 HumanCount(done),
                 HumanCount(total)
             );
+        }
+    }
+
+    /// Shows `text` beside the counts, when it is time for a new one.
+    pub fn say(&self, text: impl FnOnce() -> String) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+            *said = Some(Instant::now());
+            self.bar.set_message(text());
         }
     }
 

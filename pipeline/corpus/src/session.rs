@@ -10,6 +10,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionContext;
 use deltalake::delta_datafusion::DeltaSessionContext;
 
+use crate::host::registered_domain_udf;
 use crate::keys::{id_key_udf, id128_udf};
 
 /// Rows a batch in the sessions that carry bytes or pixels: 16 rows of the largest originals still fit.
@@ -64,6 +65,7 @@ pub fn bare_session(rows: Rows) -> Result<SessionContext> {
     let ctx = DeltaSessionContext::new_with_session_overrides(&overrides)?.into_inner();
     ctx.register_udf(id128_udf());
     ctx.register_udf(id_key_udf());
+    ctx.register_udf(registered_domain_udf());
     Ok(ctx)
 }
 

@@ -44,6 +44,11 @@ pub trait Stage {
         Self::SOURCES.is_empty()
     }
 
+    /// Whether something is to do although nothing is new: because its time has come.
+    async fn is_due(&mut self, _snapshot: &Snapshot) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Asks what is to do in `snapshot`, and gets ready to do it: the number of rows, 0 where that is not known before; none if
     /// nothing is. All that was to do before the files of `new` is done; none if that is not known.
     async fn todo(
@@ -206,7 +211,8 @@ async fn chunks<S: Stage>(
             Some(last) => snapshot.files_since(&last.versions, &tables).await?,
             None => None,
         };
-        if new.as_ref().is_some_and(|new| new.values().all(BTreeSet::is_empty)) {
+        let is_old = new.as_ref().is_some_and(|new| new.values().all(BTreeSet::is_empty));
+        if is_old && !stage.is_due(snapshot).await? {
             break;
         }
         let new = few_rows(new, snapshot)?;

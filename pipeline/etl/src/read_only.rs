@@ -14,13 +14,18 @@ pub async fn read_only(ctx: &SessionContext, query: &str) -> Result<DataFrame> {
     Ok(ctx.sql_with_options(query, read_only).await?)
 }
 
-/// Makes the view `rejects` of the tables in `ctx`.
+/// Makes the views `rejects` and `hosts` of the tables in `ctx`.
 ///
 /// # Errors
-/// A table that it reads is not there.
-pub(crate) async fn register_rejects(ctx: &SessionContext) -> Result<()> {
-    let rejects =
-        ctx.sql(include_str!("../../../sql/rejects.sql")).await.context("sql/rejects.sql")?;
-    ctx.register_table("rejects", rejects.into_view())?;
+/// A table that they read is not there.
+pub(crate) async fn register_views(ctx: &SessionContext) -> Result<()> {
+    let views = [
+        ("rejects", include_str!("../../../sql/rejects.sql")),
+        ("hosts", include_str!("../../../sql/hosts.sql")),
+    ];
+    for (name, text) in views {
+        let view = ctx.sql(text).await.with_context(|| format!("sql/{name}.sql"))?;
+        ctx.register_table(name, view.into_view())?;
+    }
     Ok(())
 }

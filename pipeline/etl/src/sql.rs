@@ -13,7 +13,7 @@ use futures::TryStreamExt;
 
 use crate::curate::{clean_caption_udf, distance_udfs};
 use crate::decode::decode_udf;
-use crate::read_only::register_rejects;
+use crate::read_only::register_views;
 use tuwen_corpus::report::Progress;
 use tuwen_corpus::{Rows, Snapshot};
 use tuwen_settings::DecodeSettings;
@@ -42,7 +42,7 @@ pub async fn session(snapshot: &Snapshot, decode: &DecodeSettings) -> Result<Ses
     for udf in distance_udfs() {
         ctx.register_udf(udf);
     }
-    register_rejects(&ctx).await?;
+    register_views(&ctx).await?;
     Ok(ctx)
 }
 

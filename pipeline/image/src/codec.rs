@@ -9,9 +9,10 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use turbojpeg::{Compressor, Decompressor, Image, PixelFormat, Subsamp};
 
+use crate::panics::caught;
 use tuwen_settings::{DecodeSettings, PixelCodec};
 
 thread_local! {
@@ -100,7 +101,11 @@ pub fn decode_stored(codec: PixelCodec, stored: &[u8], out: &mut [u8]) -> Result
                 Some(reader) => reader,
                 None => kept.insert(JpegReader::new()?),
             };
-            reader.read(stored, out)
+            let read = caught(|| reader.read(stored, out));
+            read.unwrap_or_else(|message| {
+                *kept = None;
+                Err(anyhow!(message))
+            })
         }),
     }
 }

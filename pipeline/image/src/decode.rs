@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::hash::{dhash, thumb};
 use crate::image::{Header, RejectReason, Rejected};
+use crate::panics::caught;
 use crate::resize::resize_rgb;
 use crate::{jpeg, other};
 use tuwen_settings::DecodeSettings;
@@ -29,8 +30,14 @@ pub struct DecodedImage {
 /// Decodes one picture file to the stored square.
 ///
 /// # Errors
-/// [`Rejected`] with a reason from the closed list; a bad file never panics and never allocates more than its header explains.
+/// [`Rejected`] with a reason from the closed list. A bad file never panics, whatever its decoder does ([`RejectReason::Corrupt`]),
+/// and never allocates more than its header explains.
 pub fn decode_image(bytes: &[u8], settings: &DecodeSettings) -> Result<DecodedImage, Rejected> {
+    caught(|| decode(bytes, settings))
+        .unwrap_or_else(|message| Err(Rejected::new(RejectReason::Corrupt, message)))
+}
+
+fn decode(bytes: &[u8], settings: &DecodeSettings) -> Result<DecodedImage, Rejected> {
     if bytes.is_empty() {
         return Err(Rejected::new(RejectReason::Empty, "0 bytes"));
     }

@@ -4,8 +4,9 @@
 use std::cell::RefCell;
 
 use anyhow::Result;
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::image::Rgb;
 use tuwen_settings::ResizeFilter;
@@ -47,13 +48,14 @@ pub fn resize_into(
         ResizeFilter::Lanczos => FilterType::Lanczos3,
     };
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
-    let source = ImageRef::new(width, height, pixels, PixelType::U8x3)?;
-    let mut target = Image::from_slice_u8(size, size, out, PixelType::U8x3)?;
+    // Typed, so that the resizer is compiled for this kind of pixel alone.
+    let source = TypedImageRef::<U8x3>::from_buffer(width, height, pixels)?;
+    let mut target = TypedImage::<U8x3>::from_buffer(size, size, out)?;
     KEPT.with_borrow_mut(|Kept { resizer, narrow }| {
         narrow.resize(size as usize * height as usize * 3, 0);
         // Two calls, because the resizer takes the vertical pass first and PIL the horizontal one.
-        let mut narrow = Image::from_slice_u8(size, height, narrow, PixelType::U8x3)?;
-        resizer.resize(&source, &mut narrow, &options)?;
-        Ok(resizer.resize(&narrow, &mut target, &options)?)
+        let mut narrow = TypedImage::<U8x3>::from_buffer(size, height, narrow)?;
+        resizer.resize_typed(&source, &mut narrow, &options)?;
+        Ok(resizer.resize_typed(&narrow, &mut target, &options)?)
     })
 }

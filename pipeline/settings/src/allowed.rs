@@ -17,6 +17,8 @@ pub enum Allowed {
     FilledText,
     /// Text that can be the value of an HTTP header: not empty, and on one line.
     HeaderText,
+    /// As [`Allowed::HeaderText`], or empty.
+    Line,
     /// `cpu`, `cuda`, `cuda:N` or `auto`.
     Device,
     /// One word of a closed list.
@@ -70,7 +72,7 @@ pub(crate) const fn above(limit: f64) -> Allowed {
 impl Allowed {
     /// Whether the setting is a text, which is taken as it is typed.
     pub(crate) fn is_text(&self) -> bool {
-        matches!(self, Self::Text | Self::FilledText | Self::HeaderText | Self::Device)
+        matches!(self, Self::Text | Self::FilledText | Self::HeaderText | Self::Line | Self::Device)
     }
 
     /// Whether it may be `value`.
@@ -81,6 +83,7 @@ impl Allowed {
             (Self::HeaderText, Value::String(text)) => {
                 !text.is_empty() && !text.chars().any(char::is_control)
             }
+            (Self::Line, Value::String(text)) => !text.chars().any(char::is_control),
             (Self::Device, Value::String(text)) => is_device(text),
             (Self::OneOf(words), Value::String(text)) => words.contains(&text.as_str()),
             // transformers' `early_stopping` is a bool or a word.
@@ -141,6 +144,7 @@ impl fmt::Display for Allowed {
             Self::Text => f.write_str("a text"),
             Self::FilledText => f.write_str("a text that is not empty"),
             Self::HeaderText => f.write_str("a text of one line"),
+            Self::Line => f.write_str("a text of one line, or nothing"),
             Self::Device => f.write_str("cpu, cuda, cuda:N or auto"),
             Self::OneOf(words) => write!(f, "one of {}", words.join(", ")),
             Self::Whole { least, most } => write!(f, "{least} to {most}"),

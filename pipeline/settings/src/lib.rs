@@ -34,7 +34,7 @@ use crate::layers::Given;
 pub use crate::allowed::Allowed;
 pub use crate::curate::CurateSettings;
 pub use crate::decode::{DecodeSettings, DecodeSpeed, PixelCodec, ResizeFilter};
-pub use crate::fetch::FetchSettings;
+pub use crate::fetch::{FetchSettings, ProxyUse};
 pub use crate::flags::{SettingFlags, WrongSetting};
 pub use crate::key::{Key, Section, keys, sections};
 pub use crate::layers::DEFAULT_FILE;

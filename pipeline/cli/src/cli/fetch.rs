@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
@@ -11,6 +12,8 @@ use tuwen_etl::fetch::{self, Origin};
 use tuwen_etl::ingest;
 use tuwen_settings::Settings;
 
+use crate::cli::age::parse_age;
+use crate::cli::bytes::parse_bytes;
 use crate::cli::flags::{CorpusFlags, flag};
 use crate::cli::hold::{Holding, Stages};
 
@@ -19,7 +22,9 @@ use crate::cli::hold::{Holding, Stages};
 #[command(after_help = "Examples:
   tuwen fetch train.csv test.csv
   tuwen fetch train.csv --image-dir bigdata/image_data
-  tuwen fetch --retry-failed
+  tuwen fetch --retry http_status,not_an_image --retry-older-than 30d
+  tuwen fetch --deadline 6h --metrics 127.0.0.1:9898
+  tuwen fetch --shard 2/8
   python3 -m http.server 8765 --bind 127.0.0.1 & tuwen fetch local.csv --allow-private-hosts")]
 pub(super) struct Fetch {
     #[command(flatten)]
@@ -45,13 +50,34 @@ pub(super) struct FetchFlags {
     /// Ask addresses that are not public too (loopback, private networks)
     #[arg(long)]
     allow_private_hosts: bool,
-    /// Try again what failed before
+    /// Try again what failed before, for whatever reason; what may pass is tried again without being told
     #[arg(long)]
     retry_failed: bool,
+    /// Try again what failed for these reasons (outcomes, divided by commas)
+    #[arg(long, value_name = "OUTCOMES")]
+    retry: Option<String>,
+    /// Ask again for pictures that are there too, and store those that have changed
+    #[arg(long)]
+    refresh: bool,
+    /// Of what is refreshed or tried again, only what was last asked for so long ago, such as 30d
+    #[arg(long, value_name = "AGE", value_parser = parse_age)]
+    retry_older_than: Option<Duration>,
+    /// Fetch only the hosts of part K of N
+    #[arg(long, value_name = "K/N")]
+    shard: Option<String>,
+    /// After so long do what Ctrl-C does: begin nothing more, commit what came, exit with code 130
+    #[arg(long, value_name = "AGE", value_parser = parse_age)]
+    deadline: Option<Duration>,
+    /// Serve metrics for Prometheus at this address, such as 127.0.0.1:9898
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<String>,
+    /// Bytes of memory that bodies and commits under way may take, such as 512M
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    memory_limit: Option<u64>,
     /// Requests under way at once
     #[arg(long, value_name = "N")]
     concurrency: Option<usize>,
-    /// Seconds a request may take
+    /// Seconds a whole request may take
     #[arg(long, value_name = "SECS")]
     timeout: Option<u64>,
 }
@@ -61,6 +87,15 @@ impl FetchFlags {
         vec![
             ("fetch.allow_private_hosts", flag(self.allow_private_hosts)),
             ("fetch.retry_failed", flag(self.retry_failed)),
+            ("fetch.refresh", flag(self.refresh)),
+            ("fetch.retry", self.retry.clone()),
+            (
+                "fetch.retry_older_than_secs",
+                self.retry_older_than.map(|age| age.as_secs().to_string()),
+            ),
+            ("fetch.shard", self.shard.clone()),
+            ("fetch.metrics", self.metrics.clone()),
+            ("fetch.memory_limit", self.memory_limit.map(|bytes| bytes.to_string())),
             ("fetch.concurrency", self.concurrency.map(|n| n.to_string())),
             ("fetch.timeout_secs", self.timeout.map(|secs| secs.to_string())),
         ]
@@ -91,10 +126,23 @@ impl FetchFlags {
         if !self.csv.is_empty() {
             stages.run("ingest", ingest::ingest(corpus, &self.csv, stop)).await?;
         }
+        if let Some(deadline) = self.deadline {
+            cancel_after(deadline, stop);
+        }
         let (origin, most) = (self.origin(), max_rejected_percent);
         let fetch = fetch::fetch(corpus, origin, &settings.fetch, most, stop);
         stages.run("fetch", fetch).await
     }
+}
+
+/// Cancels `stop` after `deadline`.
+fn cancel_after(deadline: Duration, stop: &CancellationToken) {
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(deadline).await;
+        tracing::warn!("the deadline is there: stopping after the chunk under way");
+        stop.cancel();
+    });
 }
 
 impl Fetch {

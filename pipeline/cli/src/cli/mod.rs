@@ -12,6 +12,7 @@ use self::print::print_text;
 
 mod age;
 mod bench;
+mod bytes;
 mod config;
 mod curate;
 mod decode;

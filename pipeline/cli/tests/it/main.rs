@@ -6,6 +6,7 @@ mod cli;
 mod corpus;
 mod decode;
 mod docs;
+mod fetch;
 mod growth;
 mod house;
 mod lost_answers;

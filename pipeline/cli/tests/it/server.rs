@@ -13,6 +13,20 @@ pub(crate) enum Answer {
     Body(Vec<u8>),
     Status(u16),
     Redirect(String),
+    /// Whatever the function writes, before the connection is closed.
+    Raw(Handler),
+}
+
+/// Answers a request on the connection that it came by.
+pub(crate) type Handler =
+    Arc<dyn Fn(&Request, &mut TcpStream) -> std::io::Result<()> + Send + Sync>;
+
+/// A request.
+pub(crate) struct Request {
+    /// How often its path was asked for, this time included.
+    pub(crate) nth: usize,
+    /// Names in lower case.
+    pub(crate) headers: HashMap<String, String>,
 }
 
 type Hits = Arc<Mutex<HashMap<String, usize>>>;
@@ -28,7 +42,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(answers: HashMap<String, Answer>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at("127.0.0.1", answers)
+    }
+
+    /// At an address of this machine, of which there are many: 127.0.0.0/8.
+    pub(crate) fn start_at(address: &str, answers: HashMap<String, Answer>) -> Self {
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (hits, stopped) = (Hits::default(), Arc::new(AtomicBool::new(false)));
         let thread = std::thread::spawn({
@@ -72,17 +91,28 @@ fn answer(
 ) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let request = lines.next().transpose()?.unwrap_or_default();
+    let mut headers = HashMap::new();
     for line in lines {
-        if line?.is_empty() {
+        let line = line?;
+        if line.is_empty() {
             break;
+        }
+        if let Some((name, value)) = line.split_once(':') {
+            headers.insert(name.to_lowercase(), value.trim().to_owned());
         }
     }
     let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
-    *hits.lock().unwrap().entry(path.clone()).or_insert(0) += 1;
+    let nth = {
+        let mut hits = hits.lock().unwrap();
+        let n = hits.entry(path.clone()).or_insert(0);
+        *n += 1;
+        *n
+    };
     let (status, header, body) = match answers.get(&path).cloned().unwrap_or(Answer::Status(404)) {
         Answer::Body(body) => (200, String::new(), body),
         Answer::Status(status) => (status, String::new(), Vec::new()),
         Answer::Redirect(to) => (302, format!("location: {to}\r\n"), Vec::new()),
+        Answer::Raw(handler) => return handler(&Request { nth, headers }, &mut stream),
     };
     let length = body.len();
     write!(

@@ -43,6 +43,11 @@ const CHANGE_INPUTS: [&str; 4] = [
      select *, 'part-' || coalesce(split, 'rejected') || '.parquet' as file from examples",
 ];
 
+/// When the views of fetch are asked: at 2026-01-03T00:00:00Z.
+const FETCH_NOW_US: i64 = 1_767_398_400_000_000;
+
+const DAY_US: i64 = 86_400_000_000;
+
 /// An SQL file as a view of the session.
 struct View {
     name: &'static str,
@@ -82,21 +87,39 @@ fn texts(values: &[&str]) -> ScalarValue {
     ScalarValue::List(ScalarValue::new_list_nullable(&values, &DataType::Utf8))
 }
 
+/// A timestamp parameter, in microseconds since 1970.
+fn utc(us: Option<i64>) -> ScalarValue {
+    ScalarValue::TimestampMicrosecond(us, Some("UTC".into()))
+}
+
 /// The views of the stages, in the order in which they read each other; a file that fills a table of its own name ends in
 /// `_sql`.
 fn stage_views() -> Vec<View> {
-    let fetch_todo = |name, from_files: bool, retry_failed: bool| {
+    let fetch_todo = |name, from_files: bool, retry: &[&str], asked_before: Option<i64>| {
         view(name, "fetch_todo")
             .param("from_files", from_files)
-            .param("retry_failed", retry_failed)
-            .param("attempts", 3i32)
-            .param("may_pass", texts(&["timeout", "connect", "broken"]))
+            .param("now", utc(Some(FETCH_NOW_US)))
+            .param("may_pass", texts(&["timeout", "connect", "broken", "rate_limited"]))
+            .param("uncounted", texts(&["rate_limited"]))
+            .param("attempts", 3i64)
+            .param("retry_all", retry.contains(&"all"))
+            .param("retry", texts(retry))
+            .param("refresh", retry.contains(&"refresh"))
+            .param("asked_before", utc(asked_before))
+            .param("first_seq", 1000i64)
     };
     vec![
         view("pairs_sql", "pairs"),
-        fetch_todo("fetch_urls", false, false),
-        fetch_todo("fetch_files", true, false),
-        fetch_todo("fetch_urls_again", false, true),
+        fetch_todo("fetch_urls", false, &[], None),
+        fetch_todo("fetch_files", true, &[], None),
+        fetch_todo("fetch_urls_again", false, &["all"], None),
+        fetch_todo("fetch_urls_404", false, &["http_status"], None),
+        fetch_todo("fetch_urls_old_404", false, &["http_status"], Some(FETCH_NOW_US - DAY_US)),
+        fetch_todo("fetch_urls_refreshed", false, &["refresh"], Some(FETCH_NOW_US - DAY_US)),
+        view("fetch_due", "fetch_due")
+            .param("now", utc(Some(FETCH_NOW_US)))
+            .param("may_pass", texts(&["timeout", "rate_limited"])),
+        view("fetch_answered", "fetch_answered"),
         view("fetch_outcomes", "fetch_outcomes").param("first_seq", 4i64),
         view("decode_todo", "decode_todo"),
         view("images_sql", "images")
@@ -116,6 +139,7 @@ fn stage_views() -> Vec<View> {
         view("leaks", "leaks").near("near_test", "near_sources"),
         view("examples_sql", "examples"),
         view("rejects", "rejects"),
+        view("hosts", "hosts"),
     ]
 }
 

@@ -10,7 +10,7 @@ use datafusion::prelude::SessionContext;
 use tuwen_settings::Settings;
 
 use crate::driver::RedGate;
-use crate::read_only::{read_only, register_rejects};
+use crate::read_only::{read_only, register_views};
 
 /// Rows of a failed audit that are shown.
 const SHOWN_ROWS: usize = 5;
@@ -35,7 +35,7 @@ pub(super) async fn judge(
     }
     let own_audits = own_audits(&settings.curate.audits)?;
     if !own_audits.is_empty() {
-        register_rejects(ctx).await?;
+        register_views(ctx).await?;
     }
     for (name, text) in own_audits {
         let rows = read_only(ctx, &text).await.with_context(|| name.clone())?;

@@ -1,65 +1,41 @@
 //! One attempt to get one locator. In: what the network or the file system gave. Out: a row of originals.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use arrow::array::{
-    ArrayRef, BinaryBuilder, Int32Builder, Int64Array, Int64Builder, RecordBatch, StringBuilder,
-    TimestampMicrosecondBuilder,
+    ArrayRef, ArrowPrimitiveType, BinaryBuilder, Int64Array, PrimitiveArray, RecordBatch,
+    StringArray,
 };
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use tuwen_schemas::schema;
 
 use tuwen_corpus::id::{hex, id_of};
 
-/// How an attempt ended. The list is closed; `originals.outcome` holds these names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FetchOutcome {
-    /// The bytes are here.
-    Ok,
-    /// The answer's status was not 200.
-    HttpStatus,
-    /// No answer, or not all of it, in time.
-    Timeout,
-    /// No connection: refused, unreachable, name unknown, TLS.
-    Connect,
-    /// The address is not public and private hosts are not allowed.
-    PrivateHost,
-    /// Not an http or https URL.
-    BadUrl,
-    /// More redirects than `fetch.max_redirects`.
-    TooManyRedirects,
-    /// More bytes than `fetch.max_bytes`.
-    TooLarge,
-    /// The answer broke off or was no HTTP.
-    Broken,
-    /// The image folder has no such file.
-    MissingFile,
-    /// The file is there but cannot be read.
-    Unreadable,
+use crate::fetch::FetchOutcome;
+
+/// Characters of a detail that are kept, and of what a server says of itself: some are URLs of megabytes.
+const MOST_TEXT_CHARS: usize = 500;
+
+/// What is to be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ask {
+    /// The URL, or `file:NAME`.
+    pub(crate) locator: String,
+    /// Which try it is: 1, 2, ….
+    pub(crate) attempt: i32,
+    /// What the server said of the picture that is there, if it is to be asked whether it is still the same.
+    pub(crate) known: Validators,
 }
 
-impl FetchOutcome {
-    /// Failures whose reason may pass: they are tried again, `fetch.attempts` times in all.
-    pub const MAY_PASS: [Self; 3] = [Self::Timeout, Self::Connect, Self::Broken];
-}
-
-impl fmt::Display for FetchOutcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ok => "ok",
-            Self::HttpStatus => "http_status",
-            Self::Timeout => "timeout",
-            Self::Connect => "connect",
-            Self::PrivateHost => "private_host",
-            Self::BadUrl => "bad_url",
-            Self::TooManyRedirects => "too_many_redirects",
-            Self::TooLarge => "too_large",
-            Self::Broken => "broken",
-            Self::MissingFile => "missing_file",
-            Self::Unreadable => "unreadable",
-        })
-    }
+/// What tells one state of a picture at a server from another (RFC 9110, 8.8).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Validators {
+    pub(crate) etag: Option<String>,
+    pub(crate) last_modified: Option<String>,
 }
 
 /// Why there are no bytes.
@@ -67,16 +43,37 @@ impl fmt::Display for FetchOutcome {
 pub struct Failure {
     /// From the closed list, never `Ok`.
     pub outcome: FetchOutcome,
-    /// Status of the last response, if there was one.
-    pub http_status: Option<u16>,
     /// What the network or the file system said.
     pub detail: String,
 }
 
 impl Failure {
     pub(crate) fn new(outcome: FetchOutcome, detail: impl fmt::Display) -> Self {
-        Self { outcome, http_status: None, detail: detail.to_string() }
+        Self { outcome, detail: cut(&detail.to_string()) }
     }
+}
+
+/// What the network told of an attempt, however it ended.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// Status of the last response, if there was one.
+    pub http_status: Option<u16>,
+    /// Where redirects led; none if there were none.
+    pub final_url: Option<String>,
+    /// Header Content-Type.
+    pub content_type: Option<String>,
+    /// Header ETag.
+    pub etag: Option<String>,
+    /// Header Last-Modified.
+    pub last_modified: Option<String>,
+    /// The address that answered.
+    pub address: Option<IpAddr>,
+    /// Bytes of bodies as they came, compressed or thrown away ones too.
+    pub wire_bytes: u64,
+    /// How long the host wants not to be asked.
+    pub(crate) retry_after: Option<Duration>,
+    /// How long the robots.txt of the first host wants between two requests, if it was read; none: as it likes.
+    pub(crate) delay: Option<Option<Duration>>,
 }
 
 /// One attempt.
@@ -89,8 +86,12 @@ pub struct Attempt {
     pub elapsed_ms: i64,
     /// When it ended, microseconds since 1970, UTC.
     pub ended_us: i64,
-    /// The bytes with the HTTP status if any, or why not.
-    pub result: Result<(Vec<u8>, Option<u16>), Failure>,
+    /// When it is to be tried again, microseconds since 1970, UTC; none if it is not.
+    pub next_try_us: Option<i64>,
+    /// What the network told.
+    pub trace: Trace,
+    /// The bytes, or why not.
+    pub result: Result<Vec<u8>, Failure>,
 }
 
 impl Attempt {
@@ -101,7 +102,7 @@ impl Attempt {
 
     /// Bytes it brought.
     pub fn bytes_len(&self) -> u64 {
-        self.result.as_ref().map_or(0, |(bytes, _)| bytes.len() as u64)
+        self.result.as_ref().map_or(0, |bytes| bytes.len() as u64)
     }
 }
 
@@ -111,66 +112,79 @@ impl Attempt {
 /// Never for these columns; Arrow's signature has them.
 pub(super) fn to_batch(attempts: &[Attempt]) -> Result<RecordBatch> {
     let total: u64 = attempts.iter().map(Attempt::bytes_len).sum();
-    let [mut locators, mut image_ids, mut media_types, mut outcomes, mut details]: [StringBuilder;
-        5] = Default::default();
     let mut bytes = BinaryBuilder::with_capacity(attempts.len(), total as usize);
-    let [mut elapsed, mut lengths]: [Int64Builder; 2] = Default::default();
-    let [mut statuses, mut numbers]: [Int32Builder; 2] = Default::default();
-    let mut ended = TimestampMicrosecondBuilder::new().with_timezone("UTC");
     for attempt in attempts {
-        locators.append_value(&attempt.locator);
-        numbers.append_value(attempt.attempt);
-        elapsed.append_value(attempt.elapsed_ms);
-        ended.append_value(attempt.ended_us);
-        let body = attempt.result.as_ref().ok().map(|(body, _)| body);
-        image_ids.append_option(body.map(|body| hex(id_of(body))));
-        media_types.append_option(body.map(|body| sniff(body)));
-        lengths.append_option(body.map(|body| body.len() as i64));
-        bytes.append_option(body);
-        let status = match &attempt.result {
-            Ok((_, status)) => {
-                outcomes.append_value(FetchOutcome::Ok.to_string());
-                details.append_null();
-                *status
-            }
-            Err(failure) => {
-                outcomes.append_value(failure.outcome.to_string());
-                details.append_value(&failure.detail);
-                failure.http_status
-            }
-        };
-        statuses.append_option(status.map(i32::from));
+        bytes.append_option(attempt.result.as_ref().ok());
     }
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from(vec![0; attempts.len()])), // seq
-        Arc::new(locators.finish()),
-        Arc::new(image_ids.finish()),
+        text(attempts, |a| Some(a.locator.as_str())),
+        text(attempts, |a| body(a).map(|body| hex(id_of(body)))),
         Arc::new(bytes.finish()),
-        Arc::new(media_types.finish()),
-        Arc::new(outcomes.finish()),
-        Arc::new(statuses.finish()),
-        Arc::new(details.finish()),
-        Arc::new(numbers.finish()),
-        Arc::new(elapsed.finish()),
-        Arc::new(lengths.finish()),
-        Arc::new(ended.finish()),
+        text(attempts, |a| body(a).map(sniff)),
+        text(attempts, |a| Some(a.outcome().name())),
+        numbers::<Int32Type>(attempts, |a| a.trace.http_status.map(i32::from)),
+        text(attempts, |a| a.result.as_ref().err().map(|failure| failure.detail.as_str())),
+        numbers::<Int32Type>(attempts, |a| Some(a.attempt)),
+        numbers::<Int64Type>(attempts, |a| Some(a.elapsed_ms)),
+        numbers::<Int64Type>(attempts, |a| body(a).map(|body| body.len() as i64)),
+        times(attempts, |a| Some(a.ended_us)),
+        times(attempts, |a| a.next_try_us),
+        text(attempts, |a| a.trace.final_url.as_deref()),
+        text(attempts, |a| a.trace.content_type.as_deref()),
+        text(attempts, |a| a.trace.etag.as_deref()),
+        text(attempts, |a| a.trace.last_modified.as_deref()),
+        text(attempts, |a| a.trace.address.map(|address| address.to_string())),
+        numbers::<Int64Type>(attempts, |a| Some(a.trace.wire_bytes as i64)),
     ];
     Ok(RecordBatch::try_new(schema("originals"), columns)?)
 }
 
+fn body(attempt: &Attempt) -> Option<&[u8]> {
+    attempt.result.as_ref().ok().map(Vec::as_slice)
+}
+
+fn text<'a, T: AsRef<str>>(
+    attempts: &'a [Attempt],
+    of: impl Fn(&'a Attempt) -> Option<T>,
+) -> ArrayRef {
+    Arc::new(attempts.iter().map(of).collect::<StringArray>())
+}
+
+fn numbers<T: ArrowPrimitiveType>(
+    attempts: &[Attempt],
+    of: impl Fn(&Attempt) -> Option<T::Native>,
+) -> ArrayRef {
+    Arc::new(attempts.iter().map(of).collect::<PrimitiveArray<T>>())
+}
+
+fn times(attempts: &[Attempt], of: impl Fn(&Attempt) -> Option<i64>) -> ArrayRef {
+    let times: PrimitiveArray<TimestampMicrosecondType> = attempts.iter().map(of).collect();
+    Arc::new(times.with_timezone("UTC"))
+}
+
+/// `text` without its end if it is long.
+pub(super) fn cut(text: &str) -> String {
+    match text.char_indices().nth(MOST_TEXT_CHARS) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
 /// The media type by content, as far as a crawl of pictures needs it.
-fn sniff(bytes: &[u8]) -> &'static str {
-    if let Ok(format) = image::guess_format(bytes) {
-        return format.to_mime_type();
+pub(super) fn sniff(bytes: &[u8]) -> &'static str {
+    if let Some(picture) = tuwen_image::media_type(bytes) {
+        return picture;
     }
     let start: Vec<u8> = bytes.iter().take(512).map(u8::to_ascii_lowercase).collect();
     let text = start.trim_ascii_start();
     let contains = |word: &[u8]| text.windows(word.len()).any(|window| window == word);
     match text {
         _ if text.starts_with(b"<!doctype html") || contains(b"<html") => "text/html",
-        _ if contains(b"<svg") => "image/svg+xml",
         _ if text.starts_with(b"{") || text.starts_with(b"[") => "application/json",
         _ if text.starts_with(b"<?xml") => "application/xml",
+        _ if text.starts_with(b"%pdf-") => "application/pdf",
+        _ if text.get(4..8) == Some(b"ftyp") => "video/mp4",
         _ if !text.is_empty() && std::str::from_utf8(text).is_ok() => "text/plain",
         _ => "application/octet-stream",
     }

@@ -5,9 +5,16 @@ use std::path::{Component, Path};
 
 use crate::fetch::FetchOutcome;
 use crate::fetch::attempt::Failure;
+use crate::fetch::budget::{Budget, Held};
 
-/// Reads `name` below `folder`.
-pub(crate) async fn read(folder: &Path, name: &str, max_bytes: u64) -> Result<Vec<u8>, Failure> {
+/// Reads `name` below `folder`, when `budget` has the memory for `held`.
+pub(super) async fn read(
+    folder: &Path,
+    name: &str,
+    max_bytes: u64,
+    budget: &Budget,
+    held: &mut Held,
+) -> Result<Vec<u8>, Failure> {
     let relative = Path::new(name);
     if !relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
         return Err(Failure::new(
@@ -28,5 +35,6 @@ pub(crate) async fn read(folder: &Path, name: &str, max_bytes: u64) -> Result<Ve
         let detail = format!("{length} bytes, fetch.max_bytes is {max_bytes}");
         return Err(Failure::new(FetchOutcome::TooLarge, detail));
     }
+    budget.grow(held, length).await;
     tokio::fs::read(&path).await.map_err(failed)
 }

@@ -1,13 +1,36 @@
-//! The fetch stage. In: locators of pairs that were not asked for yet. Out: one row an attempt in originals, outcome
-//! recorded, committed chunk by chunk. `stage.rs` runs it, `http.rs` asks URLs, `folder.rs` reads files, `hosts.rs` keeps
-//! requests to public addresses, `attempt.rs` is what one attempt gave. Never looks into a picture but to sniff its type.
+//! The fetch stage. In: locators of pairs that are to be asked for. Out: one row an attempt in originals, outcome recorded, committed
+//! chunk by chunk. In the order in which a locator meets them: `stage.rs` runs it, `asking.rs` starts requests in the order of
+//! `queues.rs`, `getter.rs` makes one attempt by `http.rs` or `folder.rs`, `outage.rs` decides whether silence is believed,
+//! `attempt.rs` is what one attempt gave and `outcome.rs` how it may end. What `http.rs` keeps to: `address.rs` and `resolve.rs`
+//! (public addresses only), `robots.rs`, `places.rs` (few at one host), `slot.rs`, `budget.rs` (memory), `pace.rs` (bandwidth),
+//! `clock.rs` (time), `retry_after.rs`, `encoding.rs`. What is asked for is narrowed by `retry.rs` and `shard.rs`; `tally.rs` is the line
+//! that people see, `metrics.rs` the same for Prometheus. Never looks into a picture but to see that it is one.
 
+mod address;
+mod asking;
 mod attempt;
+mod budget;
+mod clock;
+mod encoding;
 mod folder;
-mod hosts;
+mod getter;
 mod http;
+mod metrics;
+mod outage;
+mod outcome;
+mod pace;
+mod places;
+mod queues;
+mod resolve;
+mod retry;
+mod retry_after;
+mod robots;
+mod shard;
+mod slot;
 mod stage;
+mod tally;
 
-pub use attempt::{Attempt, FetchOutcome};
-pub use hosts::is_public;
+pub use address::is_public;
+pub use attempt::{Attempt, Failure, Trace};
+pub use outcome::{FetchOutcome, Next};
 pub use stage::{Origin, fetch};

@@ -1,22 +1,23 @@
 //! The stage: locators in, attempts out, chunks committed. Requests go on while a chunk is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use arrow::array::AsArray;
+use anyhow::{Context, Result, anyhow, bail};
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use chrono::Utc;
 use datafusion::datasource::MemTable;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::prelude::col;
+use datafusion::prelude::{SessionContext, col};
 use datafusion::scalar::ScalarValue;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, TryStreamExt};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::query::frame;
 use tuwen_corpus::report::{Progress, StageReport};
@@ -26,15 +27,32 @@ use tuwen_corpus::{
 use tuwen_settings::FetchSettings;
 
 use crate::driver::{self, Chunk, RedGate, Stage};
-use crate::fetch::attempt::to_batch;
-use crate::fetch::http::Http;
-use crate::fetch::{Attempt, FetchOutcome, folder};
+use crate::fetch::asking::{self, Arrived, Rest};
+use crate::fetch::attempt::{Ask, Validators, to_batch};
+use crate::fetch::getter::Getter;
+use crate::fetch::metrics::Metrics;
+use crate::fetch::outage::Outage;
+use crate::fetch::queues::Queues;
+use crate::fetch::retry::Retry;
+use crate::fetch::shard::Shard;
+use crate::fetch::tally::Tally;
+use crate::fetch::{Attempt, FetchOutcome};
 
-/// Attempts that wait for the writer: enough to keep requests going while a chunk is committed.
-const WAITING_ATTEMPTS: usize = 256;
+/// Attempts that wait for the writer, so that requests go on while a chunk is committed. Their bytes are in the budget of bodies.
+const WAITING_ATTEMPTS: usize = 8192;
 
 /// Attempts in one commit at most, however small they are.
 const CHUNK_ATTEMPTS: usize = 20_000;
+
+/// Locators that may be asked for without saying who asks: a try.
+const LOCATORS_OF_A_TRY: u64 = 10_000;
+
+/// Bodies under way get this part of `fetch.memory_limit`. A chunk, its rows in Arrow and the Parquet file that they become take as
+/// much together.
+const BODIES_PART: u64 = 2;
+
+/// A chunk's part.
+const CHUNK_PART: u64 = 6;
 
 /// Where bytes come from.
 #[derive(Clone, Debug)]
@@ -45,12 +63,13 @@ pub enum Origin {
     Folder(PathBuf),
 }
 
-/// Asks for every locator of `pairs` that was not asked for yet, once each. If there are more locators without bytes in the end than
-/// `max_rejected_percent`, the gate is red; what was got is committed all the same.
+/// Asks for every locator of `pairs` that is to be asked for: those that never were, and those whose failure may pass and whose time
+/// has come. If there are more locators without bytes in the end than `max_rejected_percent`, the gate is red; what was got is
+/// committed all the same.
 ///
 /// # Errors
-/// The corpus cannot be read or written; the image folder is none; the gate is red. What the network does wrong is recorded, not
-/// an error.
+/// The corpus cannot be read or written; the image folder is none; no host answers any more; the gate is red. What single hosts do
+/// wrong is recorded, not an error.
 pub async fn fetch(
     corpus: &Corpus,
     origin: Origin,
@@ -59,6 +78,10 @@ pub async fn fetch(
     stop: &CancellationToken,
 ) -> Result<StageReport> {
     let stage = Fetch::new(origin, settings, max_rejected_percent, stop);
+    let _metrics = match &stage {
+        Ok(stage) => Metrics::serve(&settings.metrics, Arc::clone(&stage.tally)).await?,
+        Err(_) => None,
+    };
     driver::run(corpus, stage, stop).await
 }
 
@@ -66,16 +89,40 @@ struct Fetch<'a> {
     getter: Arc<Getter>,
     from_files: bool,
     settings: &'a FetchSettings,
-    /// Whether what failed before is still to be tried again; once in a run.
-    retry_failed: bool,
-    /// Whether an attempt of this pass failed for a reason that may pass.
-    may_pass: bool,
+    chunk_bytes: u64,
+    retry: Retry,
     scratch: Scratch,
     /// Where in the log of attempts those of this run begin.
     first_seq: Option<i64>,
     asking: Option<Asking>,
+    /// What is known of the hosts, between two passes.
+    queues: Option<Queues>,
+    outage: Outage,
+    tally: Arc<Tally>,
+    /// Attempts that can be believed and are in no chunk yet.
+    believed: VecDeque<Attempt>,
+    /// What ends the run after the chunk under way.
+    failure: Option<anyhow::Error>,
+    /// The latest time, within what a run waits for, at which something is to be tried again.
+    next_pass: Option<Instant>,
+    n_left: u64,
     max_rejected_percent: Option<f64>,
     stop: &'a CancellationToken,
+}
+
+/// Requests under way.
+struct Asking {
+    arrived: mpsc::Receiver<Arrived>,
+    task: JoinHandle<Result<Rest>>,
+    /// Ends the asking.
+    stop: CancellationToken,
+}
+
+impl Drop for Asking {
+    /// A stage that fails asks nothing more.
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
 }
 
 impl<'a> Fetch<'a> {
@@ -93,27 +140,152 @@ impl<'a> Fetch<'a> {
                 folder.display()
             );
         }
+        let from_files = matches!(origin, Origin::Folder(_));
+        let bodies = settings.memory_limit / BODIES_PART;
         Ok(Self {
-            from_files: matches!(origin, Origin::Folder(_)),
-            getter: Arc::new(Getter::new(origin, settings)?),
+            from_files,
+            getter: Arc::new(Getter::new(origin, settings, bodies)?),
             settings,
-            retry_failed: settings.retry_failed,
-            may_pass: false,
+            chunk_bytes: settings.chunk_bytes.min(settings.memory_limit / CHUNK_PART),
+            retry: Retry::of(settings)?,
             scratch: Scratch::new()?,
             first_seq: None,
             asking: None,
+            queues: None,
+            outage: Outage::default(),
+            tally: Arc::new(Tally::new(from_files)),
+            believed: VecDeque::new(),
+            failure: None,
+            next_pass: None,
+            n_left: 0,
             max_rejected_percent,
             stop,
         })
     }
+
+    /// Holds in `todo` what is to be asked for now; how many there are.
+    async fn select(&mut self, ctx: &SessionContext) -> Result<u64> {
+        let retry = &self.retry;
+        let asked_before = retry.older_than.map(|age| {
+            Utc::now().timestamp_micros() - i64::try_from(age.as_micros()).unwrap_or(i64::MAX)
+        });
+        let params = [
+            ("from_files", self.from_files.into()),
+            ("now", timestamp(Some(Utc::now().timestamp_micros()))),
+            ("may_pass", names(FetchOutcome::may_pass())),
+            ("uncounted", names(FetchOutcome::uncounted())),
+            ("attempts", ScalarValue::Int64(Some(self.settings.attempts.into()))),
+            ("retry_all", retry.all.into()),
+            ("retry", names(retry.outcomes.iter().copied())),
+            ("refresh", retry.refresh.into()),
+            ("first_seq", self.first_seq.into()),
+            ("asked_before", timestamp(asked_before)),
+        ];
+        let text = include_str!("../../../../sql/fetch_todo.sql");
+        let mut todo = frame(ctx, "fetch_todo", text, params).await?;
+        if let Some(shard) = Shard::of(&self.settings.shard)? {
+            todo = todo.filter(shard.has(col("locator")))?;
+        }
+        self.scratch.hold(ctx, "todo", todo).await
+    }
+
+    /// A crawl that is more than a try says whose it is.
+    fn check_contact(&self, n_rows: u64) -> Result<()> {
+        let is_anonymous = self.settings.contact.is_empty() && !self.settings.allow_private_hosts;
+        if self.from_files || !is_anonymous || n_rows <= LOCATORS_OF_A_TRY {
+            return Ok(());
+        }
+        bail!(
+            "fetch.contact: expected a mail address or a page by which the owners of hosts reach you, found nothing; {n_rows} URLs are to be asked for\n\
+             hint: --set fetch.contact=you@example.com"
+        )
+    }
+
+    /// The next attempts that can be believed; none after the last.
+    async fn receive(&mut self, snapshot: &Snapshot, until: Option<Instant>) -> Result<Received> {
+        let Some(asking) = &mut self.asking else { return Ok(Received::Ended) };
+        let next = asking.arrived.recv();
+        let next = match until {
+            Some(until) => match timeout_at(until, next).await {
+                Ok(next) => next,
+                Err(_elapsed) => return Ok(Received::Nothing),
+            },
+            None => next.await,
+        };
+        let at_end = next.is_none();
+        if let Some(arrived) = next {
+            self.tally.count(&arrived.attempt, &arrived.host);
+            match self.failure {
+                // Nothing that was not answered is believed any more.
+                Some(_) if arrived.attempt.trace.http_status.is_none() => {}
+                Some(_) => self.believed.push_back(arrived.attempt),
+                None => self.believed.extend(self.outage.take(arrived)),
+            }
+        }
+        if self.outage.is_suspicious(at_end) {
+            let mut witnesses = self.outage.witnesses();
+            if witnesses.is_empty() {
+                match answered(snapshot).await {
+                    Ok(answered) => witnesses = answered,
+                    Err(error) => self.fail(error),
+                }
+            }
+            if self.getter.answers(&witnesses).await {
+                self.believed.extend(self.outage.trust());
+            } else {
+                let text = self.outage.describe();
+                self.fail(anyhow!(
+                    "{text}; none of these attempts is recorded\n\
+                     hint: run the command again when the network is there"
+                ));
+            }
+        }
+        if !at_end {
+            return Ok(Received::Attempts);
+        }
+        self.believed.extend(self.outage.believe());
+        if let Some(mut asking) = self.asking.take() {
+            let rest = (&mut asking.task).await.context("the task that asks panicked");
+            match rest.and_then(|rest| rest) {
+                Ok(rest) => {
+                    self.n_left += rest.n_left;
+                    self.queues = Some(rest.queues);
+                }
+                Err(error) => self.fail(error),
+            }
+        }
+        Ok(Received::Attempts)
+    }
+
+    /// Ends the run by `error`, after what came is committed.
+    fn fail(&mut self, error: anyhow::Error) {
+        self.failure.get_or_insert(error);
+        self.stop();
+    }
+
+    /// Notes when `attempt` is to be tried again, if a run waits so long.
+    fn note_next_try(&mut self, attempt: &Attempt) {
+        let Some(next_try_us) = attempt.next_try_us else { return };
+        let longest_wait = Duration::from_secs(self.settings.longest_wait_secs);
+        if attempt.attempt >= self.settings.attempts || longest_wait.is_zero() {
+            return;
+        }
+        let wait = u64::try_from(next_try_us - Utc::now().timestamp_micros()).unwrap_or(0);
+        let wait = Duration::from_micros(wait);
+        if wait <= longest_wait {
+            self.next_pass = self.next_pass.max(Some(Instant::now() + wait));
+        }
+    }
 }
 
-/// Requests under way.
-struct Asking {
-    attempts: mpsc::Receiver<Attempt>,
-    task: JoinHandle<Result<()>>,
-    /// Ends the asking; what was asked for still arrives.
-    stop: CancellationToken,
+/// What [`Fetch::receive`] brought.
+enum Received {
+    /// Perhaps some attempts.
+    Attempts,
+    /// Nothing in time.
+    Nothing,
+    /// There is nothing more.
+    Ended,
 }
 
 impl Stage for Fetch<'_> {
@@ -126,10 +298,25 @@ impl Stage for Fetch<'_> {
     }
 
     fn always(&self) -> bool {
-        self.settings.retry_failed
+        self.retry != Retry::default()
     }
 
-    /// The first pass has all locators; the next ones have those of them whose failure may pass.
+    async fn is_due(&mut self, snapshot: &Snapshot) -> Result<bool> {
+        let ctx = bare_session(Rows::Light)?;
+        snapshot.register(&ctx).await?;
+        let text = include_str!("../../../../sql/fetch_due.sql");
+        let params = [
+            ("now", timestamp(Some(Utc::now().timestamp_micros()))),
+            ("may_pass", names(FetchOutcome::may_pass())),
+        ];
+        let due = frame(&ctx, "fetch_due", text, params).await?.collect().await?;
+        let counts = due
+            .iter()
+            .flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().iter().copied());
+        Ok(counts.sum::<i64>() > 0)
+    }
+
+    /// The first pass has all locators; the next ones have what has become due meanwhile, and what was left.
     async fn todo(
         &mut self,
         _run: &Run,
@@ -140,6 +327,17 @@ impl Stage for Fetch<'_> {
         if self.first_seq.is_none() {
             self.first_seq = Some(snapshot.next_number("originals").await?);
         }
+        if let Some(next_pass) = self.next_pass.take() {
+            tracing::info!(
+                "waiting {} s for what is to be tried again",
+                next_pass.saturating_duration_since(Instant::now()).as_secs()
+            );
+            tokio::select! {
+                () = sleep_until(next_pass) => {}
+                () = self.stop.cancelled() => return Ok(None),
+            }
+        }
+        self.n_left = 0;
         let ctx = match new {
             Some(_) => seeking_session()?,
             None => spilling_session(snapshot.n_rows("pairs", None)?)?,
@@ -148,53 +346,50 @@ impl Stage for Fetch<'_> {
         if let Some(new) = new {
             snapshot.register_files(&ctx, "pairs", &new["pairs"], "pairs").await?;
         }
-        let may_pass = FetchOutcome::MAY_PASS.map(|outcome| outcome.to_string().into());
-        let may_pass = ScalarValue::new_list_nullable(&may_pass, &DataType::Utf8);
-        let params = [
-            ("may_pass", ScalarValue::List(may_pass)),
-            ("from_files", self.from_files.into()),
-            ("retry_failed", self.retry_failed.into()),
-            ("attempts", self.settings.attempts.into()),
-        ];
-        let text = include_str!("../../../../sql/fetch_todo.sql");
-        let todo = frame(&ctx, "fetch_todo", text, params).await?;
-        let n_rows = self.scratch.hold(&ctx, "todo", todo).await?;
-        self.retry_failed = false;
-        self.may_pass = false;
+        let n_rows = self.select(&ctx).await?;
         if n_rows == 0 {
             return Ok(None);
         }
+        self.check_contact(n_rows)?;
         report.rows_in = report.rows_in.max(n_rows);
         let todo = ctx.table("todo").await?.sort_by(vec![col("place")])?;
-        let locators = locators(todo.execute_stream().await?);
-        let (sender, attempts) = mpsc::channel(WAITING_ATTEMPTS);
+        let todo = asks(todo.execute_stream().await?);
+        let (sender, arrived) = mpsc::channel(WAITING_ATTEMPTS);
         let stop = self.stop.child_token();
-        let getter = Arc::clone(&self.getter);
-        let ask = ask(locators, getter, self.settings.concurrency, sender, stop.clone());
-        self.asking = Some(Asking { attempts, task: tokio::spawn(ask), stop });
+        let (getter, settings) = (Arc::clone(&self.getter), self.settings.clone());
+        let (queues, token) = (self.queues.take(), stop.clone());
+        let asking =
+            async move { asking::ask(todo, getter, &settings, queues, sender, token).await };
+        self.asking = Some(Asking { arrived, task: tokio::spawn(asking), stop });
         Ok(Some(n_rows))
     }
 
     async fn next_chunk(
         &mut self,
-        _snapshot: &Snapshot,
+        snapshot: &Snapshot,
         progress: &Progress,
         _report: &mut StageReport,
     ) -> Result<Option<Chunk>> {
-        let Some(asking) = &mut self.asking else { return Ok(None) };
         let (mut chunk, mut bytes) = (Vec::new(), 0);
-        while bytes < self.settings.chunk_bytes && chunk.len() < CHUNK_ATTEMPTS {
-            let Some(attempt) = asking.attempts.recv().await else { break };
-            progress.add(1);
-            self.may_pass |= FetchOutcome::MAY_PASS.contains(&attempt.outcome());
-            bytes += attempt.bytes_len();
-            chunk.push(attempt);
+        let mut until = None;
+        while bytes < self.chunk_bytes && chunk.len() < CHUNK_ATTEMPTS {
+            if let Some(attempt) = self.believed.pop_front() {
+                until
+                    .get_or_insert(Instant::now() + Duration::from_secs(self.settings.commit_secs));
+                progress.add(1);
+                progress.say(|| self.tally.line());
+                self.note_next_try(&attempt);
+                bytes += attempt.bytes_len();
+                chunk.push(attempt);
+                continue;
+            }
+            match self.receive(snapshot, until).await? {
+                Received::Attempts => {}
+                Received::Nothing | Received::Ended => break,
+            }
         }
         if chunk.is_empty() {
-            if let Some(asking) = self.asking.take() {
-                asking.task.await.context("the task that asks panicked")??;
-            }
-            return Ok(None);
+            return self.failure.take().map_or(Ok(None), Err);
         }
         let batch = to_batch(&chunk)?;
         drop(chunk);
@@ -205,7 +400,7 @@ impl Stage for Fetch<'_> {
     }
 
     fn again(&self) -> bool {
-        self.may_pass
+        self.next_pass.is_some() || self.n_left > 0
     }
 
     fn stop(&mut self) {
@@ -218,22 +413,62 @@ impl Stage for Fetch<'_> {
         let Some(most) = self.max_rejected_percent.filter(|most| *most < 100.0) else {
             return Ok(());
         };
-        RedGate::of_rejected("locators", &outcomes(snapshot, 0).await?, most)
+        let mut outcomes = outcomes(snapshot, 0).await?;
+        // Still there.
+        let n_same = outcomes.remove(FetchOutcome::NotModified.name()).unwrap_or(0);
+        *outcomes.entry(FetchOutcome::Ok.name().to_owned()).or_default() += n_same;
+        RedGate::of_rejected("locators", &outcomes, most)
     }
 
     /// The attempts were counted as they were committed; of a locator tried twice the last is what counts.
     async fn finish(&mut self, snapshot: &Snapshot, report: &mut StageReport) -> Result<()> {
-        let Some(first_seq) = self.first_seq.filter(|_| report.commits > 0) else { return Ok(()) };
-        report.rejected = outcomes(snapshot, first_seq).await?;
+        if let Some(first_seq) = self.first_seq.filter(|_| report.commits > 0) {
+            report.rejected = outcomes(snapshot, first_seq).await?;
+        }
         report.rows_out = report.rejected.remove("ok").unwrap_or(0);
+        report.known = report.rejected.remove(FetchOutcome::NotModified.name()).unwrap_or(0);
         if report.rejected.contains_key("private_host") {
             report.hints.push(
                 "addresses that are not public were not asked; --allow-private-hosts asks them"
                     .to_owned(),
             );
         }
+        let n_later: u64 = FetchOutcome::may_pass()
+            .filter_map(|outcome| report.rejected.get(outcome.name()))
+            .sum();
+        if n_later > 0 {
+            report.hints.push(format!(
+                "{n_later} failed for a reason that may pass; later runs ask again when their time has come (the view hosts says whose they are)"
+            ));
+        }
+        let n_done = report.rows_out + report.known + report.n_rejected();
+        if self.stop.is_cancelled() && n_done < report.rows_in {
+            report.hints.push(format!(
+                "{} were not asked for yet; the same command goes on",
+                report.rows_in - n_done
+            ));
+        }
         Ok(())
     }
+}
+
+fn names(outcomes: impl Iterator<Item = FetchOutcome>) -> ScalarValue {
+    let names: Vec<ScalarValue> = outcomes.map(|outcome| outcome.name().into()).collect();
+    ScalarValue::List(ScalarValue::new_list_nullable(&names, &DataType::Utf8))
+}
+
+fn timestamp(us: Option<i64>) -> ScalarValue {
+    ScalarValue::TimestampMicrosecond(us, Some("UTC".into()))
+}
+
+/// The last locators whose hosts answered.
+async fn answered(snapshot: &Snapshot) -> Result<Vec<String>> {
+    let ctx = bare_session(Rows::Light)?;
+    snapshot.register(&ctx).await?;
+    let text = include_str!("../../../../sql/fetch_answered.sql");
+    let batches = frame(&ctx, "fetch_answered", text, []).await?.collect().await?;
+    let locators = batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter());
+    Ok(locators.flatten().map(str::to_owned).collect())
 }
 
 /// Locators by the outcome of their last attempt, of those from `first_seq` on.
@@ -251,88 +486,22 @@ async fn outcomes(snapshot: &Snapshot, first_seq: i64) -> Result<BTreeMap<String
     Ok(outcomes)
 }
 
-/// `(locator, attempts so far)` of each row.
-fn locators(
-    batches: SendableRecordBatchStream,
-) -> impl Stream<Item = Result<(String, i32)>> + Send + Unpin {
+/// What each row asks for.
+fn asks(batches: SendableRecordBatchStream) -> impl Stream<Item = Result<Ask>> + Send + Unpin {
     let rows = batches.map_err(anyhow::Error::from).map_ok(|batch| {
-        let locators = batch.column(0).as_string::<i32>();
+        let text = |column: usize, row: usize| {
+            let texts = batch.column(column).as_string::<i32>();
+            texts.is_valid(row).then(|| texts.value(row).to_owned())
+        };
         let attempts = batch.column(1).as_primitive::<Int32Type>();
-        let rows: Vec<_> = locators
-            .iter()
-            .zip(attempts.values())
-            .map(|(locator, attempts)| Ok((locator.unwrap_or_default().to_owned(), *attempts)))
+        let rows: Vec<_> = (0..batch.num_rows())
+            .map(|row| {
+                let known = Validators { etag: text(2, row), last_modified: text(3, row) };
+                let locator = text(0, row).unwrap_or_default();
+                Ok(Ask { locator, attempt: attempts.value(row) + 1, known })
+            })
             .collect();
         futures::stream::iter(rows)
     });
     Box::pin(rows.try_flatten())
-}
-
-/// Keeps `concurrency` attempts under way and hands each to `sender` as it ends, until all are done or `stop` is cancelled: then
-/// those under way.
-async fn ask(
-    locators: impl Stream<Item = Result<(String, i32)>> + Unpin,
-    getter: Arc<Getter>,
-    concurrency: usize,
-    sender: mpsc::Sender<Attempt>,
-    stop: CancellationToken,
-) -> Result<()> {
-    let attempts = locators
-        .take_until(stop.cancelled_owned())
-        .map_ok(|(locator, tried)| {
-            let getter = Arc::clone(&getter);
-            // A task of its own, so that hashing and reading go on while a chunk is written.
-            async move {
-                tokio::spawn(async move { getter.attempt(locator, tried + 1).await })
-                    .await
-                    .context("an attempt panicked")
-            }
-        })
-        .try_buffer_unordered(concurrency.max(1));
-    let mut attempts = std::pin::pin!(attempts);
-    while let Some(attempt) = attempts.try_next().await? {
-        // The stage hangs up only when it failed; its error is the one to report.
-        if sender.send(attempt).await.is_err() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-enum Getter {
-    Http(Http),
-    Folder { folder: PathBuf, max_bytes: u64 },
-}
-
-impl Getter {
-    fn new(origin: Origin, settings: &FetchSettings) -> Result<Self> {
-        Ok(match origin {
-            Origin::Http => Self::Http(Http::new(settings)?),
-            Origin::Folder(folder) => Self::Folder { folder, max_bytes: settings.max_bytes },
-        })
-    }
-
-    async fn attempt(&self, locator: String, attempt: i32) -> Attempt {
-        let _place = match self {
-            Self::Http(http) => http.place(&locator).await,
-            Self::Folder { .. } => None,
-        };
-        let clock = Instant::now();
-        let result = match self {
-            Self::Http(http) => {
-                http.get(&locator).await.map(|(bytes, status)| (bytes, Some(status)))
-            }
-            Self::Folder { folder, max_bytes } => {
-                let name = locator.strip_prefix("file:").unwrap_or(&locator);
-                folder::read(folder, name, *max_bytes).await.map(|bytes| (bytes, None))
-            }
-        };
-        Attempt {
-            locator,
-            attempt,
-            elapsed_ms: clock.elapsed().as_millis() as i64,
-            ended_us: Utc::now().timestamp_micros(),
-            result,
-        }
-    }
 }

@@ -1,0 +1,205 @@
+//! Requests under way. In: what is to be asked for. Out: attempts as they end. One task starts them, in the order that `queues.rs` gives,
+//! and is the only one that knows the queues. Stops by its token: then nothing more is begun, and what is under way has a moment to end.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures::{FutureExt, Stream, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tuwen_settings::FetchSettings;
+
+use crate::fetch::attempt::{Ask, Failure, Trace};
+use crate::fetch::budget::Held;
+use crate::fetch::getter::Getter;
+use crate::fetch::queues::{Pushed, Queues, Verdict};
+use crate::fetch::slot::Slot;
+use crate::fetch::{Attempt, FetchOutcome};
+
+/// What is under way has so long to end when nothing more is wanted; it is asked for again another time.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Attempts for each slot: most of them wait for a place at an address that many domains have.
+const TASKS_PER_SLOT: usize = 32;
+
+/// An attempt that has ended.
+pub(super) struct Arrived {
+    pub(super) attempt: Attempt,
+    pub(super) host: Arc<str>,
+    /// The memory of its bytes, until somebody else accounts for them.
+    _held: Held,
+}
+
+struct Ended {
+    host: Arc<str>,
+    began: Instant,
+    verdict: Verdict,
+    delay: Option<Duration>,
+}
+
+struct Asking<'a> {
+    getter: &'a Arc<Getter>,
+    sender: &'a mpsc::Sender<Arrived>,
+    queues: Queues,
+    slots: Arc<Semaphore>,
+    under_way: JoinSet<Ended>,
+    n_left: u64,
+}
+
+/// What a pass leaves.
+pub(super) struct Rest {
+    /// What is known of the hosts.
+    pub(super) queues: Queues,
+    /// How much was not asked for because too much waits for its host.
+    pub(super) n_left: u64,
+}
+
+/// Asks for all of `todo` and hands each attempt to `sender` as it ends. `queues` are those of the pass before, empty.
+///
+/// # Errors
+/// `todo` cannot be read.
+pub(super) async fn ask(
+    mut todo: impl Stream<Item = Result<Ask>> + Unpin,
+    getter: Arc<Getter>,
+    settings: &FetchSettings,
+    queues: Option<Queues>,
+    sender: mpsc::Sender<Arrived>,
+    stop: CancellationToken,
+) -> Result<Rest> {
+    let concurrency = settings.concurrency;
+    let longest_wait = Duration::from_secs(settings.longest_wait_secs);
+    let mut asking = Asking {
+        getter: &getter,
+        sender: &sender,
+        queues: queues.unwrap_or_else(|| match &*getter {
+            Getter::Http(_) => Queues::new(settings.per_host, settings.requests_per_sec),
+            Getter::Folder { .. } => Queues::of_folder(concurrency),
+        }),
+        slots: Arc::new(Semaphore::new(concurrency)),
+        under_way: JoinSet::new(),
+        n_left: 0,
+    };
+    let mut is_read = false;
+    while !stop.is_cancelled() {
+        let now = Instant::now();
+        while asking.under_way.len() < TASKS_PER_SLOT * concurrency
+            && asking.queues.has_turn(now)
+            && let Ok(permit) = Arc::clone(&asking.slots).try_acquire_owned()
+        {
+            asking.start(permit, now);
+        }
+        let wake = asking.queues.next_turn();
+        let has_room = !is_read && asking.queues.has_room(now);
+        if !has_room && asking.under_way.is_empty() && !asking.queues.has_turn(now) {
+            match wake {
+                None if is_read => break,
+                // All that waits is for hosts that want to be left alone for long.
+                Some(wake) if wake > now + longest_wait => {
+                    asking.give_up(now).await;
+                    continue;
+                }
+                None | Some(_) => {}
+            }
+        }
+        let can_start =
+            asking.queues.has_turn(now) && asking.under_way.len() < TASKS_PER_SLOT * concurrency;
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(ended) = asking.under_way.join_next() => {
+                asking.ended(ended.context("an attempt panicked")?).await;
+            }
+            next = todo.next(), if has_room => match next {
+                Some(ask) => asking.take(ask?).await,
+                None => is_read = true,
+            },
+            permit = Arc::clone(&asking.slots).acquire_owned(), if can_start => {
+                asking.start(permit.context("the slots are closed")?, Instant::now());
+            }
+            () = sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
+        }
+    }
+    let end = async { while asking.under_way.join_next().await.is_some() {} };
+    // What has not ended by then is dropped, and was never asked for as far as the log knows.
+    let _ = timeout(GRACE, end).await;
+    // What was not begun is asked for by a later run.
+    drop(asking.queues.give_up());
+    Ok(Rest { queues: asking.queues, n_left: asking.n_left })
+}
+
+impl Asking<'_> {
+    async fn take(&mut self, ask: Ask) {
+        let host = self.getter.host(&ask.locator);
+        match self.queues.push(&host, ask, Instant::now()) {
+            Pushed::Waits => {}
+            Pushed::Down(ask) => self.not_made(ask, &Arc::from(host), None).await,
+            Pushed::Left => self.n_left += 1,
+        }
+    }
+
+    fn start(&mut self, permit: OwnedSemaphorePermit, now: Instant) {
+        let Some((host, ask)) = self.queues.next(now) else { return };
+        let slot = Slot::new(Arc::clone(&self.slots), permit);
+        let (getter, sender) = (Arc::clone(self.getter), self.sender.clone());
+        self.under_way.spawn(async move {
+            let attempt = AssertUnwindSafe(getter.attempt(ask.clone(), slot)).catch_unwind().await;
+            // A bug, which costs one picture and not the crawl; the panic has been printed.
+            let (attempt, held) = attempt.unwrap_or_else(|_panic| {
+                let failure = Failure::new(FetchOutcome::Broken, "the attempt panicked");
+                (
+                    Attempt::ended(ask, now.elapsed(), Trace::default(), Err(failure)),
+                    Held::default(),
+                )
+            });
+            let (verdict, delay) = (verdict(&attempt), attempt.trace.delay.flatten());
+            let ended = Ended { host: Arc::clone(&host), began: now, verdict, delay };
+            // The stage hangs up only when it failed; its error is the one to report.
+            let _ = sender.send(Arrived { attempt, host, _held: held }).await;
+            ended
+        });
+    }
+
+    async fn ended(&mut self, ended: Ended) {
+        let Ended { host, began, verdict, delay } = ended;
+        let given_back = self.queues.ended(&host, began, verdict, delay, Instant::now());
+        for ask in given_back {
+            self.not_made(ask, &host, None).await;
+        }
+    }
+
+    /// Leaves all that waits for hosts that want to be left alone for long.
+    async fn give_up(&mut self, now: Instant) {
+        for (ask, until) in self.queues.give_up() {
+            let host = Arc::from(self.getter.host(&ask.locator));
+            let left = until.map(|until| until.saturating_duration_since(now));
+            self.not_made(ask, &host, left).await;
+        }
+    }
+
+    async fn not_made(&self, ask: Ask, host: &Arc<str>, until: Option<Duration>) {
+        let attempt = Attempt::not_made(ask, until);
+        let arrived = Arrived { attempt, host: Arc::clone(host), _held: Held::default() };
+        let _ = self.sender.send(arrived).await;
+    }
+}
+
+/// What an attempt says of its host.
+fn verdict(attempt: &Attempt) -> Verdict {
+    match attempt.outcome() {
+        FetchOutcome::RateLimited => Verdict::Limited(attempt.trace.retry_after),
+        FetchOutcome::ServerError | FetchOutcome::RobotsUnavailable => Verdict::Struggling,
+        // A name may be unknown while its neighbours are not.
+        FetchOutcome::UnknownHost
+        | FetchOutcome::PrivateHost
+        | FetchOutcome::BadUrl
+        | FetchOutcome::TooManyRedirects => Verdict::Neutral,
+        // A host that never says anything but a broken head is no host to wait for either; one that stops within a body is slow.
+        FetchOutcome::Timeout if attempt.trace.http_status.is_some() => Verdict::Answered,
+        outcome if outcome.is_silence() => Verdict::Silent,
+        _ => Verdict::Answered,
+    }
+}

@@ -1,0 +1,492 @@
+//! Who is asked next. In: what is to be asked for, and how what was asked ended. Out: the next one whose host may be asked now. Each
+//! registered domain has a queue and takes its turn, so that no host waits for another; a host begins with one request at a time and
+//! gets more as it answers; one that asks for less gets less, and one that only fails is left alone. Never asks anything, and never
+//! looks at a clock: it is told the time.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::fetch::attempt::Ask;
+
+/// What waits at one host at most; the rest is left for the next pass.
+const MOST_WAITING_AT_HOST: usize = 50_000;
+
+/// What waits in all; from here on a host keeps [`FAIR_WAITING_AT_HOST`] only, so that one is found that can be asked.
+const MOST_WAITING: usize = 200_000;
+
+const FAIR_WAITING_AT_HOST: usize = 1_000;
+
+/// Nothing more is taken on.
+const FULL: usize = 2 * MOST_WAITING;
+
+/// Requests one after the other without an answer, after which a host is down.
+const SILENCES_TO_DOWN: u32 = 5;
+
+/// After the second silence a host is left alone for so long; after each further one twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A pause that is twice as long each time grows no further than this.
+const LONGEST_GROWN_PAUSE: Duration = Duration::from_secs(24 * 3600);
+
+const MOST_DOUBLINGS: u32 = 16;
+
+/// A host that limits and does not say for how long is left alone for so long.
+const LIMIT_PAUSE: Duration = Duration::from_secs(30);
+
+/// Answers one after the other that a host cannot, after which it gets a pause.
+const STRUGGLES_TO_PAUSE: u32 = 3;
+
+/// Between two looks for hosts that can be forgotten, in hosts that were met.
+const FORGET_EVERY: usize = 10_000;
+
+/// A host that is down may be asked once more after this.
+const DOWN_FOR: Duration = Duration::from_secs(600);
+
+/// How a request ended, as far as its host has to do with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The host answered, whatever it said.
+    Answered,
+    /// The host wants to be left alone, for so long if it said so.
+    Limited(Option<Duration>),
+    /// The host answered that it cannot.
+    Struggling,
+    /// Nothing came from the host.
+    Silent,
+    /// It says nothing of the host.
+    Neutral,
+}
+
+/// What became of something to ask for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It waits for its turn.
+    Waits,
+    /// Its host is down.
+    Down(Ask),
+    /// Too much waits for its host.
+    Left,
+}
+
+struct Host {
+    waiting: VecDeque<Ask>,
+    n_under_way: usize,
+    limit: usize,
+    /// Not to be asked before.
+    not_before: Option<Instant>,
+    /// Between two requests.
+    interval: Duration,
+    /// One after the other, without another answer between.
+    silences: u32,
+    limits: u32,
+    struggles: u32,
+    /// The last of them. Of requests that were under way together one counts.
+    last_trouble: Option<Instant>,
+    down_until: Option<Instant>,
+    /// Whether it stands in `turns` or `pauses`.
+    in_line: bool,
+}
+
+/// All queues.
+pub(super) struct Queues {
+    per_host: usize,
+    /// Every host begins with it.
+    first_limit: usize,
+    interval: Duration,
+    hosts: BTreeMap<Arc<str>, Host>,
+    /// Hosts that may be asked now, in turn.
+    turns: VecDeque<Arc<str>>,
+    /// Hosts that may be asked later.
+    pauses: BTreeSet<(Instant, Arc<str>)>,
+    n_waiting: usize,
+    n_met: usize,
+}
+
+impl Queues {
+    /// For the network: at most `per_host` requests to a host at once, `requests_per_sec` in a second (0: no limit).
+    pub(super) fn new(per_host: usize, requests_per_sec: u64) -> Self {
+        let interval = match requests_per_sec {
+            0 => Duration::ZERO,
+            n => Duration::from_secs(1) / u32::try_from(n).unwrap_or(u32::MAX),
+        };
+        Self {
+            per_host,
+            first_limit: 1,
+            interval,
+            hosts: BTreeMap::new(),
+            turns: VecDeque::new(),
+            pauses: BTreeSet::new(),
+            n_waiting: 0,
+            n_met: 0,
+        }
+    }
+
+    /// For a folder, which is one host that answers.
+    pub(super) fn of_folder(concurrency: usize) -> Self {
+        Self { first_limit: concurrency, ..Self::new(concurrency, 0) }
+    }
+
+    /// Takes on `ask` of `host`.
+    pub(super) fn push(&mut self, host: &str, ask: Ask, now: Instant) -> Pushed {
+        let key = match self.hosts.get_key_value(host) {
+            Some((key, _)) => Arc::clone(key),
+            None => {
+                self.n_met += 1;
+                if self.n_met.is_multiple_of(FORGET_EVERY) {
+                    self.forget_idle(now);
+                }
+                Arc::from(host)
+            }
+        };
+        let crowded = self.n_waiting >= MOST_WAITING;
+        let entry = self.hosts.entry(Arc::clone(&key)).or_insert_with(|| Host {
+            waiting: VecDeque::new(),
+            n_under_way: 0,
+            limit: self.first_limit,
+            not_before: None,
+            interval: self.interval,
+            silences: 0,
+            limits: 0,
+            struggles: 0,
+            last_trouble: None,
+            down_until: None,
+            in_line: false,
+        });
+        if entry.down_until.is_some_and(|until| until > now) {
+            return Pushed::Down(ask);
+        }
+        let most = if crowded { FAIR_WAITING_AT_HOST } else { MOST_WAITING_AT_HOST };
+        if entry.waiting.len() >= most {
+            return Pushed::Left;
+        }
+        entry.waiting.push_back(ask);
+        self.n_waiting += 1;
+        self.line_up(&key, now);
+        Pushed::Waits
+    }
+
+    /// The next to ask for, with its host.
+    pub(super) fn next(&mut self, now: Instant) -> Option<(Arc<str>, Ask)> {
+        self.end_pauses(now);
+        while let Some(key) = self.turns.pop_front() {
+            let Some(host) = self.hosts.get_mut(&key) else { continue };
+            host.in_line = false;
+            if host.n_under_way >= host.limit {
+                continue;
+            }
+            // It may have been paused since it stands in line.
+            if host.not_before.is_some_and(|until| until > now) {
+                self.line_up(&key, now);
+                continue;
+            }
+            let Some(ask) = host.waiting.pop_front() else { continue };
+            self.n_waiting -= 1;
+            host.n_under_way += 1;
+            if host.interval > Duration::ZERO {
+                host.not_before = Some(now + host.interval);
+            }
+            self.line_up(&key, now);
+            return Some((key, ask));
+        }
+        None
+    }
+
+    /// A request to `host` that was begun at `began` has ended; `delay` is what its robots.txt wants between two. What waits for a
+    /// host that is down is given back.
+    pub(super) fn ended(
+        &mut self,
+        key: &Arc<str>,
+        began: Instant,
+        verdict: Verdict,
+        delay: Option<Duration>,
+        now: Instant,
+    ) -> Vec<Ask> {
+        let Some(host) = self.hosts.get_mut(key) else { return Vec::new() };
+        host.n_under_way -= 1;
+        if let Some(delay) = delay.filter(|delay| *delay > host.interval) {
+            host.interval = delay;
+            host.pause_until(began + delay);
+        }
+        let counts = host.last_trouble.is_none_or(|last| began >= last);
+        match verdict {
+            Verdict::Answered => {
+                (host.silences, host.limits, host.struggles) = (0, 0, 0);
+                host.down_until = None;
+                host.limit = (host.limit + 1).min(self.per_host);
+            }
+            // Longer than it says if it says so again and again.
+            Verdict::Limited(pause) => {
+                host.silences = 0;
+                if counts {
+                    host.trouble(now);
+                    host.limits += 1;
+                }
+                let pause = pause.unwrap_or(LIMIT_PAUSE).max(FIRST_PAUSE);
+                let grown = pause * doubled(host.limits.saturating_sub(1));
+                host.pause_until(now + grown.min(LONGEST_GROWN_PAUSE.max(pause)));
+            }
+            Verdict::Struggling if counts => {
+                host.trouble(now);
+                (host.silences, host.struggles) = (0, host.struggles + 1);
+                if let Some(doublings) = host.struggles.checked_sub(STRUGGLES_TO_PAUSE) {
+                    host.pause_until(now + (FIRST_PAUSE * doubled(doublings)).min(LIMIT_PAUSE));
+                }
+            }
+            Verdict::Silent if counts => {
+                host.trouble(now);
+                host.silences += 1;
+                if host.silences >= SILENCES_TO_DOWN {
+                    host.down_until = Some(now + DOWN_FOR);
+                    let given_back = std::mem::take(&mut host.waiting);
+                    self.n_waiting -= given_back.len();
+                    return given_back.into();
+                }
+                if let Some(doublings) = host.silences.checked_sub(2) {
+                    host.pause_until(now + FIRST_PAUSE * doubled(doublings));
+                }
+            }
+            Verdict::Struggling | Verdict::Silent | Verdict::Neutral => {}
+        }
+        self.line_up(key, now);
+        Vec::new()
+    }
+
+    /// Whether a host may be asked now.
+    pub(super) fn has_turn(&mut self, now: Instant) -> bool {
+        self.end_pauses(now);
+        !self.turns.is_empty()
+    }
+
+    /// Whether more should be taken on: enough waits, unless all of it waits for hosts that may not be asked.
+    pub(super) fn has_room(&mut self, now: Instant) -> bool {
+        let enough = self.n_waiting >= MOST_WAITING_AT_HOST
+            && (self.has_turn(now) || self.pauses.is_empty());
+        !enough && self.n_waiting < FULL
+    }
+
+    /// When the next pause ends.
+    pub(super) fn next_turn(&self) -> Option<Instant> {
+        self.pauses.first().map(|(until, _)| *until)
+    }
+
+    /// All that waits, with the time at which its host may be asked. What is known of the hosts stays.
+    pub(super) fn give_up(&mut self) -> Vec<(Ask, Option<Instant>)> {
+        self.turns.clear();
+        self.pauses.clear();
+        self.n_waiting = 0;
+        let mut given_up = Vec::new();
+        for host in self.hosts.values_mut() {
+            host.in_line = false;
+            let until = host.not_before;
+            given_up.extend(std::mem::take(&mut host.waiting).into_iter().map(|ask| (ask, until)));
+        }
+        given_up
+    }
+
+    fn end_pauses(&mut self, now: Instant) {
+        while self.pauses.first().is_some_and(|(until, _)| *until <= now) {
+            if let Some((_, key)) = self.pauses.pop_first() {
+                self.turns.push_back(key);
+            }
+        }
+    }
+
+    fn line_up(&mut self, key: &Arc<str>, now: Instant) {
+        let Some(host) = self.hosts.get_mut(key) else { return };
+        if host.in_line || host.waiting.is_empty() || host.n_under_way >= host.limit {
+            return;
+        }
+        host.in_line = true;
+        match host.not_before.filter(|until| *until > now) {
+            Some(until) => {
+                self.pauses.insert((until, Arc::clone(key)));
+            }
+            None => self.turns.push_back(Arc::clone(key)),
+        }
+    }
+
+    /// Forgets hosts for which nothing waits and nothing is to be remembered: a crawl has millions.
+    fn forget_idle(&mut self, now: Instant) {
+        self.hosts.retain(|_, host| {
+            let is_idle = host.waiting.is_empty()
+                && host.n_under_way == 0
+                && host.not_before.is_none_or(|until| until <= now)
+                && host.last_trouble.is_none_or(|last| last + DOWN_FOR <= now);
+            !is_idle
+        });
+    }
+}
+
+impl Host {
+    fn trouble(&mut self, now: Instant) {
+        self.last_trouble = Some(now);
+        self.limit = (self.limit / 2).max(1);
+    }
+
+    fn pause_until(&mut self, until: Instant) {
+        self.not_before = self.not_before.max(Some(until));
+    }
+}
+
+/// 1, 2, 4, …, for as long as it makes sense.
+fn doubled(times: u32) -> u32 {
+    1 << times.min(MOST_DOUBLINGS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetch::attempt::Validators;
+
+    fn ask(name: &str) -> Ask {
+        Ask { locator: name.to_owned(), attempt: 1, known: Validators::default() }
+    }
+
+    fn filled(per_host: usize, hosts: &[(&str, usize)], now: Instant) -> Queues {
+        let mut queues = Queues::new(per_host, 0);
+        for (host, n) in hosts {
+            for n in 0..*n {
+                assert_eq!(queues.push(host, ask(&format!("{host}{n}")), now), Pushed::Waits);
+            }
+        }
+        queues
+    }
+
+    fn names(queues: &mut Queues, now: Instant) -> Vec<String> {
+        std::iter::from_fn(|| queues.next(now)).map(|(_, ask)| ask.locator).collect()
+    }
+
+    #[test]
+    fn hosts_take_turns_and_begin_with_one() {
+        let now = Instant::now();
+        let mut queues = filled(2, &[("a", 4), ("b", 2), ("c", 1)], now);
+        assert_eq!(names(&mut queues, now), ["a0", "b0", "c0"]);
+        queues.ended(&"a".into(), now, Verdict::Answered, None, now);
+        assert_eq!(names(&mut queues, now), ["a1", "a2"]);
+        queues.ended(&"a".into(), now, Verdict::Answered, None, now);
+        assert_eq!(names(&mut queues, now), ["a3"]);
+        assert_eq!(queues.n_waiting, 1);
+    }
+
+    #[test]
+    fn a_host_that_limits_is_slowed() {
+        let now = Instant::now();
+        let mut queues = filled(8, &[("a", 100)], now);
+        let key: Arc<str> = "a".into();
+        let mut under_way = names(&mut queues, now).len();
+        while under_way < 8 {
+            queues.ended(&key, now, Verdict::Answered, None, now);
+            under_way = under_way - 1 + names(&mut queues, now).len();
+        }
+        let (pause, then) = (Duration::from_secs(30), now + Duration::from_secs(1));
+        for _ in 0..8 {
+            queues.ended(&key, now, Verdict::Limited(Some(pause)), None, then);
+        }
+        assert_eq!(names(&mut queues, then), Vec::<String>::new());
+        assert_eq!(queues.next_turn(), Some(then + pause));
+        assert_eq!(names(&mut queues, then + pause).len(), 4);
+    }
+
+    #[test]
+    fn a_host_that_limits_again_and_again_is_left_alone_longer_each_time() {
+        let mut now = Instant::now();
+        let mut queues = filled(8, &[("a", 10)], now);
+        let key: Arc<str> = "a".into();
+        let mut waits = Vec::new();
+        for _ in 0..4 {
+            assert_eq!(names(&mut queues, now).len(), 1);
+            queues.ended(&key, now, Verdict::Limited(None), None, now);
+            let turn = queues.next_turn().unwrap();
+            waits.push((turn - now).as_secs());
+            now = turn;
+        }
+        assert_eq!(waits, [30, 60, 120, 240]);
+    }
+
+    #[test]
+    fn a_host_that_was_paused_while_it_stood_in_line_is_not_asked() {
+        let now = Instant::now();
+        let mut queues = filled(2, &[("a", 9), ("b", 1)], now);
+        let key: Arc<str> = "a".into();
+        assert_eq!(queues.next(now).unwrap().1, ask("a0"));
+        queues.ended(&key, now, Verdict::Answered, None, now);
+        assert_eq!(queues.next(now).unwrap().1, ask("b0"));
+        assert_eq!(queues.next(now).unwrap().1, ask("a1"));
+        // One of its two places is free, so it stands in line.
+        queues.ended(&key, now, Verdict::Limited(Some(Duration::from_secs(9))), None, now);
+        assert_eq!(names(&mut queues, now), Vec::<String>::new());
+        assert_eq!(queues.next_turn(), Some(now + Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn hosts_are_forgotten_and_those_in_trouble_are_not() {
+        let now = Instant::now();
+        let mut queues = Queues::new(1, 0);
+        for host in 0..FORGET_EVERY * 3 {
+            let name = host.to_string();
+            queues.push(&name, ask("x"), now);
+            let (key, _) = queues.next(now).unwrap();
+            let verdict = if host == 0 { Verdict::Silent } else { Verdict::Answered };
+            queues.ended(&key, now, verdict, None, now);
+        }
+        assert!(queues.hosts.len() <= FORGET_EVERY + 1);
+        assert!(queues.hosts.contains_key("0"));
+    }
+
+    #[test]
+    fn a_host_that_only_fails_is_down_and_gives_back_what_waits() {
+        let mut now = Instant::now();
+        let mut queues = filled(8, &[("a", 10)], now);
+        let key: Arc<str> = "a".into();
+        let mut given_back = Vec::new();
+        let mut asked = 0;
+        while given_back.is_empty() {
+            now = queues.next_turn().unwrap_or(now);
+            assert_eq!(names(&mut queues, now).len(), 1);
+            asked += 1;
+            let began = now;
+            now += Duration::from_secs(10);
+            given_back = queues.ended(&key, began, Verdict::Silent, None, now);
+        }
+        assert_eq!((asked, given_back.len(), queues.n_waiting), (5, 5, 0));
+        assert_eq!(queues.push("a", ask("late"), now), Pushed::Down(ask("late")));
+        assert_eq!(queues.push("a", ask("later"), now + DOWN_FOR), Pushed::Waits);
+    }
+
+    #[test]
+    fn silences_of_requests_under_way_together_count_as_one() {
+        let began = Instant::now();
+        let mut queues = filled(16, &[("a", 60)], began);
+        let key: Arc<str> = "a".into();
+        let mut under_way = names(&mut queues, began).len();
+        while under_way < 16 {
+            queues.ended(&key, began, Verdict::Answered, None, began);
+            under_way = under_way - 1 + names(&mut queues, began).len();
+        }
+        let later = began + Duration::from_secs(10);
+        for _ in 0..16 {
+            assert!(queues.ended(&key, began, Verdict::Silent, None, later).is_empty());
+        }
+        assert_eq!(names(&mut queues, later).len(), 8);
+    }
+
+    #[test]
+    fn requests_of_a_host_keep_their_distance() {
+        let now = Instant::now();
+        let mut queues = Queues::new(4, 10);
+        for n in 0..3 {
+            queues.push("a", ask(&n.to_string()), now);
+        }
+        let key: Arc<str> = "a".into();
+        assert_eq!(names(&mut queues, now), ["0"]);
+        queues.ended(&key, now, Verdict::Answered, Some(Duration::from_secs(1)), now);
+        assert_eq!(names(&mut queues, now), Vec::<String>::new());
+        let then = now + Duration::from_secs(1);
+        assert_eq!(queues.next_turn(), Some(then));
+        assert_eq!(names(&mut queues, then), ["1"]);
+        assert_eq!(queues.next_turn(), Some(then + Duration::from_secs(1)));
+    }
+}

@@ -1,0 +1,123 @@
+//! What a file is, by how it begins. In: bytes. Out: the media type of a picture, also of one that tuwen does not decode; none for
+//! all else. Sources: the formats' specifications, and the MIME sniffing standard for what is text.
+
+use image::ImageFormat;
+
+/// Bytes among which the root element of an SVG is looked for.
+const SVG_HEAD_BYTES: usize = 1024;
+
+/// Pictures by their magic numbers that the `image` crate does not know: where it stands, what it is, the media type.
+const MAGIC: &[(usize, &[u8], &str)] = &[
+    (0, b"\xff\x0a", "image/jxl"),
+    (0, b"\0\0\0\x0cJXL \r\n\x87\n", "image/jxl"),
+    (0, b"\0\0\0\x0cjP  \r\n\x87\n", "image/jp2"),
+    (0, b"\xff\x4f\xff\x51", "image/jp2"),
+    (0, b"8BPS\0", "image/vnd.adobe.photoshop"),
+    (0, b"icns", "image/icns"),
+    (0, b"\0\0\x02\0", "image/x-icon"),
+    (0, b"\x01\xda", "image/x-sgi"),
+    (0, b"II\xbc\x01", "image/vnd.ms-photo"),
+    (0, b"\x0a\x05\x01", "image/x-pcx"),
+    (0, b"\x0a\x03\x01", "image/x-pcx"),
+    (0, b"\x0a\x02\x01", "image/x-pcx"),
+    (0, b"BPG\xfb", "image/bpg"),
+    (0, b"gimp xcf", "image/x-xcf"),
+    (0, b"\xd7\xcd\xc6\x9a", "image/wmf"),
+    (40, b" EMF", "image/emf"),
+    (0, b"%!PS", "application/postscript"),
+    (0, b"\xc5\xd0\xd3\xc6", "application/postscript"),
+    (0, b"SIMPLE  =", "image/fits"),
+];
+
+/// Brands of ISO media files that are pictures (the major brand, or one of the compatible ones).
+const BRANDS: &[(&[u8; 4], &str)] = &[
+    (b"avif", "image/avif"),
+    (b"avis", "image/avif"),
+    (b"heic", "image/heic"),
+    (b"heix", "image/heic"),
+    (b"heim", "image/heic"),
+    (b"heis", "image/heic"),
+    (b"hevc", "image/heic"),
+    (b"hevx", "image/heic"),
+    (b"mif1", "image/heif"),
+    (b"msf1", "image/heif"),
+];
+
+/// The media type of a picture; none if `bytes` begin as none does.
+pub fn media_type(bytes: &[u8]) -> Option<&'static str> {
+    // TGA has no magic number but, from version 2 on, a signature at its end.
+    if bytes.ends_with(b"TRUEVISION-XFILE.\0") {
+        return Some(ImageFormat::Tga.to_mime_type());
+    }
+    if let Some(brand) = iso_brand(bytes) {
+        return Some(brand);
+    }
+    if let Ok(format) = image::guess_format(bytes) {
+        return Some(format.to_mime_type());
+    }
+    let known = MAGIC
+        .iter()
+        .find(|(at, magic, _)| bytes.get(*at..).is_some_and(|rest| rest.starts_with(magic)));
+    known.map(|(_, _, name)| *name).or_else(|| is_svg(bytes).then_some("image/svg+xml"))
+}
+
+fn iso_brand(bytes: &[u8]) -> Option<&'static str> {
+    let length = u32::from_be_bytes(*bytes.first_chunk::<4>()?) as usize;
+    let body = bytes.get(4..length.clamp(4, 256).min(bytes.len()))?.strip_prefix(b"ftyp")?;
+    let (brands, _) = body.as_chunks::<4>();
+    // The second word is the version of the first.
+    let brands = brands.iter().enumerate().filter(|(n, _)| *n != 1);
+    let named = brands.filter_map(|(_, brand)| BRANDS.iter().find(|(name, _)| *name == brand));
+    named.map(|(_, name)| *name).next()
+}
+
+/// The root element is `svg`, after comments and declarations; a web page with an SVG in it is none.
+fn is_svg(bytes: &[u8]) -> bool {
+    let head = &bytes[..bytes.len().min(SVG_HEAD_BYTES)];
+    let text = String::from_utf8_lossy(head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head));
+    let text = text.to_ascii_lowercase();
+    let mut rest = text.trim_start();
+    loop {
+        let end = match rest {
+            _ if rest.starts_with("<svg") => return true,
+            _ if rest.starts_with("<!--") => "-->",
+            _ if rest.starts_with("<?") => "?>",
+            _ if rest.starts_with("<!doctype svg") => ">",
+            _ => return false,
+        };
+        let Some(at) = rest.find(end) else { return false };
+        rest = rest[at + end.len()..].trim_start();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_known_by_their_beginning() {
+        for (bytes, expected) in [
+            (&b"\xff\xd8\xff\xe0"[..], Some("image/jpeg")),
+            (b"\x89PNG\r\n\x1a\n", Some("image/png")),
+            (b"GIF89a", Some("image/gif")),
+            (b"RIFF\x10\0\0\0WEBPVP8 ", Some("image/webp")),
+            (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", Some("image/avif")),
+            (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", Some("image/heif")),
+            (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Some("image/heic")),
+            (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", None),
+            (b"8BPS\0\x01", Some("image/vnd.adobe.photoshop")),
+            (b"<svg xmlns='x'>", Some("image/svg+xml")),
+            (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- a --> <SVG>", Some("image/svg+xml")),
+            (b"<!DOCTYPE html><html><svg>", None),
+            (b"<?xml version='1.0'?><rss>", None),
+            (b"{\"error\": 404}", None),
+            (b"%PDF-1.4", None),
+            (b"RIFF\x10\0\0\0AVI LIST", None),
+            (b"", None),
+            (b"\0", None),
+            (b"\xff", None),
+        ] {
+            assert_eq!(media_type(bytes), expected, "{}", bytes.escape_ascii());
+        }
+    }
+}
