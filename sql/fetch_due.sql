@@ -1,6 +1,6 @@
--- A row is the number of attempts whose next time has come, whether or not it was used already.
+-- A row is the number of attempts whose next time has come, whether or not another followed.
 -- reads: originals
--- params: $now, $may_pass (the outcomes whose reason may pass)
+-- params: $due_since, $now, $may_pass (the outcomes whose reason may pass)
 select cast(count(*) as bigint) as n_due
 from originals
-where array_has($may_pass, outcome) and coalesce(next_try_at, fetched_at) <= $now
+where coalesce(next_try_at, fetched_at) between $due_since and $now and array_has($may_pass, outcome)

@@ -1,9 +1,10 @@
 -- A row is one locator to ask for, with how often it was asked for before, and its place in the order of asking.
 -- reads: pairs (those that may not have been asked for), originals
--- params: $from_files (files of an image folder by the pairs' file names, else URLs), $now, $may_pass (the outcomes whose reason may
--- pass), $uncounted (those of them that are no try), $attempts (how often to try), $retry_all and $retry (which other failures to try
--- again), $refresh (what is there is asked for as well), $asked_before (of what is tried again and refreshed only what was last asked
--- for before; null: all), $first_seq (and not in this run, whose first attempt this is)
+-- params: $from_files (files of an image folder by the pairs' file names, else URLs), $now, $due_since (what became due before was
+-- asked for already; null: it is among the pairs), $may_pass (the outcomes whose reason may pass), $uncounted (those of them that are
+-- no try), $attempts (how often to try), $retry_all and $retry (which other failures to try again), $refresh (what is there is asked
+-- for as well), $asked_before (of what is tried again and refreshed only what was last asked for before; null: all), $first_seq (and
+-- not in this run, whose first attempt this is)
 with wanted as (
     select case when $from_files then 'file:' || filename else url end as locator
     from pairs
@@ -12,7 +13,10 @@ with wanted as (
     -- What has become due is asked for again, whenever its pair came.
     select locator
     from originals
-    where array_has($may_pass, outcome) and coalesce(next_try_at, fetched_at) <= $now and starts_with(locator, 'file:') = $from_files
+    where
+        coalesce(next_try_at, fetched_at) between $due_since and $now
+        and array_has($may_pass, outcome)
+        and starts_with(locator, 'file:') = $from_files
 ),
 
 tried as (

@@ -1,11 +1,12 @@
--- A row is a run of a stage that did all there was to do (fetch and decode judge their gates after that), or one of optimize: what it was told, when it ended, and the table versions it read and
--- wrote.
+-- A row is a run of a stage that did all there was to do (fetch and decode judge their gates after that), or one of optimize: what it
+-- was told, when it began and ended, and the table versions it read and wrote.
 -- reads: runs
 -- params: $stage
 select
     cast(run_id as varchar) as run_id,
     cast(stage as varchar) as stage,
     cast(settings as varchar) as settings,
+    started as started,
     finished as finished,
     versions_read as versions_read,
     versions_written as versions_written

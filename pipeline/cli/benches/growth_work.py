@@ -101,7 +101,8 @@ class Work:
 
     def tuwen_run(self, command, corpus, *words):
         """`tuwen COMMAND` (curate or run) on `corpus`. Squares have 8 px, as in the made tables, and no gate is red."""
-        settings = ["decode.size=8", "max_rejected_percent=100", "fetch.allow_private_hosts=true"]
+        # The crawl that the corpora are of tried twice.
+        settings = ["decode.size=8", "max_rejected_percent=100", "fetch.allow_private_hosts=true", "fetch.attempts=2"]
         flags = ["--corpus", corpus, "--tokenizer", self.tokenizer, "--json"]
         for setting in settings:
             flags += ["--set", setting]

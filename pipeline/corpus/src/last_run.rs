@@ -21,6 +21,8 @@ const FILES_AT_ONCE: usize = 16;
 pub struct LastRun {
     /// The stage's settings, JSON.
     pub settings: String,
+    /// When it began, microseconds since 1970, UTC.
+    pub started_us: i64,
     /// The versions of all tables when it ended, as far as it knew them.
     pub versions: TableVersions,
 }
@@ -61,7 +63,8 @@ impl Snapshot {
                 for rearranged in rearranged.iter().filter(|other| other.run_id > run.run_id) {
                     follow(&mut versions, rearranged);
                 }
-                return Ok(Some(LastRun { settings: run.settings, versions }));
+                let (settings, started_us) = (run.settings, run.started_us);
+                return Ok(Some(LastRun { settings, started_us, versions }));
             }
         }
         Ok(None)
@@ -86,14 +89,17 @@ impl Snapshot {
             let text = |column: usize, row: usize| {
                 batch.column(column).as_string::<i32>().value(row).to_owned()
             };
-            let finished = batch.column(3).as_primitive::<TimestampMicrosecondType>();
+            let time = |column: usize, row: usize| {
+                batch.column(column).as_primitive::<TimestampMicrosecondType>().value(row)
+            };
             runs.extend((0..batch.num_rows()).map(|row| Recorded {
                 run_id: text(0, row),
                 stage: text(1, row),
                 settings: text(2, row),
-                finished_us: finished.value(row),
-                read: versions(&batch, 4, row),
-                written: versions(&batch, 5, row),
+                started_us: time(3, row),
+                finished_us: time(4, row),
+                read: versions(&batch, 5, row),
+                written: versions(&batch, 6, row),
             }));
         }
         Ok(runs)
@@ -105,6 +111,7 @@ struct Recorded {
     run_id: String,
     stage: String,
     settings: String,
+    started_us: i64,
     finished_us: i64,
     read: TableVersions,
     written: TableVersions,

@@ -44,8 +44,8 @@ pub trait Stage {
         Self::SOURCES.is_empty()
     }
 
-    /// Whether something is to do although nothing is new: because its time has come.
-    async fn is_due(&mut self, _snapshot: &Snapshot) -> Result<bool> {
+    /// Whether something that `last` left has become due since; asked before [`Stage::todo`] is asked for what is new.
+    async fn is_due(&mut self, _snapshot: &Snapshot, _last: &LastRun) -> Result<bool> {
         Ok(false)
     }
 
@@ -211,9 +211,11 @@ async fn chunks<S: Stage>(
             Some(last) => snapshot.files_since(&last.versions, &tables).await?,
             None => None,
         };
-        let is_old = new.as_ref().is_some_and(|new| new.values().all(BTreeSet::is_empty));
-        if is_old && !stage.is_due(snapshot).await? {
-            break;
+        if let (Some(new), Some(last)) = (&new, &last) {
+            let is_due = stage.is_due(snapshot, last).await?;
+            if !is_due && new.values().all(BTreeSet::is_empty) {
+                break;
+            }
         }
         let new = few_rows(new, snapshot)?;
         let todo = Box::pin(stage.todo(run, snapshot, new.as_ref(), report)).await?;

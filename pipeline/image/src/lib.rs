@@ -1,6 +1,7 @@
 //! Bytes to pixels. In: a picture file of any format. Out: a square of RGB pixels and what the file was, or the reason why
 //! not. `decode.rs` reads the header and dispatches, `jpeg.rs` and `other.rs` decode, `resize.rs` scales, `hash.rs` hashes,
-//! `codec.rs` writes the square down, `media_type.rs` knows pictures by how they begin. Never trusts a file name, nor a decoder.
+//! `codec.rs` writes the square down, `media_type.rs` knows pictures by how they begin, `near_index.rs`
+//! finds near-identical ones. Never trusts a file name, nor a decoder.
 
 mod codec;
 mod decode;
@@ -8,6 +9,7 @@ mod hash;
 mod image;
 mod jpeg;
 mod media_type;
+mod near_index;
 mod other;
 mod panics;
 mod resize;
@@ -17,4 +19,5 @@ pub use decode::{DecodedImage, decode_image};
 pub use hash::{DHASH_BITS, THUMB_BYTES, dhash, thumb};
 pub use image::{Header, RejectReason, Rejected, Rgb};
 pub use media_type::media_type;
+pub use near_index::{NearIndex, Thumb};
 pub use resize::{resize_into, resize_rgb};

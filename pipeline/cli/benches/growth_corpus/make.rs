@@ -153,6 +153,10 @@ fn pair_batch(rows: &[Pair]) -> Result<RecordBatch> {
 fn attempt_batch(rows: &[Attempt]) -> Result<RecordBatch> {
     let ids: Vec<_> = rows.iter().map(|row| row.bytes.map(|bytes| hex(id_of(&bytes)))).collect();
     let ended = TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.fetched_us));
+    let next_try: TimestampMicrosecondArray = rows
+        .iter()
+        .map(|row| (row.outcome == "timeout").then_some(row.fetched_us + 1_000_000))
+        .collect();
     let columns = vec![
         longs(rows, |_| Some(0)), // seq: the commit numbers them
         texts(rows, |row| Some(&row.locator)),
@@ -166,6 +170,13 @@ fn attempt_batch(rows: &[Attempt]) -> Result<RecordBatch> {
         longs(rows, |row| Some(row.elapsed_ms)),
         longs(rows, |row| row.bytes.map(|bytes| bytes.len() as i64)),
         Arc::new(ended.with_timezone("UTC")),
+        Arc::new(next_try.with_timezone("UTC")),
+        texts(rows, |_| None), // final_url
+        texts(rows, |row| row.bytes.map(|_| "image/jpeg")),
+        texts(rows, |_| None), // etag
+        texts(rows, |_| None), // last_modified
+        texts(rows, |row| row.http_status.map(|_| "192.0.2.1")),
+        longs(rows, |row| Some(row.bytes.map_or(0, |bytes| bytes.len() as i64))),
     ];
     Ok(RecordBatch::try_new(schema("originals"), columns)?)
 }

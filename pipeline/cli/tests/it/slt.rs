@@ -99,6 +99,7 @@ fn stage_views() -> Vec<View> {
         view(name, "fetch_todo")
             .param("from_files", from_files)
             .param("now", utc(Some(FETCH_NOW_US)))
+            .param("due_since", utc(Some(0)))
             .param("may_pass", texts(&["timeout", "connect", "broken", "rate_limited"]))
             .param("uncounted", texts(&["rate_limited"]))
             .param("attempts", 3i64)
@@ -118,6 +119,7 @@ fn stage_views() -> Vec<View> {
         fetch_todo("fetch_urls_refreshed", false, &["refresh"], Some(FETCH_NOW_US - DAY_US)),
         view("fetch_due", "fetch_due")
             .param("now", utc(Some(FETCH_NOW_US)))
+            .param("due_since", utc(Some(FETCH_NOW_US - 3 * DAY_US)))
             .param("may_pass", texts(&["timeout", "rate_limited"])),
         view("fetch_answered", "fetch_answered"),
         view("fetch_outcomes", "fetch_outcomes").param("first_seq", 4i64),

@@ -17,8 +17,8 @@ use tuwen_corpus::{Change, NewFiles, Scratch, Snapshot, seeking_session, spillin
 use tuwen_schemas::schema;
 
 use crate::curate::near::{near_hash_udf, near_udf};
-use crate::curate::near_index::NearIndex;
 use crate::curate::rules::Rules;
+use tuwen_image::NearIndex;
 
 macro_rules! change_sql {
     ($name:literal) => {

@@ -1,21 +1,17 @@
 //! Pairs and images to examples. In: pairs, originals' and images' light columns. Out: examples, brought up to date in one commit
 //! after the audits passed and the gates were green. The rules are SQL (`sql/answers`, `pair_images`, `clean_captions`,
 //! `used_images`, `leaks`, `examples`) and run in that order (`rules.rs`), on all rows (`rebuild.rs`) or on those that a change
-//! concerns (`change.rs`). `clean.rs`, `near.rs` and `tokenize.rs` are the functions missing from SQL. Never reads pixels.
+//! concerns (`change.rs`). `text_udf.rs`, `tokenize.rs` and `near.rs` are the functions missing from SQL. Never reads pixels.
 
 mod change;
-mod characters;
-mod clean;
 mod gates;
 mod near;
-mod near_index;
 mod rebuild;
 mod rules;
 mod stage;
 mod text_udf;
 mod tokenize;
 
-pub use clean::clean_caption;
 pub use near::{distance_udfs, hash_distance, thumb_distance};
 pub use stage::{Gates, curate};
 pub use text_udf::clean_caption_udf;

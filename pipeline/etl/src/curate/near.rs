@@ -11,7 +11,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf}
 use datafusion::prelude::DataFrame;
 use futures::TryStreamExt;
 
-use crate::curate::near_index::{NearIndex, THUMB_BYTES, Thumb};
+use tuwen_image::{NearIndex, THUMB_BYTES, Thumb};
 
 /// Bits in which two hashes differ.
 pub fn hash_distance(a: i64, b: i64) -> u32 {

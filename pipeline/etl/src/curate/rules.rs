@@ -14,8 +14,8 @@ use tuwen_corpus::query::frame;
 use tuwen_settings::CurateSettings;
 
 use crate::curate::near::collect;
-use crate::curate::near_index::NearIndex;
 use crate::curate::{CaptionTokenizer, clean_caption_udf, tokenize_udf};
+use tuwen_image::NearIndex;
 
 const ANSWERS: &str = include_str!("../../../../sql/answers.sql");
 const PAIR_IMAGES: &str = include_str!("../../../../sql/pair_images.sql");

@@ -6,7 +6,7 @@ use arrow::array::{AsArray, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 
-use crate::curate::clean_caption;
+use tuwen_caption::clean_caption;
 
 /// `clean_caption(varchar) -> varchar`; see [`clean_caption`].
 pub fn clean_caption_udf() -> ScalarUDF {

@@ -13,7 +13,7 @@ use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
 
 use tuwen_corpus::id::{hex, id_of};
 
-use crate::curate::characters::Characters;
+use tuwen_caption::Characters;
 
 /// A tokenizer set up for captions.
 #[derive(Clone)]

@@ -91,7 +91,22 @@ pub struct Attempt {
     /// What the network told.
     pub trace: Trace,
     /// The bytes, or why not.
-    pub result: Result<Vec<u8>, Failure>,
+    pub result: Result<Got, Failure>,
+}
+
+/// A file that came. What it is is found out by whoever got it: there are many of them, and one who writes.
+pub struct Got {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// The first 128 bits of its SHA-256, hex.
+    image_id: String,
+    media_type: &'static str,
+}
+
+impl Got {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self { image_id: hex(id_of(&bytes)), media_type: sniff(&bytes), bytes }
+    }
 }
 
 impl Attempt {
@@ -102,7 +117,7 @@ impl Attempt {
 
     /// Bytes it brought.
     pub fn bytes_len(&self) -> u64 {
-        self.result.as_ref().map_or(0, |bytes| bytes.len() as u64)
+        self.result.as_ref().map_or(0, |got| got.bytes.len() as u64)
     }
 }
 
@@ -114,20 +129,20 @@ pub(super) fn to_batch(attempts: &[Attempt]) -> Result<RecordBatch> {
     let total: u64 = attempts.iter().map(Attempt::bytes_len).sum();
     let mut bytes = BinaryBuilder::with_capacity(attempts.len(), total as usize);
     for attempt in attempts {
-        bytes.append_option(attempt.result.as_ref().ok());
+        bytes.append_option(got(attempt).map(|got| &got.bytes));
     }
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from(vec![0; attempts.len()])), // seq
         text(attempts, |a| Some(a.locator.as_str())),
-        text(attempts, |a| body(a).map(|body| hex(id_of(body)))),
+        text(attempts, |a| got(a).map(|got| got.image_id.as_str())),
         Arc::new(bytes.finish()),
-        text(attempts, |a| body(a).map(sniff)),
+        text(attempts, |a| got(a).map(|got| got.media_type)),
         text(attempts, |a| Some(a.outcome().name())),
         numbers::<Int32Type>(attempts, |a| a.trace.http_status.map(i32::from)),
         text(attempts, |a| a.result.as_ref().err().map(|failure| failure.detail.as_str())),
         numbers::<Int32Type>(attempts, |a| Some(a.attempt)),
         numbers::<Int64Type>(attempts, |a| Some(a.elapsed_ms)),
-        numbers::<Int64Type>(attempts, |a| body(a).map(|body| body.len() as i64)),
+        numbers::<Int64Type>(attempts, |a| got(a).map(|got| got.bytes.len() as i64)),
         times(attempts, |a| Some(a.ended_us)),
         times(attempts, |a| a.next_try_us),
         text(attempts, |a| a.trace.final_url.as_deref()),
@@ -140,8 +155,8 @@ pub(super) fn to_batch(attempts: &[Attempt]) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(schema("originals"), columns)?)
 }
 
-fn body(attempt: &Attempt) -> Option<&[u8]> {
-    attempt.result.as_ref().ok().map(Vec::as_slice)
+fn got(attempt: &Attempt) -> Option<&Got> {
+    attempt.result.as_ref().ok()
 }
 
 fn text<'a, T: AsRef<str>>(

@@ -9,7 +9,7 @@ use reqwest::Url;
 use tuwen_corpus::registered_domain;
 use tuwen_settings::FetchSettings;
 
-use crate::fetch::attempt::{Ask, Failure, Trace};
+use crate::fetch::attempt::{Ask, Failure, Got, Trace};
 use crate::fetch::budget::{Budget, Held};
 use crate::fetch::http::Http;
 use crate::fetch::slot::Slot;
@@ -99,7 +99,7 @@ impl Attempt {
             ended_us,
             next_try_us,
             trace,
-            result,
+            result: result.map(Got::new),
         }
     }
 

@@ -22,8 +22,10 @@ use tokio_util::sync::CancellationToken;
 use tuwen_corpus::query::frame;
 use tuwen_corpus::report::{Progress, StageReport};
 use tuwen_corpus::{
-    Corpus, NewFiles, Rows, Run, Scratch, Snapshot, bare_session, seeking_session, spilling_session,
+    Corpus, LastRun, NewFiles, Rows, Run, Scratch, Snapshot, bare_session, seeking_session,
+    spilling_session,
 };
+use tuwen_schemas::schema;
 use tuwen_settings::FetchSettings;
 
 use crate::driver::{self, Chunk, RedGate, Stage};
@@ -44,12 +46,18 @@ const WAITING_ATTEMPTS: usize = 8192;
 /// Attempts in one commit at most, however small they are.
 const CHUNK_ATTEMPTS: usize = 20_000;
 
+/// Bytes of files that are put into a chunk's rows at once, and then are not held twice.
+const PART_BYTES: u64 = 8 << 20;
+
 /// Locators that may be asked for without saying who asks: a try.
 const LOCATORS_OF_A_TRY: u64 = 10_000;
 
-/// Bodies under way get this part of `fetch.memory_limit`. A chunk, its rows in Arrow and the Parquet file that they become take as
-/// much together.
-const BODIES_PART: u64 = 2;
+/// Machines that run jobs on one corpus may disagree so much about the time.
+const CLOCKS_DIFFER_US: i64 = 3_600_000_000;
+
+/// Bodies under way get this part of `fetch.memory_limit`. A chunk's rows, the Parquet file that they become and what the allocator
+/// keeps take the rest.
+const BODIES_PART: u64 = 4;
 
 /// A chunk's part.
 const CHUNK_PART: u64 = 6;
@@ -92,6 +100,8 @@ struct Fetch<'a> {
     chunk_bytes: u64,
     retry: Retry,
     scratch: Scratch,
+    /// From when on the times of next tries are looked at.
+    due_since_us: Option<i64>,
     /// Where in the log of attempts those of this run begin.
     first_seq: Option<i64>,
     asking: Option<Asking>,
@@ -149,6 +159,7 @@ impl<'a> Fetch<'a> {
             chunk_bytes: settings.chunk_bytes.min(settings.memory_limit / CHUNK_PART),
             retry: Retry::of(settings)?,
             scratch: Scratch::new()?,
+            due_since_us: None,
             first_seq: None,
             asking: None,
             queues: None,
@@ -163,8 +174,9 @@ impl<'a> Fetch<'a> {
         })
     }
 
-    /// Holds in `todo` what is to be asked for now; how many there are.
-    async fn select(&mut self, ctx: &SessionContext) -> Result<u64> {
+    /// Holds in `todo` what is to be asked for now; how many there are. With `new`, `pairs` has only those, and what has become due is
+    /// looked for beside them.
+    async fn select(&self, ctx: &SessionContext, new: Option<&NewFiles>) -> Result<u64> {
         let retry = &self.retry;
         let asked_before = retry.older_than.map(|age| {
             Utc::now().timestamp_micros() - i64::try_from(age.as_micros()).unwrap_or(i64::MAX)
@@ -172,6 +184,7 @@ impl<'a> Fetch<'a> {
         let params = [
             ("from_files", self.from_files.into()),
             ("now", timestamp(Some(Utc::now().timestamp_micros()))),
+            ("due_since", timestamp(self.due_since_us.filter(|_| new.is_some()))),
             ("may_pass", names(FetchOutcome::may_pass())),
             ("uncounted", names(FetchOutcome::uncounted())),
             ("attempts", ScalarValue::Int64(Some(self.settings.attempts.into()))),
@@ -301,12 +314,15 @@ impl Stage for Fetch<'_> {
         self.retry != Retry::default()
     }
 
-    async fn is_due(&mut self, snapshot: &Snapshot) -> Result<bool> {
+    /// What was due when the last run began it has asked for.
+    async fn is_due(&mut self, snapshot: &Snapshot, last: &LastRun) -> Result<bool> {
+        self.due_since_us = Some(last.started_us - CLOCKS_DIFFER_US);
         let ctx = bare_session(Rows::Light)?;
         snapshot.register(&ctx).await?;
         let text = include_str!("../../../../sql/fetch_due.sql");
         let params = [
             ("now", timestamp(Some(Utc::now().timestamp_micros()))),
+            ("due_since", timestamp(self.due_since_us)),
             ("may_pass", names(FetchOutcome::may_pass())),
         ];
         let due = frame(&ctx, "fetch_due", text, params).await?.collect().await?;
@@ -346,7 +362,7 @@ impl Stage for Fetch<'_> {
         if let Some(new) = new {
             snapshot.register_files(&ctx, "pairs", &new["pairs"], "pairs").await?;
         }
-        let n_rows = self.select(&ctx).await?;
+        let n_rows = self.select(&ctx, new).await?;
         if n_rows == 0 {
             return Ok(None);
         }
@@ -370,17 +386,25 @@ impl Stage for Fetch<'_> {
         progress: &Progress,
         _report: &mut StageReport,
     ) -> Result<Option<Chunk>> {
-        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        let (mut batches, mut part) = (Vec::new(), Vec::new());
+        let (mut n_attempts, mut bytes, mut part_bytes) = (0, 0, 0);
         let mut until = None;
-        while bytes < self.chunk_bytes && chunk.len() < CHUNK_ATTEMPTS {
+        while bytes < self.chunk_bytes && n_attempts < CHUNK_ATTEMPTS {
             if let Some(attempt) = self.believed.pop_front() {
                 until
                     .get_or_insert(Instant::now() + Duration::from_secs(self.settings.commit_secs));
                 progress.add(1);
                 progress.say(|| self.tally.line());
                 self.note_next_try(&attempt);
-                bytes += attempt.bytes_len();
-                chunk.push(attempt);
+                n_attempts += 1;
+                (bytes, part_bytes) =
+                    (bytes + attempt.bytes_len(), part_bytes + attempt.bytes_len());
+                part.push(attempt);
+                if part_bytes >= PART_BYTES {
+                    batches.push(to_batch(&part)?);
+                    part.clear();
+                    part_bytes = 0;
+                }
                 continue;
             }
             match self.receive(snapshot, until).await? {
@@ -388,13 +412,12 @@ impl Stage for Fetch<'_> {
                 Received::Nothing | Received::Ended => break,
             }
         }
-        if chunk.is_empty() {
+        if n_attempts == 0 {
             return self.failure.take().map_or(Ok(None), Err);
         }
-        let batch = to_batch(&chunk)?;
-        drop(chunk);
+        batches.push(to_batch(&part)?);
         let ctx = bare_session(Rows::Heavy)?;
-        let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
+        let table = MemTable::try_new(schema("originals"), vec![batches])?;
         ctx.register_table("attempts", Arc::new(table))?;
         Ok(Some(Chunk::Rows(ctx.table("attempts").await?)))
     }

@@ -16,11 +16,10 @@
 
 use std::ops::{ControlFlow, Range};
 
-/// Bytes of a thumbnail: 8x8 pixels, RGB.
-pub(super) const THUMB_BYTES: usize = 8 * 8 * 3;
+use crate::hash::THUMB_BYTES;
 
 /// A thumbnail, `[8, 8, 3]` u8.
-pub(super) type Thumb = [u8; THUMB_BYTES];
+pub type Thumb = [u8; THUMB_BYTES];
 
 /// Whether a search continues.
 type Flow = ControlFlow<()>;
@@ -36,7 +35,7 @@ const BYTES_AT_ONCE: usize = 32;
 
 /// Images by hash and thumbnail: a group is a distinct hash, an entry a distinct thumbnail of it.
 #[derive(Debug)]
-pub(super) struct NearIndex {
+pub struct NearIndex {
     near_bits: u32,
     /// Largest sum of absolute differences of near thumbnails; -1 if no two are near.
     max_difference: i32,
@@ -54,7 +53,7 @@ impl NearIndex {
     ///
     /// # Panics
     /// If there are 2^32 images or more.
-    pub(super) fn new(
+    pub fn new(
         near_bits: u32,
         near_levels: f64,
         images: impl IntoIterator<Item = (i64, Thumb)>,
@@ -96,12 +95,12 @@ impl NearIndex {
     }
 
     /// Whether there is no image.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.thumbs.is_empty()
     }
 
     /// Whether any image of the index is near the one of this hash and thumbnail.
-    pub(super) fn any(&self, dhash: i64, thumb: &Thumb) -> bool {
+    pub fn any(&self, dhash: i64, thumb: &Thumb) -> bool {
         let sum = byte_sum(thumb);
         let found = self.each_group(dhash as u64, |group| {
             let mut entries = self.entries_with_sums_near(sum, group);
@@ -114,7 +113,7 @@ impl NearIndex {
     }
 
     /// Whether any image of the index has a hash near this one.
-    pub(super) fn any_hash(&self, dhash: i64) -> bool {
+    pub fn any_hash(&self, dhash: i64) -> bool {
         self.each_group(dhash as u64, |_| ControlFlow::Break(())).is_break()
     }
 

@@ -13,7 +13,7 @@ use tokenizers::Tokenizer;
 const PROBE: &str = "的";
 
 /// A tokenizer whose words end at each Chinese character.
-pub(super) struct Characters {
+pub struct Characters {
     /// Neither cut nor padded.
     tokenizer: Tokenizer,
     /// Special tokens before and after a caption.
@@ -31,7 +31,7 @@ impl Characters {
     ///
     /// # Errors
     /// The tokenizer cannot be written down, or cannot say anything.
-    pub(super) fn of(tokenizer: &Tokenizer, max_length: usize) -> Result<Option<Self>> {
+    pub fn of(tokenizer: &Tokenizer, max_length: usize) -> Result<Option<Self>> {
         let json = tokenizer.to_string(false).map_err(|error| anyhow!("{error}"))?;
         let json: Value = serde_json::from_str(&json)?;
         let normalizer = &json["normalizer"];
@@ -68,7 +68,7 @@ impl Characters {
     ///
     /// # Errors
     /// The tokenizer's model cannot say the text.
-    pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>> {
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let mut ids = self.before.clone();
         let mut rest = text;
         while let Some(next) = rest.chars().next() {
