@@ -1,6 +1,7 @@
 # make demo    the whole way on a sample crawl: fetch, decode, curate, SQL, train, caption
 # make test    all tests
 # make build   the binaries tuwen, tuwen-trainer and tuwen-sample
+# make install tuwen and tuwen-trainer, of the profile release, to $(PREFIX)/bin (/usr/local/bin)
 # make lint    rustfmt, spelling and clippy
 # make bench-decode, bench-stream, bench-bucket, bench-train, bench-growth, bench-fetch
 #              measurements; the last line of each is one JSON object (bench-stream makes environments of their own for the peers
@@ -16,8 +17,9 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 export PROJECT_VENV := $(CACHE)/tuwen/venv-$(shell sha256sum requirements.txt | cut -c1-12)
 export PATH := $(PROJECT_VENV)/bin:$(PATH)
 BIN := $(CARGO_TARGET_DIR)/debug
+PREFIX ?= /usr/local
 
-.PHONY: demo test build lint bench-decode bench-stream bench-bucket bench-train bench-growth bench-fetch setup setup-test
+.PHONY: demo test build install lint bench-decode bench-stream bench-bucket bench-train bench-growth bench-fetch setup setup-test
 
 demo: build
 	$(BIN)/tuwen-sample demo
@@ -27,6 +29,11 @@ test: setup-test
 
 build: setup
 	cargo build --workspace --bins
+
+install: setup
+	cargo build --workspace --bins --release
+	install -d "$(PREFIX)/bin"
+	install $(CARGO_TARGET_DIR)/release/tuwen $(CARGO_TARGET_DIR)/release/tuwen-trainer "$(PREFIX)/bin"
 
 lint: setup-test
 	cargo fmt --all --check

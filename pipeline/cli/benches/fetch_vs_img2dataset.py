@@ -6,7 +6,7 @@ stdout one JSON object. What `--only` leaves out is null in it, and so is a peer
 * The short list has `--images` different JPEGs of about 57 kB, which are made once and kept in the user's cache; the long one has
   `--long` URLs of them, made different by their query. One nginx worker serves them, without TLS.
 * tuwen: `tuwen fetch urls.csv`, `--concurrency` requests at once: the CSV becomes `pairs`, the bytes are committed to `originals`.
-* img2dataset: its command, `--concurrency` threads a process, in one process or two: the warm-up says which is faster. Where one
+* img2dataset: its command, `--concurrency` threads in all, in one process or two: the warm-up says which is faster. Where one
   shard (10,000 samples) would leave the second process idle, it gets two. It stores the bytes as they came and their SHA-256, as
   tuwen does, in Parquet; it decodes and resizes none and reads no EXIF.
 
@@ -172,7 +172,7 @@ def run_peer(work, concurrency, commands, processes, urls):
         "url_list": urls.csv, "input_format": "csv", "url_col": "url", "caption_col": "text",
         "output_folder": folder, "output_format": "parquet",
         "number_sample_per_shard": min(10_000, -(-urls.n_rows // processes)),
-        "processes_count": processes, "thread_count": concurrency, "retries": 0,
+        "processes_count": processes, "thread_count": concurrency // processes, "retries": 0,
         "resize_mode": "no", "disable_all_reencoding": True, "extract_exif": False, "enable_wandb": False,
     }
     run = work.run([commands / "img2dataset", *(f"--{name}={value}" for name, value in flags.items())])

@@ -45,6 +45,8 @@ settings! {
         requests_per_sec: u64 = 0, whole(0..=1_000_000);
         /// Bytes a second of all requests together. 0: no limit.
         bytes_per_sec: u64 = 0, whole(0..=1_000_000_000_000);
+        /// Bytes that a run may bring in all. Then it does what Ctrl-C does; 0: no limit.
+        byte_budget: u64 = 0, whole(0..=1_000_000_000_000_000);
         /// Bytes of memory for bodies and commits.
         memory_limit: u64 = 1 << 30, whole(LEAST_MEMORY_BYTES..=1 << 40);
         /// Tries of a URL whose failure may pass. Each comes four times as long after the one
@@ -90,6 +92,9 @@ settings! {
         user_agent: String = concat!("tuwen/", env!("CARGO_PKG_VERSION")).to_owned(), HeaderText;
         /// The page that requests come from (Referer). Empty: none.
         referer: String = String::new(), Line;
+        /// The file of headers of your own. TOML, a table for each domain (`["example.com"]`, then
+        /// `Cookie = "…"`): they go to it and to the domains below it alone; empty: none.
+        headers: String = String::new(), Line;
         /// Whether URLs that failed are tried again. For whatever reason they did.
         retry_failed: bool = false, Bool;
         /// Whether pictures are asked for again. A server that says they are still the same (ETag,

@@ -2,6 +2,7 @@
 //! what becomes of a crawl.
 
 mod hostile;
+mod names;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -418,4 +419,43 @@ async fn a_refresh_stores_what_has_changed_and_nothing_twice() {
     assert_eq!(bytes, [["1"]]);
     // Nothing is rejected for it.
     assert_eq!(own.query("select count(*) from rejects where stage = 'fetch'").await, [["0"]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crawl_ends_when_its_bytes_are_spent() {
+    let mut own = Crawl::new();
+    let answers = (0..200).map(|n| (format!("/{n}.png"), Answer::Body(png(n))));
+    let server = Server::start(answers.collect());
+    let urls: Vec<String> = (0..200).map(|n| format!("{}/{n}.png", server.base)).collect();
+    own.settings.fetch.byte_budget = 10 * png(1).len() as u64;
+    let report = crawl(&own, &urls).await.unwrap();
+    assert_eq!(report.outcome, tuwen_corpus::report::Outcome::Interrupted);
+    assert!((10..100).contains(&report.rows_out), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_of_ones_own_go_to_their_host_alone() {
+    let mut own = Crawl::new();
+    let picture = || {
+        raw(|request: &Request, stream: &mut std::net::TcpStream| {
+            match request.headers.get("cookie").map(String::as_str) {
+                Some("a=1") => ok(stream, &png(1)),
+                _ => write!(stream, "HTTP/1.1 403 .\r\nContent-Length: 0\r\n\r\n"),
+            }
+        })
+    };
+    let other = Server::start_at("127.0.9.2", HashMap::from([("/a.png".to_owned(), picture())]));
+    let server = Server::start_at(
+        "127.0.9.1",
+        HashMap::from([
+            ("/a.png".to_owned(), picture()),
+            ("/away".to_owned(), Answer::Redirect(format!("{}/a.png", other.base))),
+        ]),
+    );
+    let file = own.folder.path().join("headers.toml");
+    std::fs::write(&file, "[\"127.0.9.1\"]\nCookie = \"a=1\"\n").unwrap();
+    own.settings.fetch.headers = file.display().to_string();
+    let urls = ["a.png", "away"].map(|name| format!("{}/{name}", server.base));
+    crawl(&own, &urls).await.unwrap();
+    assert_eq!(outcomes(&own).await, counts([("ok", 1), ("http_status", 1)]));
 }

@@ -23,6 +23,7 @@ use crate::fetch::attempt::{Ask, Failure, Trace, Validators, cut, sniff};
 use crate::fetch::budget::{Budget, Held};
 use crate::fetch::clock::Clock;
 use crate::fetch::encoding::{self, Undecodable};
+use crate::fetch::headers::OwnHeaders;
 use crate::fetch::pace::Pace;
 use crate::fetch::places::{Owner, Place, Places};
 use crate::fetch::resolve::{Names, Unresolved};
@@ -74,6 +75,7 @@ pub(super) struct Http {
     product: String,
     through_proxy: bool,
     referer: Option<HeaderValue>,
+    own_headers: OwnHeaders,
     settings: FetchSettings,
 }
 
@@ -147,6 +149,7 @@ impl Http {
                 .build(),
             product: product(&settings.user_agent).to_owned(),
             through_proxy: proxy.is_some(),
+            own_headers: OwnHeaders::read(&settings.headers)?,
             referer: header_value("fetch.referer", &settings.referer)?,
             settings: settings.clone(),
         })
@@ -369,6 +372,9 @@ impl Http {
         }
         if let Some(referer) = &self.referer {
             request = request.header(REFERER, referer);
+        }
+        if let Some(headers) = self.own_headers.of(url) {
+            request = request.headers(headers.clone());
         }
         let (connect, first) =
             (self.settings.connect_timeout_secs, self.settings.first_byte_timeout_secs);

@@ -3,8 +3,9 @@
 //! `queues.rs`, `getter.rs` makes one attempt by `http.rs` or `folder.rs`, `outage.rs` decides whether silence is believed,
 //! `attempt.rs` is what one attempt gave and `outcome.rs` how it may end. What `http.rs` keeps to: `address.rs` and `resolve.rs`
 //! (public addresses only), `robots.rs`, `places.rs` (few at one host), `slot.rs`, `budget.rs` (memory), `pace.rs` (bandwidth),
-//! `clock.rs` (time), `retry_after.rs`, `encoding.rs`. What is asked for is narrowed by `retry.rs` and `shard.rs`; `tally.rs` is the line
-//! that people see, `metrics.rs` the same for Prometheus. Never looks into a picture but to see that it is one.
+//! `headers.rs` (of one's own), `clock.rs` (time), `retry_after.rs`, `encoding.rs`. What is asked for is narrowed by `retry.rs` and
+//! `shard.rs`; `tally.rs` is the line that people see, `metrics.rs` the same for Prometheus. Never looks into a picture but to see
+//! that it is one.
 
 mod address;
 mod asking;
@@ -14,6 +15,7 @@ mod clock;
 mod encoding;
 mod folder;
 mod getter;
+mod headers;
 mod http;
 mod metrics;
 mod outage;

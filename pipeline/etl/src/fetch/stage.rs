@@ -228,6 +228,11 @@ impl<'a> Fetch<'a> {
         let at_end = next.is_none();
         if let Some(arrived) = next {
             self.tally.count(&arrived.attempt, &arrived.host);
+            let budget = self.settings.byte_budget;
+            if budget > 0 && self.tally.wire_bytes() >= budget && !self.stop.is_cancelled() {
+                tracing::warn!("fetch.byte_budget is spent: stopping after the chunk under way");
+                self.stop.cancel();
+            }
             match self.failure {
                 // Nothing that was not answered is believed any more.
                 Some(_) if arrived.attempt.trace.http_status.is_none() => {}

@@ -49,6 +49,11 @@ impl Tally {
         }
     }
 
+    /// Bytes of bodies that came.
+    pub(super) fn wire_bytes(&self) -> u64 {
+        self.counts().wire_bytes
+    }
+
     /// The line.
     pub(super) fn line(&self) -> String {
         let counts = self.counts();
