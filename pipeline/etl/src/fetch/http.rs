@@ -52,6 +52,9 @@ const IDLE_LIFE: Duration = Duration::from_secs(2);
 /// A robots.txt that answers 5xx is asked for again after so long.
 const UNAVAILABLE_LIFE: Duration = Duration::from_secs(300);
 
+/// Memory that a body begins with, unless it is shorter: most pictures of the web need no more.
+const FIRST_BODY_BYTES: usize = 256 << 10;
+
 /// A body must have come this long before its speed is judged.
 const SPEED_AFTER: Duration = Duration::from_secs(10);
 
@@ -490,9 +493,6 @@ impl Http {
         if let Some(length) = declared.filter(|length| *length > self.settings.max_bytes) {
             return Err(self.too_large(length));
         }
-        if let Some(length) = declared {
-            body.bytes.reserve_exact(length as usize - body.bytes.len());
-        }
         let limit = Duration::from_secs(self.settings.read_timeout_secs);
         let (mut came, mut spent) = (0_u64, Duration::ZERO);
         loop {
@@ -510,9 +510,7 @@ impl Http {
             if n_bytes > self.settings.max_bytes {
                 return Err(self.too_large(n_bytes));
             }
-            // A vector that grows without knowing its end is twice as large for a moment.
-            let needed = if declared.is_some() { n_bytes } else { 2 * n_bytes };
-            clock.excused(self.budget.grow(&mut body.held, needed)).await;
+            self.make_room(body, n_bytes as usize, declared, clock).await;
             clock.excused(self.pace.pay(part.len())).await;
             body.bytes.extend_from_slice(&part);
             let least = self.settings.least_bytes_per_sec as f64 * spent.as_secs_f64();
@@ -525,6 +523,27 @@ impl Http {
                 return Err(Failure::new(FetchOutcome::Timeout, detail));
             }
         }
+    }
+
+    /// Makes `body` hold `n_bytes`, when there is memory for it. It grows step by step, whatever length was declared: what an allocator
+    /// reserves at once may be memory that others have used before, and is in use then.
+    async fn make_room(
+        &self,
+        body: &mut Body,
+        n_bytes: usize,
+        declared: Option<u64>,
+        clock: &mut Clock,
+    ) {
+        let capacity = body.bytes.capacity();
+        if n_bytes <= capacity {
+            return;
+        }
+        let most = declared.map_or(usize::MAX, |length| length as usize);
+        let larger = (2 * capacity).max(FIRST_BODY_BYTES).min(most).max(n_bytes);
+        // Both are there while what came is moved.
+        clock.excused(self.budget.grow(&mut body.held, (capacity + larger) as u64)).await;
+        body.bytes.reserve_exact(larger - body.bytes.len());
+        body.held.shrink(larger as u64);
     }
 
     fn too_large(&self, found: u64) -> Failure {

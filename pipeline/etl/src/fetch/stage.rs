@@ -57,10 +57,10 @@ const CLOCKS_DIFFER_US: i64 = 3_600_000_000;
 
 /// Bodies under way get this part of `fetch.memory_limit`. A chunk's rows, the Parquet file that they become and what the allocator
 /// keeps take the rest.
-const BODIES_PART: u64 = 4;
+const BODIES_PART: u64 = 6;
 
 /// A chunk's part.
-const CHUNK_PART: u64 = 6;
+const CHUNK_PART: u64 = 10;
 
 /// Where bytes come from.
 #[derive(Clone, Debug)]
