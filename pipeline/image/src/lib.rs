@@ -1,9 +1,10 @@
 //! Bytes to pixels. In: a picture file of any format. Out: a square of RGB pixels and what the file was, or the reason why
 //! not. `decode.rs` reads the header and dispatches, `jpeg.rs` and `other.rs` decode, `resize.rs` scales, `hash.rs` hashes,
-//! `codec.rs` writes the square down, `media_type.rs` knows pictures by how they begin, `near_index.rs`
+//! `codec.rs` writes the square down, `copy.rs` moves it, `media_type.rs` knows pictures by how they begin, `near_index.rs`
 //! finds near-identical ones. Never trusts a file name, nor a decoder.
 
 mod codec;
+pub mod copy;
 mod decode;
 mod hash;
 mod image;
@@ -20,4 +21,4 @@ pub use hash::{DHASH_BITS, THUMB_BYTES, dhash, thumb};
 pub use image::{Header, RejectReason, Rejected, Rgb};
 pub use media_type::media_type;
 pub use near_index::{NearIndex, Thumb};
-pub use resize::{resize_into, resize_rgb};
+pub use resize::{mirror, resize_into, resize_rgb};

@@ -59,3 +59,10 @@ pub fn resize_into(
         Ok(resizer.resize_typed(&narrow, &mut target, &options)?)
     })
 }
+
+/// Left becomes right, in `[size, size, 3]` u8.
+pub fn mirror(pixels: &mut [u8], size: usize) {
+    for line in pixels.chunks_exact_mut(size * 3) {
+        line.as_chunks_mut::<3>().0.reverse();
+    }
+}

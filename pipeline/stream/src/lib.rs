@@ -26,7 +26,6 @@ pub use self::id::ExampleId;
 pub use self::image_pixels::ImagePixels;
 pub use self::options::{RandomResizedCrop, Shuffle, StreamOptions, Versions};
 pub use self::random::mix;
-pub use self::read::copy;
 pub use self::references::ImageReferences;
 pub use self::stream::Stream;
 pub use tuwen_settings::{OnBadImage, ReadPath};

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::measure::{doublings, duration, on_threads};
 use tuwen_corpus::report::Progress;
-use tuwen_stream::{ReadPath, Shuffle, Stream, StreamOptions, copy, mix};
+use tuwen_image::copy;
+use tuwen_stream::{ReadPath, Shuffle, Stream, StreamOptions, mix};
 
 /// Memory that copies are made from: more than caches hold.
 const COPY_SOURCE_BYTES: usize = 256 << 20;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use crate::id::ExampleId;
 use crate::options::{RandomResizedCrop, StreamOptions};
 use crate::random::{below, key, mix};
-use tuwen_image::resize_into;
+use tuwen_image::{mirror, resize_into};
 use tuwen_settings::ResizeFilter;
 
 /// The part of [`key`] for these draws; an order's parts count from 0.
@@ -119,13 +119,6 @@ impl Augment {
         }
         let (width, height) = (width as u32, height as u32);
         resize_into(&self.cut, width, height, size as u32, ResizeFilter::Bilinear, pixels)
-    }
-}
-
-/// Left becomes right.
-fn mirror(pixels: &mut [u8], size: usize) {
-    for line in pixels.chunks_exact_mut(size * 3) {
-        line.as_chunks_mut::<3>().0.reverse();
     }
 }
 

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
 
+use tuwen_image::copy;
+
 use super::addresses::{Address, Addresses, LENGTH_BYTES};
-use super::copy;
 use super::data_file::{DataFile, LiveFile};
 use super::image_file::{ImageFile, Pixels, check_length};
 use super::mapped::Mapped;

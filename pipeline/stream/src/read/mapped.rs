@@ -16,7 +16,8 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use memmap2::{Advice, Mmap};
 
-use super::copy;
+use tuwen_image::copy;
+
 use super::ranges::{check_range, expect_length};
 
 /// A mapped file.

@@ -1,7 +1,7 @@
 //! How bytes are read. In: the files of the images table, rows of them. Out: ids and sizes of all rows, and the pixels of some in
 //! the slots of a batch. Never decides which rows, or in which order.
 //!
-//! The modules, each of which only uses those before it: [`copy`] moves pictures, and brings bytes near. [`ranges`] of bytes are
+//! The modules, each of which only uses those before it, and `tuwen_image::copy`: [`ranges`] of bytes are
 //! read from a file that is [`mapped`], read by calls ([`pread`]), or [`remote`]; a [`data_file`] is any of these. [`scan`] reads
 //! the light columns of all files. Pixels go into the [`slots`] of a batch, compared with their [`checksums`]: [`addresses`] say
 //! where they lie in a file, and where none can, [`decode`] asks the parquet crate. An [`image_file`] knows which, and
@@ -9,7 +9,6 @@
 
 mod addresses;
 mod checksums;
-pub mod copy;
 mod data_file;
 mod decode;
 mod image_file;

@@ -3,10 +3,10 @@
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
+use tuwen_image::copy;
 
 use anyhow::{Result, ensure};
 
-use super::copy;
 use tuwen_image::decode_stored;
 use tuwen_settings::PixelCodec;
 

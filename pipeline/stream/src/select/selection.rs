@@ -25,7 +25,8 @@ use super::tables::PinnedTable;
 use crate::id::{ExampleId, parse_id};
 use crate::options::{Shuffle, StreamOptions};
 use crate::random::mix;
-use crate::read::{ScannedFile, copy, rows_by_id};
+use crate::read::{ScannedFile, rows_by_id};
+use tuwen_image::copy;
 
 /// Examples of a split.
 const SPLIT_SQL: &str = include_str!("../../../../sql/stream_split.sql");
