@@ -3,11 +3,10 @@
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
-use tuwen_image::copy;
 
 use anyhow::{Result, ensure};
 
-use tuwen_image::decode_stored;
+use tuwen_image::{copy, decode_stored};
 use tuwen_settings::PixelCodec;
 
 /// A row to be read, and where in the batch it goes.
