@@ -1,4 +1,4 @@
--- A row is one distinct original, decoded or rejected. Only ever appended to.
+-- A row is one distinct original, decoded or rejected. Appended to; a rejected row is replaced if it is tried again and comes to something else.
 create table images (
     image_id varchar not null comment 'first 128 bits of the SHA-256 of the original''s bytes, hex',
     width int comment 'width of the original in pixels, before rotation; null if the header cannot be read',
@@ -15,5 +15,8 @@ create table images (
     pixels_crc32 bigint comment 'CRC-32 of the value of pixels (IEEE 802.3, as zlib''s crc32), 0 to 2^32-1; null if rejected',
     reject_reason varchar comment 'null if decoded, otherwise one of the DecodeReject reasons',
     detail varchar comment 'what the decoder said; null if decoded',
+    filter varchar comment 'filter of the resize: bilinear, bicubic or lanczos; null in a row that was written before this column was',
+    speed varchar comment 'exact: every pixel was decoded; fast: a large JPEG was shrunk while it was decoded; null as filter is',
+    oriented boolean comment 'whether pixels were turned as the EXIF orientation says; null as filter is',
     primary key (image_id)
-) with (version = 2);
+) with (version = 3);

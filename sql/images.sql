@@ -1,6 +1,6 @@
 -- A row is one distinct original of the chunk at hand, decoded or rejected.
 -- reads: originals, decode_chunk
--- params: $first_seq, $last_seq (the chunk's bounds, so that files and row groups outside it are not read), $size_px
+-- params: $first_seq, $last_seq (the chunk's bounds, so that files and row groups outside it are not read), $size_px, $filter, $speed, $oriented
 with chunk as (
     select
         originals.image_id,
@@ -32,5 +32,8 @@ select
     image['pixels'] as pixels,
     image['pixels_crc32'] as pixels_crc32,
     image['reject_reason'] as reject_reason,
-    image['detail'] as detail
+    image['detail'] as detail,
+    cast($filter as varchar) as filter,
+    cast($speed as varchar) as speed,
+    cast($oriented as boolean) as oriented
 from decoded

@@ -81,6 +81,7 @@ impl Snapshot {
         author: &Author,
     ) -> Result<Committed> {
         reach("commit").await;
+        self.corpus().check_own(name)?;
         let delta = self.delta(name);
         let state = delta.snapshot()?;
         let base = delta.version().context("a table that is written to has a version")?;

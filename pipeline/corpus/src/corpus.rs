@@ -27,6 +27,8 @@ pub(crate) fn is_append_only(name: &str) -> bool {
 #[derive(Clone, Debug)]
 pub struct Corpus {
     pub(crate) root: Url,
+    /// The corpus whose originals it shares.
+    pub(crate) base: Option<Url>,
 }
 
 impl Corpus {
@@ -40,7 +42,7 @@ impl Corpus {
     /// # Errors
     /// The log cannot be read.
     pub async fn delta(&self, name: &str, version: Option<u64>) -> Result<DeltaTable> {
-        let url = self.root.join(&format!("{name}/"))?;
+        let url = self.root_of(name).join(&format!("{name}/"))?;
         let is_missing = local_folder(&url).is_some_and(|path| !path.exists());
         let mut builder = DeltaTableBuilder::from_url(url)?;
         if let Some(version) = version {

@@ -24,10 +24,11 @@ impl Corpus {
     /// # Errors
     /// As [`Corpus::open`].
     pub async fn open_snapshot(location: &str) -> Result<(Self, Snapshot)> {
-        let corpus = Self { root: root_url(location)? };
+        let mut corpus = Self { root: root_url(location)?, base: None };
         if local_folder(&corpus.root).is_some_and(|folder| !folder.exists()) {
             bail!(no_corpus(location));
         }
+        corpus.base = corpus.shared_with().await?;
         let snapshot = corpus.snapshot().await?;
         let missing: Vec<&str> = TABLES
             .iter()
@@ -53,7 +54,8 @@ impl Corpus {
             std::fs::create_dir_all(&path)
                 .with_context(|| format!("corpus `{location}`: cannot make the folder"))?;
         }
-        let corpus = Self { root };
+        let mut corpus = Self { root, base: None };
+        corpus.base = corpus.shared_with().await?;
         let snapshot = corpus.snapshot().await?;
         for table in TABLES.iter().filter(|table| snapshot.version(table.name).is_none()) {
             corpus.create(table).await.with_context(|| {

@@ -152,7 +152,7 @@ impl Snapshot {
         name: &str,
         paths: impl IntoIterator<Item = &'a str>,
     ) -> Result<DataFrame> {
-        let root = self.corpus.root().join(&format!("{name}/"))?;
+        let root = self.corpus.root_of(name).join(&format!("{name}/"))?;
         self.delta(name).update_datafusion_session(&ctx.state())?;
         let urls = paths.into_iter().map(|path| Ok(root.join(path)?.to_string()));
         let urls: Vec<String> = urls.collect::<Result<_>>()?;

@@ -204,6 +204,7 @@ async fn chunks<S: Stage>(
     report: &mut StageReport,
     stop: &CancellationToken,
 ) -> Result<Outcome> {
+    snapshot.corpus().check_own(S::TABLE)?;
     let last = last_run_told_the_same(stage, snapshot).await?;
     let tables = [S::SOURCES, &[S::TABLE]].concat();
     loop {

@@ -6,6 +6,7 @@ pub mod driver;
 pub mod stop;
 
 mod read_only;
+mod replace;
 
 pub mod ingest;
 

@@ -1,13 +1,14 @@
 //! One picture. In: its bytes. Out: [`DecodedImage`] or [`Rejected`]. Pixels equal PIL's
-//! `Image.open(f).convert("RGB").resize((size, size), BILINEAR)` to one level of 255, where PIL is right.
+//! `Image.open(f).convert("RGB").resize((size, size), BILINEAR)`, where PIL is right.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::hash::{dhash, thumb};
 use crate::image::{Header, RejectReason, Rejected};
+use crate::jpeg::{self, is_jpeg};
+use crate::other;
 use crate::panics::caught;
 use crate::resize::resize_rgb;
-use crate::{jpeg, other};
 use tuwen_settings::DecodeSettings;
 
 /// Originals above this many pixels are decoded one at a time, so that memory is bounded by one of them and not by one a core.
@@ -41,28 +42,40 @@ fn decode(bytes: &[u8], settings: &DecodeSettings) -> Result<DecodedImage, Rejec
     if bytes.is_empty() {
         return Err(Rejected::new(RejectReason::Empty, "0 bytes"));
     }
-    let is_jpeg = bytes.starts_with(&[0xff, 0xd8, 0xff]);
-    let header = if is_jpeg { jpeg::header(bytes) } else { other::header(bytes) }?;
+    let (header, pixels) = if is_jpeg(bytes) {
+        jpeg::square(bytes, settings, |header| permit(header, settings))?
+    } else {
+        let header = other::header(bytes)?;
+        let square = permit(&header, settings).and_then(|_permit| {
+            let mut rgb = other::pixels(bytes, &header)?;
+            if settings.apply_orientation {
+                rgb = rgb.oriented(header.orientation);
+            }
+            resize_rgb(&rgb, settings.size, settings.filter)
+                .map_err(|error| Rejected::new(RejectReason::Corrupt, error))
+        });
+        match square {
+            Ok(square) => (header, square),
+            Err(rejected) => return Err(rejected.with(&header)),
+        }
+    };
+    let size = settings.size as usize;
+    Ok(DecodedImage { dhash: dhash(&pixels, size), thumb: thumb(&pixels, size), header, pixels })
+}
+
+/// What is held while a picture's pixels are decoded: for a large one, the right to be the only large one.
+fn permit(
+    header: &Header,
+    settings: &DecodeSettings,
+) -> Result<Option<MutexGuard<'static, ()>>, Rejected> {
     let area_px = u64::from(header.width) * u64::from(header.height);
     if area_px > settings.max_pixels {
         let detail = format!(
             "{} x {} is {area_px} pixels, decode.max_pixels is {}",
             header.width, header.height, settings.max_pixels
         );
-        return Err(Rejected::new(RejectReason::TooManyPixels, detail).with(&header));
+        return Err(Rejected::new(RejectReason::TooManyPixels, detail));
     }
     // A poisoned lock only says that another decode panicked; nothing is kept under it.
-    let _one_at_a_time =
-        (area_px > LARGE_PX).then(|| LARGE.lock().unwrap_or_else(PoisonError::into_inner));
-
-    let decoded =
-        if is_jpeg { jpeg::pixels(bytes, settings) } else { other::pixels(bytes, &header) };
-    let mut rgb = decoded.map_err(|rejected| rejected.with(&header))?;
-    if settings.apply_orientation && header.orientation != 1 {
-        rgb = rgb.oriented(header.orientation);
-    }
-    let pixels = resize_rgb(&rgb, settings.size, settings.filter)
-        .map_err(|error| Rejected::new(RejectReason::Corrupt, error).with(&header))?;
-    let size = settings.size as usize;
-    Ok(DecodedImage { dhash: dhash(&pixels, size), thumb: thumb(&pixels, size), header, pixels })
+    Ok((area_px > LARGE_PX).then(|| LARGE.lock().unwrap_or_else(PoisonError::into_inner)))
 }

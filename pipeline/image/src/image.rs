@@ -38,9 +38,21 @@ pub enum RejectReason {
     OutOfMemory,
 }
 
-impl fmt::Display for RejectReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl RejectReason {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Empty,
+        Self::NotAnImage,
+        Self::UnsupportedFormat,
+        Self::Truncated,
+        Self::Corrupt,
+        Self::TooManyPixels,
+        Self::OutOfMemory,
+    ];
+
+    /// As it stands in `images.reject_reason`.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Empty => "empty",
             Self::NotAnImage => "not_an_image",
             Self::UnsupportedFormat => "unsupported_format",
@@ -48,7 +60,23 @@ impl fmt::Display for RejectReason {
             Self::Corrupt => "corrupt",
             Self::TooManyPixels => "too_many_pixels",
             Self::OutOfMemory => "out_of_memory",
-        })
+        }
+    }
+
+    /// The reason called `name`.
+    ///
+    /// # Errors
+    /// There is none; which there are.
+    pub fn of(name: &str) -> Result<Self, String> {
+        let names = Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|reason| reason.name() == name);
+        found.ok_or_else(|| format!("expected one of {names}, found `{name}`"))
+    }
+}
+
+impl fmt::Display for RejectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

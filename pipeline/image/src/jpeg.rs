@@ -1,94 +1,151 @@
-//! JPEG by libjpeg-turbo, as PIL decodes it. In: bytes. Out: header, or full-size RGB. Never accepts a file that ends early.
+//! JPEG by libjpeg-turbo, as PIL decodes it. In: bytes. Out: header, then the stored square, or full-size RGB. Never accepts a file
+//! that ends early, and never holds more of a picture than the rows at hand where nothing has to be turned.
+
+use std::cell::RefCell;
 
 use image::metadata::Orientation;
-use turbojpeg::{Colorspace, Decompressor, Image, PixelFormat, ScalingFactor};
 
 use crate::image::{Header, RejectReason, Rejected, Rgb};
+use crate::libjpeg::{JpegDecoder, OpenJpeg};
+use crate::resize::Resizer;
 use tuwen_settings::{DecodeSettings, DecodeSpeed};
 
-/// Warnings of libjpeg after which every pixel is still what the file says.
-const HARMLESS: [&str; 3] =
-    ["extraneous bytes", "Unknown Adobe color transform", "Unknown JFIF revision"];
+/// Bytes of rows that are decoded at once: they are still in the caches near the core when they are resized.
+const ROWS_BYTES: usize = 64 << 10;
 
-/// Scans of a progressive file beyond which it is an attack and not a picture.
-const MAX_SCANS: u32 = 500;
+/// What a thread keeps from one picture to the next.
+#[derive(Default)]
+struct Kept {
+    decoder: Option<JpegDecoder>,
+    resizer: Resizer,
+    rows: Vec<u8>,
+}
 
-pub(crate) fn header(bytes: &[u8]) -> Result<Header, Rejected> {
-    let header = turbojpeg::read_header(bytes).map_err(|error| reject(&error.to_string()))?;
+thread_local! {
+    static KEPT: RefCell<Kept> = RefCell::default();
+}
+
+/// Whether `bytes` are to be a JPEG.
+pub(crate) fn is_jpeg(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0xff, 0xd8, 0xff])
+}
+
+/// The header, and the square of `settings.size` if `check` lets the header pass.
+pub(crate) fn square<T>(
+    bytes: &[u8],
+    settings: &DecodeSettings,
+    check: impl FnOnce(&Header) -> Result<T, Rejected>,
+) -> Result<(Header, Vec<u8>), Rejected> {
+    // Not kept while it works: a panic leaves none behind that is half-way.
+    let mut kept = KEPT.take();
+    let decoder = match &mut kept.decoder {
+        Some(decoder) => decoder,
+        None => kept.decoder.insert(JpegDecoder::new()?),
+    };
+    let decoded = decoder.open(bytes).and_then(|mut file| {
+        let header = header(bytes, &file)?;
+        let checked = check(&header);
+        let pixels = checked.and_then(|_held| {
+            let turned = settings.apply_orientation && header.orientation != 1;
+            file.start(denominator(&file, settings))?;
+            let mut square = vec![0; settings.size as usize * settings.size as usize * 3];
+            if turned {
+                let rgb = whole(file, &mut kept.rows)?.oriented(header.orientation);
+                kept.resizer.resize(&rgb, settings.size, settings.filter, &mut square);
+            } else {
+                streamed(file, settings, &mut kept.resizer, &mut kept.rows, &mut square)?;
+            }
+            Ok(square)
+        });
+        match pixels {
+            Ok(pixels) => Ok((header, pixels)),
+            Err(rejected) => Err(rejected.with(&header)),
+        }
+    });
+    KEPT.set(kept);
+    decoded
+}
+
+fn header(bytes: &[u8], file: &OpenJpeg<'_>) -> Result<Header, Rejected> {
+    let color = match file.header.components {
+        1 => "l",
+        3 => "rgb",
+        4 => "cmyk",
+        n => {
+            let detail = format!("expected a JPEG of 1, 3 or 4 components, found {n}");
+            return Err(Rejected::new(RejectReason::UnsupportedFormat, detail));
+        }
+    };
     Ok(Header {
-        width: header.width as u32,
-        height: header.height as u32,
+        width: file.header.width,
+        height: file.header.height,
         format: "jpeg",
-        color: match header.colorspace {
-            Colorspace::Gray => "l",
-            Colorspace::CMYK | Colorspace::YCCK => "cmyk",
-            _ => "rgb",
-        },
+        color,
         orientation: orientation(bytes),
         frames: 1,
     })
 }
 
-pub(crate) fn pixels(bytes: &[u8], settings: &DecodeSettings) -> Result<Rgb, Rejected> {
-    let failed = |error: turbojpeg::Error| reject(&error.to_string());
-    let mut decompressor = Decompressor::new().map_err(failed)?;
-    decompressor.set_scan_limit(MAX_SCANS).map_err(failed)?;
-    let mut header = decompressor.read_header(bytes).map_err(failed)?;
-    if settings.speed == DecodeSpeed::Fast {
-        let factor = fast_factor(header.width.min(header.height), settings.size as usize);
-        decompressor.set_scaling_factor(factor).map_err(failed)?;
-        header = header.scaled(factor);
-    }
-    let cmyk = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
-    let format = if cmyk { PixelFormat::CMYK } else { PixelFormat::RGB };
-    let pitch = header.width * format.size();
-    let mut pixels = vec![0; pitch * header.height];
-    let output = Image {
-        pixels: pixels.as_mut_slice(),
-        width: header.width,
-        pitch,
-        height: header.height,
-        format,
-    };
-    if let Err(error) = decompressor.decompress(bytes, output) {
-        let message = error.to_string();
-        if !HARMLESS.iter().any(|harmless| message.contains(harmless)) {
-            return Err(reject(&message));
+/// Under `fast` the largest of 8, 4, 2 and 1 that leaves the shorter side at twice the stored size or more.
+fn denominator(file: &OpenJpeg<'_>, settings: &DecodeSettings) -> u32 {
+    let short_px = file.header.width.min(file.header.height);
+    let enough = |denominator: &u32| short_px / denominator >= 2 * settings.size;
+    let fast = [8, 4, 2].into_iter().find(enough).filter(|_| settings.speed == DecodeSpeed::Fast);
+    fast.unwrap_or(1)
+}
+
+/// Rows are resized as they come.
+fn streamed(
+    mut file: OpenJpeg<'_>,
+    settings: &DecodeSettings,
+    resizer: &mut Resizer,
+    rows: &mut Vec<u8>,
+    square: &mut [u8],
+) -> Result<(), Rejected> {
+    let (width, height) = (file.header.width, file.header.height);
+    let row_bytes = file.header.row_bytes();
+    // An even number, since the resizer takes them in twos.
+    let at_once = (ROWS_BYTES / row_bytes).max(2) & !1;
+    rows.resize(at_once * row_bytes, 0);
+    resizer.begin(width, height, settings.size, settings.filter);
+    loop {
+        let read = file.read(rows)?;
+        if read == 0 {
+            return file.finish();
         }
+        let n_rgb =
+            if file.header.is_cmyk() { inverted_cmyk_to_rgb(&mut rows[..read]) } else { read };
+        resizer.push(&rows[..n_rgb], square);
     }
-    if cmyk {
-        pixels = rgb_of_inverted_cmyk(&pixels);
+}
+
+/// The picture in full size.
+fn whole(mut file: OpenJpeg<'_>, rows: &mut Vec<u8>) -> Result<Rgb, Rejected> {
+    let (width, height) = (file.header.width, file.header.height);
+    let row_bytes = file.header.row_bytes();
+    rows.resize((ROWS_BYTES / row_bytes).max(1) * row_bytes, 0);
+    let mut pixels = Vec::with_capacity(width as usize * height as usize * 3);
+    loop {
+        let read = file.read(rows)?;
+        if read == 0 {
+            file.finish()?;
+            return Ok(Rgb { width, height, pixels });
+        }
+        let n_rgb =
+            if file.header.is_cmyk() { inverted_cmyk_to_rgb(&mut rows[..read]) } else { read };
+        pixels.extend_from_slice(&rows[..n_rgb]);
     }
-    Ok(Rgb { width: header.width as u32, height: header.height as u32, pixels })
 }
 
-/// The smallest of the factors 1, 1/2, 1/4, 1/8 that leaves the shorter side at twice the stored size or more.
-fn fast_factor(short_px: usize, size_px: usize) -> ScalingFactor {
-    let denominator =
-        [8, 4, 2].into_iter().find(|denominator| short_px / denominator >= 2 * size_px);
-    ScalingFactor::new(1, denominator.unwrap_or(1))
-}
-
-fn reject(message: &str) -> Rejected {
-    let reason = if message.contains("Premature end")
-        || message.contains("premature end")
-        || message.contains("missing SOS")
-    {
-        RejectReason::Truncated
-    } else if message.contains("Unsupported")
-        || message.contains("not supported")
-        || message.contains("precision")
-    {
-        RejectReason::UnsupportedFormat
-    } else {
-        RejectReason::Corrupt
-    };
-    Rejected::new(reason, message)
-}
-
-/// Adobe stores CMYK inverted, and PIL takes every four-component JPEG to be so; then PIL's `cmyk2rgb`.
-fn rgb_of_inverted_cmyk(inverted: &[u8]) -> Vec<u8> {
-    inverted.as_chunks::<4>().0.iter().flat_map(|cmyk| rgb_of_cmyk(cmyk.map(|v| 255 - v))).collect()
+/// Adobe stores CMYK inverted, and PIL takes every four-component JPEG to be so; then PIL's `cmyk2rgb`. In place; how many bytes
+/// there are then.
+fn inverted_cmyk_to_rgb(pixels: &mut [u8]) -> usize {
+    let n_pixels = pixels.len() / 4;
+    for i in 0..n_pixels {
+        let inverted = [pixels[4 * i], pixels[4 * i + 1], pixels[4 * i + 2], pixels[4 * i + 3]];
+        pixels[3 * i..3 * i + 3].copy_from_slice(&rgb_of_cmyk(inverted.map(|v| 255 - v)));
+    }
+    n_pixels * 3
 }
 
 /// PIL's `cmyk2rgb` (libImaging/Convert.c): paper white minus black, minus ink's share of it.

@@ -1,5 +1,5 @@
 //! Bytes to pixels. In: a picture file of any format. Out: a square of RGB pixels and what the file was, or the reason why
-//! not. `decode.rs` reads the header and dispatches, `jpeg.rs` and `other.rs` decode, `resize.rs` scales, `hash.rs` hashes,
+//! not. `decode.rs` reads the header and dispatches, `jpeg.rs` (by `libjpeg.rs`) and `other.rs` decode, `resize.rs` scales (by `weights.rs`), `hash.rs` hashes,
 //! `codec.rs` writes the square down, `copy.rs` moves it, `media_type.rs` knows pictures by how they begin, `near_index.rs`
 //! finds near-identical ones. Never trusts a file name, nor a decoder.
 
@@ -9,11 +9,13 @@ mod decode;
 mod hash;
 mod image;
 mod jpeg;
+mod libjpeg;
 mod media_type;
 mod near_index;
 mod other;
 mod panics;
 mod resize;
+mod weights;
 
 pub use codec::{decode_stored, encode_stored};
 pub use decode::{DecodedImage, decode_image};

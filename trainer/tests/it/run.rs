@@ -64,7 +64,7 @@ fn make_sample() -> anyhow::Result<tempfile::TempDir> {
         tuwen_etl::ingest::ingest(&corpus, &files, &stop).await?;
         fetch(&corpus, Origin::Folder(images), &FetchSettings::default(), None, &stop).await?;
         let settings = DecodeSettings { size: 48, ..DecodeSettings::default() };
-        tuwen_etl::decode::decode(&corpus, &settings, None, &stop).await?;
+        tuwen_etl::decode::decode(&corpus, &settings, &[], None, &stop).await?;
         // Striped pictures look alike; here they are wanted all.
         let curate = CurateSettings { tokenizer, near_levels: 0.0, ..CurateSettings::default() };
         let settings = Settings { curate, ..Settings::default() };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use arrow::array::{
-    ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, BinaryArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
 use datafusion::datasource::MemTable;
@@ -202,6 +202,9 @@ fn image_batch(rows: &[Image]) -> Result<RecordBatch> {
         longs(rows, |row| thumb(row).map(|pixels| i64::from(crc32fast::hash(&pixels)))),
         texts(rows, |row| if_rejected(row, "corrupt")),
         texts(rows, |row| if_rejected(row, "Corrupt JPEG data: premature end of data segment")),
+        texts(rows, |_| Some("bilinear")),
+        texts(rows, |_| Some("exact")),
+        Arc::new(BooleanArray::from(vec![false; rows.len()])), // oriented
     ];
     Ok(RecordBatch::try_new(schema("images"), columns)?)
 }

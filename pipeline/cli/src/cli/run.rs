@@ -43,7 +43,7 @@ impl Run {
             .run(&corpus, "run", async |stop, stages| {
                 // The gates of curate judge all rows.
                 self.fetch.fetch(&corpus, &settings, None, stop, stages).await?;
-                stages.run("decode", decode(&corpus, &settings.decode, None, stop)).await?;
+                stages.run("decode", decode(&corpus, &settings.decode, &[], None, stop)).await?;
                 let gates = self.curate.gates();
                 stages.run("curate", curate(&corpus, &settings, gates, stop)).await
             })

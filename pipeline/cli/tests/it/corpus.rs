@@ -83,7 +83,7 @@ impl Crawl {
         vec![
             ingest(&corpus, files, &self.stop).await.unwrap(),
             fetch(&corpus, origin, &self.settings.fetch, None, &self.stop).await.unwrap(),
-            decode(&corpus, &self.settings.decode, None, &self.stop).await.unwrap(),
+            decode(&corpus, &self.settings.decode, &[], None, &self.stop).await.unwrap(),
             curate(&corpus, &self.settings, Gates::Judge, &self.stop).await.unwrap(),
         ]
     }

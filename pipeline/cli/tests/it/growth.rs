@@ -95,7 +95,7 @@ async fn what_a_change_concerns_is_all_that_a_rebuild_would_change() {
                 fetch(&corpus, origin, &crawl.settings.fetch, None, &crawl.stop).await.unwrap();
             }
             if !random.one_in(4) {
-                decode(&corpus, &crawl.settings.decode, None, &crawl.stop).await.unwrap();
+                decode(&corpus, &crawl.settings.decode, &[], None, &crawl.stop).await.unwrap();
             }
             if random.one_in(4) {
                 continue;

@@ -126,7 +126,7 @@ async fn run_stage(crawl: &Crawl, csvs: &[PathBuf], stage: StageName) {
     let report = match stage {
         StageName::Ingest => ingest(&corpus, csvs, stop).await,
         StageName::Fetch => fetch(&corpus, origin, &settings.fetch, None, stop).await,
-        StageName::Decode => decode(&corpus, &settings.decode, None, stop).await,
+        StageName::Decode => decode(&corpus, &settings.decode, &[], None, stop).await,
         StageName::Curate => curate(&corpus, settings, Gates::Judge, stop).await,
     };
     report.unwrap();

@@ -127,7 +127,10 @@ fn stage_views() -> Vec<View> {
         view("images_sql", "images")
             .param("first_seq", 0i64)
             .param("last_seq", 9i64)
-            .param("size_px", 224i32),
+            .param("size_px", 224i32)
+            .param("filter", "bilinear")
+            .param("speed", "exact")
+            .param("oriented", false),
         view("last_run", "last_run").param("stage", "curate"),
         view("answers", "answers"),
         view("pair_images", "pair_images"),

@@ -49,10 +49,12 @@ pub(crate) struct Lying {
 pub(crate) type Folder = BTreeMap<Path, Lying>;
 
 impl Snapshot {
-    /// The names of the tables that are there.
+    /// The names of the tables that are there and not another corpus's.
     pub(crate) fn present(&self) -> Vec<&'static str> {
         let names = TABLES.iter().map(|table| table.name);
-        names.filter(|name| self.version(name).is_some()).collect()
+        names
+            .filter(|name| self.version(name).is_some() && !self.corpus().is_shared(name))
+            .collect()
     }
 
     /// The store of table `name`, whose root is the table's folder.

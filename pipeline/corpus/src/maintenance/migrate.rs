@@ -55,7 +55,7 @@ impl Migration {
 /// A table does not say which version it has.
 pub fn migrations(snapshot: &Snapshot) -> Result<Vec<Migration>> {
     let mut all = Vec::new();
-    for contract in TABLES.iter() {
+    for contract in TABLES.iter().filter(|table| !snapshot.corpus().is_shared(table.name)) {
         let (table, to) = (contract.name, contract.version);
         let mut migration =
             Migration { table, from: None, to, columns: Vec::new(), properties: Vec::new() };

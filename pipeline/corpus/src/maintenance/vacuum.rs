@@ -239,7 +239,7 @@ fn staged_files(
     name: &str,
     since: DateTime<Utc>,
 ) -> Result<Vec<(std::path::PathBuf, u64)>> {
-    let url = snapshot.corpus().root().join(&format!("{name}/"))?;
+    let url = snapshot.corpus().root_of(name).join(&format!("{name}/"))?;
     let Some(folder) = local_folder(&url) else { return Ok(Vec::new()) };
     let mut staged = Vec::new();
     for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {

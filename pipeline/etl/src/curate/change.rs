@@ -5,11 +5,10 @@
 //! repeated captions), and on the images near it (leaks). So the rules run on the pairs of those images alone which something
 //! new touches; a row that is near an image which came into the test split, or left it, only turns into a leak or back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
-use arrow::array::AsArray;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{DataFrame, SessionContext, col};
 use tuwen_corpus::query::{frame, tally};
@@ -18,6 +17,7 @@ use tuwen_schemas::schema;
 
 use crate::curate::near::{near_hash_udf, near_udf};
 use crate::curate::rules::Rules;
+use crate::replace::{FILE_COLUMN, replace};
 use tuwen_image::NearIndex;
 
 macro_rules! change_sql {
@@ -25,9 +25,6 @@ macro_rules! change_sql {
         ($name, include_str!(concat!("../../../../sql/change/", $name, ".sql")))
     };
 }
-
-/// The column that says which file an example stands in.
-const FILE_COLUMN: &str = "file";
 
 /// What a change comes to.
 pub(super) struct Changed {
@@ -68,7 +65,9 @@ pub(super) async fn change(
     let n_judged = sessions.concerned_rows(rules).await?;
     sessions.judge(rules).await?;
     sessions.changed_examples(snapshot).await?;
-    let change = rewrite(snapshot, &sessions).await?;
+    let rewritten = change_sql!("rewritten");
+    let change =
+        replace(snapshot, &sessions.all, "examples", "changed_examples", rewritten).await?;
     let reasons = tally(&sessions.all, "changed_examples", "reject_reason").await?;
     let all_reasons = sessions.all_reasons(&reasons).await?;
     sessions.share("originals", "originals").await?;
@@ -217,33 +216,4 @@ impl Sessions<'_> {
         all.retain(|_, n| *n > 0);
         Ok(all)
     }
-}
-
-/// Writes the changed rows, and with them those that stood in the same files.
-async fn rewrite(snapshot: &Snapshot, sessions: &Sessions<'_>) -> Result<Change> {
-    let leaving = files_of(&sessions.all).await?;
-    let empty = leaving.is_empty();
-    let stood = match empty {
-        true => Arc::new(MemTable::try_new(schema("examples"), vec![Vec::new()])?) as Arc<_>,
-        false => snapshot.table_of_files(&sessions.all, "examples", Some(&leaving), None).await?,
-    };
-    sessions.all.register_table("rewritten_files", stood)?;
-    let rows = sessions.frame(change_sql!("rewritten")).await?;
-    let files = snapshot.write_files("examples", rows, 0).await?;
-    let removes = if empty { Vec::new() } else { snapshot.removes("examples", Some(&leaving))? };
-    Ok(Change { adds: files.adds, removes, ..Change::default() })
-}
-
-/// The files in which changed examples stand.
-async fn files_of(ctx: &SessionContext) -> Result<BTreeSet<String>> {
-    let files = ctx.table("changed_examples").await?.select(vec![col(FILE_COLUMN)])?.distinct()?;
-    let mut paths = BTreeSet::new();
-    for batch in files.collect().await? {
-        let column = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)?;
-        for file in column.as_string::<i32>().iter().flatten() {
-            let (_, name) = file.rsplit_once('/').unwrap_or(("", file));
-            paths.insert(name.to_owned());
-        }
-    }
-    Ok(paths)
 }

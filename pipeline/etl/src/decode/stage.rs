@@ -9,20 +9,23 @@ use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use datafusion::datasource::MemTable;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{DataFrame, SessionContext, col};
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::query::{frame, tally};
 use tuwen_corpus::report::{Progress, StageReport};
-use tuwen_corpus::{Corpus, NewFiles, Rows, Run, Scratch, Snapshot, spilling_session};
+use tuwen_corpus::{Change, Corpus, NewFiles, Rows, Run, Scratch, Snapshot, spilling_session};
+use tuwen_image::RejectReason;
 use tuwen_settings::DecodeSettings;
 
 use crate::decode::decode_udf;
 use crate::driver::{self, Chunk, RedGate, Stage};
+use crate::replace::{FILE_COLUMN, replace};
 
-/// Decodes every distinct original that has no row in `images`. If more of all images are rejected in the end than
+/// Decodes every distinct original that has no row in `images`, then tries those again that were rejected for the reasons of
+/// `again`: the rows of those that come to something else now take the places of the old ones. If more of all images are rejected in the end than
 /// `max_rejected_percent`, the gate is red; what was decoded is committed all the same.
 ///
 /// # Errors
@@ -30,29 +33,40 @@ use crate::driver::{self, Chunk, RedGate, Stage};
 pub async fn decode(
     corpus: &Corpus,
     settings: &DecodeSettings,
+    again: &[RejectReason],
     max_rejected_percent: Option<f64>,
     stop: &CancellationToken,
 ) -> Result<StageReport> {
-    let settings = settings.clone();
-    let stage = Scratch::new();
-    let stage = stage.map(|scratch| Decode { settings, max_rejected_percent, scratch, todo: None });
+    let stage = Scratch::new().map(|scratch| Decode {
+        settings: settings.clone(),
+        again,
+        max_rejected_percent,
+        scratch,
+        todo: None,
+    });
     driver::run(corpus, stage, stop).await
 }
 
-struct Decode {
+struct Decode<'a> {
     settings: DecodeSettings,
+    /// The reasons for which what was rejected is tried again.
+    again: &'a [RejectReason],
     max_rejected_percent: Option<f64>,
     scratch: Scratch,
     todo: Option<Todo>,
 }
 
-impl Stage for Decode {
+impl Stage for Decode<'_> {
     const NAME: &'static str = "decode";
     const TABLE: &'static str = "images";
     const SOURCES: &'static [&'static str] = &["originals"];
 
     fn settings(&self) -> Value {
         serde_json::json!(self.settings)
+    }
+
+    fn always(&self) -> bool {
+        !self.again.is_empty()
     }
 
     async fn todo(
@@ -74,41 +88,56 @@ impl Stage for Decode {
         }
         let text = include_str!("../../../../sql/decode_todo.sql");
         let todo = frame(&ctx, "decode_todo", text, []).await?;
-        let n_rows = self.scratch.hold(&ctx, "todo", todo).await?;
-        if n_rows == 0 {
+        let n_new = self.scratch.hold(&ctx, "todo", todo).await?;
+        let new = Seqs::of(&ctx, "todo").await?;
+        let names: Vec<ScalarValue> = self.again.iter().map(|reason| reason.name().into()).collect();
+        let names = ScalarValue::List(ScalarValue::new_list_nullable(&names, &DataType::Utf8));
+        let text = include_str!("../../../../sql/decode_again.sql");
+        let again = frame(&ctx, "decode_again", text, [("reasons", names)]).await?;
+        let n_again = self.scratch.hold(&ctx, "again", again).await?;
+        let again = Seqs::of(&ctx, "again").await?;
+        if n_new + n_again == 0 {
             return Ok(None);
         }
-        report.rows_in = report.rows_in.max(n_rows);
-        let sorted = ctx.table("todo").await?.sort_by(vec![datafusion::prelude::col("seq")])?;
-        self.todo = Some(Todo { rows: sorted.execute_stream().await?, seqs: VecDeque::new() });
-        Ok(Some(n_rows))
+        report.rows_in = report.rows_in.max(n_new + n_again);
+        self.todo = Some(Todo { new, again });
+        Ok(Some(n_new + n_again))
     }
 
     async fn next_chunk(
         &mut self,
         snapshot: &Snapshot,
         progress: &Progress,
-        _report: &mut StageReport,
+        report: &mut StageReport,
     ) -> Result<Option<Chunk>> {
-        let Some(todo) = &mut self.todo else { return Ok(None) };
-        let seqs = todo.take(self.settings.chunk_images).await?;
-        let (Some(first), Some(last)) = (seqs.first().copied(), seqs.last().copied()) else {
-            return Ok(None);
-        };
-        let ctx = snapshot.session(Rows::Heavy).await?;
-        ctx.register_udf(decode_udf(self.settings.clone(), progress.clone()));
-        let schema = Arc::new(Schema::new(vec![Field::new("seq", DataType::Int64, false)]));
-        let batch =
-            RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(seqs))])?;
-        let table = MemTable::try_new(schema, vec![vec![batch]])?;
-        ctx.register_table("decode_chunk", Arc::new(table))?;
-        let params = [
-            ("first_seq", ScalarValue::from(first)),
-            ("last_seq", ScalarValue::from(last)),
-            ("size_px", ScalarValue::from(self.settings.size as i32)),
-        ];
-        let text = include_str!("../../../../sql/images.sql");
-        Ok(Some(Chunk::Rows(frame(&ctx, "images", text, params).await?)))
+        let n = self.settings.chunk_images;
+        while let Some(todo) = &mut self.todo {
+            let seqs = todo.new.take(n).await?;
+            if !seqs.is_empty() {
+                let ctx = snapshot.session(Rows::Heavy).await?;
+                return Ok(Some(Chunk::Rows(self.images(&ctx, seqs, progress).await?)));
+            }
+            let seqs = todo.again.take(n).await?;
+            if seqs.is_empty() {
+                break;
+            }
+            let ctx = snapshot.session(Rows::Heavy).await?;
+            let n_tried = seqs.len() as u64;
+            let tried = self.images(&ctx, seqs, progress).await?;
+            let changed = changed(snapshot, &ctx, &self.scratch, tried).await?;
+            let reasons = tally(&ctx, "changed_images", "reject_reason").await?;
+            report.known += n_tried - reasons.values().sum::<u64>();
+            for (reason, n) in reasons {
+                match reason.as_str() {
+                    "" => report.rows_out += n,
+                    _ => *report.rejected.entry(reason).or_default() += n,
+                }
+            }
+            if let Some(change) = changed {
+                return Ok(Some(Chunk::Files(change)));
+            }
+        }
+        Ok(None)
     }
 
     async fn judge(&mut self, snapshot: &Snapshot) -> Result<()> {
@@ -124,38 +153,106 @@ impl Stage for Decode {
     }
 }
 
-/// What is to decode, by its place in the log of originals, in that order.
+impl Decode<'_> {
+    /// The originals at `seqs`, decoded.
+    async fn images(
+        &self,
+        ctx: &SessionContext,
+        seqs: Vec<i64>,
+        progress: &Progress,
+    ) -> Result<DataFrame> {
+        let first = seqs.first().copied();
+        let last = seqs.last().copied();
+        ctx.register_udf(decode_udf(self.settings.clone(), progress.clone()));
+        let schema = Arc::new(Schema::new(vec![Field::new("seq", DataType::Int64, false)]));
+        let batch =
+            RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(seqs))])?;
+        let table = MemTable::try_new(schema, vec![vec![batch]])?;
+        ctx.register_table("decode_chunk", Arc::new(table))?;
+        let params = [
+            ("first_seq", ScalarValue::from(first)),
+            ("last_seq", ScalarValue::from(last)),
+            ("size_px", ScalarValue::from(self.settings.size as i32)),
+            ("filter", ScalarValue::from(self.settings.filter.name())),
+            ("speed", ScalarValue::from(self.settings.speed.name())),
+            ("oriented", ScalarValue::from(self.settings.apply_orientation)),
+        ];
+        let text = include_str!("../../../../sql/images.sql");
+        frame(ctx, "images", text, params).await
+    }
+}
+
+/// Those of `tried` that come to something else than what is there, as `changed_images` of `ctx`, and in the places of the old
+/// rows; none if all come to the same.
+async fn changed(
+    snapshot: &Snapshot,
+    ctx: &SessionContext,
+    scratch: &Scratch,
+    tried: DataFrame,
+) -> Result<Option<Change>> {
+    scratch.hold(ctx, "tried_images", tried).await?;
+    let in_files = snapshot.table_of_files(ctx, "images", None, Some(FILE_COLUMN)).await?;
+    ctx.register_table("images_in_files", in_files)?;
+    let text = include_str!("../../../../sql/changed_images.sql");
+    let changed = frame(ctx, "changed_images", text, []).await?;
+    if scratch.hold(ctx, "changed_images", changed).await? == 0 {
+        return Ok(None);
+    }
+    let sql = ("rewritten_images", include_str!("../../../../sql/rewritten_images.sql"));
+    Ok(Some(replace(snapshot, ctx, "images", "changed_images", sql).await?))
+}
+
+/// What is to do.
 struct Todo {
+    /// Without a row in images.
+    new: Seqs,
+    /// Rejected, to be tried again.
+    again: Seqs,
+}
+
+/// Originals by their places in the log, in that order.
+struct Seqs {
     rows: SendableRecordBatchStream,
     seqs: VecDeque<i64>,
 }
 
-impl Todo {
+impl Seqs {
+    async fn of(ctx: &SessionContext, table: &str) -> Result<Self> {
+        let sorted = ctx.table(table).await?.sort_by(vec![col("seq")])?;
+        Ok(Self { rows: sorted.execute_stream().await?, seqs: VecDeque::new() })
+    }
+
     /// The next `n`, fewer at the end.
     async fn take(&mut self, n: usize) -> Result<Vec<i64>> {
         while self.seqs.len() < n {
             let Some(batch) = self.rows.try_next().await? else { break };
-            let seqs = batch.column_by_name("seq").context("sql/decode_todo.sql has seq")?;
+            let seqs = batch.column_by_name("seq").context("what is to decode has a seq")?;
             self.seqs.extend(seqs.as_primitive::<Int64Type>().values());
         }
         Ok(self.seqs.drain(..n.min(self.seqs.len())).collect())
     }
 }
 
-/// A corpus holds images of one size, or a batch of them could not be built, and of one codec, so that one disk is chosen for.
+/// A corpus holds images of one size, or a batch of them could not be built, of one codec, so that one disk is chosen for, and made
+/// in one way, or a model would see the difference.
 async fn check_stored(ctx: &SessionContext, settings: &DecodeSettings) -> Result<()> {
     let size_px = settings.size.to_string();
+    let oriented = settings.apply_orientation.to_string();
     let asked = [
         ("size_px", "decode.size", size_px.as_str(), " px"),
         ("codec", "decode.codec", settings.codec.name(), ""),
+        ("filter", "decode.filter", settings.filter.name(), ""),
+        ("speed", "decode.speed", settings.speed.name(), ""),
+        ("oriented", "decode.apply_orientation", oriented.as_str(), ""),
     ];
     for (column, key, wanted, unit) in asked {
         let stored = tally(ctx, "images", column).await?;
-        // A rejected image has no codec.
+        // A rejected image has no codec, and one of an older tuwen does not say how it was made.
         if let Some(found) = stored.keys().find(|found| !found.is_empty() && *found != wanted) {
             bail!(
                 "table `images` holds images of {column} {found}{unit}, {key} is {wanted}\n\
-                 hint: set {key} = {found}, or decode into a new corpus"
+                 hint: --set {key}={found}, or into a corpus of its own that shares what was fetched: \
+                 tuwen decode --corpus OTHER --originals-of CORPUS"
             );
         }
     }

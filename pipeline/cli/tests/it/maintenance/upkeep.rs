@@ -131,7 +131,7 @@ impl Meanwhile {
             Self::AnotherOptimize => drop(optimize(&corpus, stop).await.unwrap()),
             Self::NewImages => {
                 let decoded =
-                    decode(&corpus, &small.crawl.settings.decode, None, stop).await.unwrap();
+                    decode(&corpus, &small.crawl.settings.decode, &[], None, stop).await.unwrap();
                 assert_eq!(decoded.rows_out, 5);
             }
             Self::Repair => {

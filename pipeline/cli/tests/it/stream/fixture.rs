@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, Int32Array, Int32Builder, Int64Array, ListBuilder, RecordBatch,
+    ArrayRef, BinaryArray, BooleanArray, Int32Array, Int32Builder, Int64Array, ListBuilder, RecordBatch,
     StringArray, new_null_array,
 };
 use arrow::datatypes::{Field, SchemaRef};
@@ -299,6 +299,9 @@ fn images(layout: Layout, rows: std::ops::Range<u64>) -> RecordBatch {
             ),
             "reject_reason" => texts(&|image| (!good(image)).then(|| "corrupt".to_owned())),
             "detail" => texts(&|_| None),
+            "filter" => texts(&|_| Some("bilinear".to_owned())),
+            "speed" => texts(&|_| Some("exact".to_owned())),
+            "oriented" => Arc::new(BooleanArray::from(vec![false; numbers.len()])),
             other => panic!("column `{other}` of images is new"),
         }
     };

@@ -1,0 +1,111 @@
+//! A corpus that shares what another has fetched, so that it is decoded once more (another size, filter or codec) without being
+//! asked for again. In: two locations. Out: a corpus whose `pairs` and `originals` are those of the other, which alone writes
+//! them. That it shares them stands in a file of its own folder, so that no later command has to be told.
+
+use anyhow::{Context, Result, bail};
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutMode, PutOptions};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::corpus::Corpus;
+use crate::location::{local_folder, root_url};
+
+/// The tables that are shared.
+const SHARED: [&str; 2] = ["pairs", "originals"];
+
+/// The file that says with whom; Delta readers look into folders of tables only.
+const FILE: &str = "_originals_of.json";
+
+#[derive(Serialize, Deserialize)]
+struct OriginalsOf {
+    /// The folder of the other corpus, as a URL.
+    corpus: Url,
+}
+
+impl Corpus {
+    /// Makes the corpus at `location` share `pairs` and `originals` of the one at `base`. One that does already stays as it is.
+    ///
+    /// # Errors
+    /// There is no corpus at `base`; the one at `location` has pairs of its own, or shares another's; it cannot be written to.
+    pub async fn open_or_share(location: &str, base: &str) -> Result<Self> {
+        let base = Self::open(base).await?;
+        let base = base.base.unwrap_or(base.root);
+        let root = root_url(location)?;
+        if root == base {
+            bail!("corpus `{location}`: expected another corpus to share the originals of, found itself");
+        }
+        if let Some(folder) = local_folder(&root) {
+            std::fs::create_dir_all(&folder)
+                .with_context(|| format!("corpus `{location}`: cannot make the folder"))?;
+        }
+        let corpus = Self { root, base: None };
+        match corpus.shared_with().await? {
+            Some(known) if known == base => {}
+            Some(known) => bail!(
+                "corpus `{location}`: expected one that shares the originals of {}, found one that shares those of {}",
+                shown(&base),
+                shown(&known)
+            ),
+            None => {
+                if corpus.delta(SHARED[0], None).await?.version().is_some() {
+                    bail!(
+                        "corpus `{location}`: expected one that shares the originals of {}, found one with its own\n\
+                         hint: --corpus with a folder that is not there yet",
+                        shown(&base)
+                    );
+                }
+                let (store, path) = corpus.store().await?;
+                let text = serde_json::to_vec(&OriginalsOf { corpus: base })?;
+                let only_new = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+                store.put_opts(&path.join(FILE), text.into(), only_new).await?;
+            }
+        }
+        Self::open_or_create(location).await
+    }
+
+    /// With whom the corpus shares what was fetched, as its folder says.
+    pub(crate) async fn shared_with(&self) -> Result<Option<Url>> {
+        let (store, path) = self.store().await?;
+        let path: Path = path.join(FILE);
+        let text = match store.get(&path).await {
+            Ok(found) => found.bytes().await?,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("reading {path}")),
+        };
+        let said: OriginalsOf = serde_json::from_slice(&text).with_context(|| {
+            format!("{path}: expected the corpus whose originals this one shares")
+        })?;
+        Ok(Some(root_url(said.corpus.as_str())?))
+    }
+
+    /// Whether table `name` is another corpus's.
+    pub fn is_shared(&self, name: &str) -> bool {
+        self.base.is_some() && SHARED.contains(&name)
+    }
+
+    /// The folder in which the folder of table `name` lies.
+    pub(crate) fn root_of(&self, name: &str) -> &Url {
+        self.base.as_ref().filter(|_| self.is_shared(name)).unwrap_or(&self.root)
+    }
+
+    /// # Errors
+    /// Table `name` is another corpus's.
+    pub fn check_own(&self, name: &str) -> Result<()> {
+        if self.is_shared(name) {
+            let base = shown(self.root_of(name));
+            bail!(
+                "table `{name}` is shared with corpus {base}, which alone writes it\n\
+                 hint: ingest and fetch with --corpus {base}, then `tuwen decode` and `tuwen curate` this corpus"
+            );
+        }
+        Ok(())
+    }
+}
+
+fn shown(root: &Url) -> String {
+    match local_folder(root) {
+        Some(folder) => folder.display().to_string().trim_end_matches('/').to_owned(),
+        None => root.to_string(),
+    }
+}
