@@ -22,6 +22,7 @@ pub mod report;
 mod runs;
 mod scratch;
 mod session;
+mod shared;
 mod snapshot;
 pub mod step;
 mod write;

@@ -21,7 +21,7 @@ choices! {
 choices! {
     /// Whether JPEGs are decoded in full before the resize.
     pub enum DecodeSpeed {
-        /// Every pixel is decoded; equals PIL to one level of 255.
+        /// Every pixel is decoded; equals PIL.
         Exact = "exact",
         /// Large JPEGs are shrunk in the DCT domain first, to no less than twice the stored size.
         Fast = "fast",

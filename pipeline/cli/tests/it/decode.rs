@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
-use tuwen_image::{DecodedImage, Header, Rejected, decode_image, decode_stored, encode_stored};
-use tuwen_settings::{DecodeSettings, PixelCodec};
+use tuwen_image::{
+    DecodedImage, Header, Rejected, decode_image, decode_stored, encode_stored, resize_into,
+};
+use tuwen_settings::{DecodeSettings, PixelCodec, ResizeFilter};
 
 use crate::python::python_with;
 
@@ -174,4 +176,71 @@ fn a_stored_jpeg_is_near_raw_and_decodes_as_pil_does() {
     let furthest = ours.iter().zip(&output.stdout).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
     // Another version of libjpeg-turbo may round otherwise.
     assert!(furthest <= 2, "{furthest} levels of 255");
+}
+
+/// Sides of pictures: alone, at the stored size and beside it, far wider and far taller (where PIL takes the vertical pass first), and
+/// large.
+const SIDES: [(u32, u32); 16] = [
+    (1, 1),
+    (1, 9_000),
+    (9_000, 1),
+    (2, 3),
+    (48, 48),
+    (64, 64),
+    (100, 224),
+    (223, 225),
+    (224, 100),
+    (224, 224),
+    (225, 223),
+    (37, 1_999),
+    (658, 987),
+    (500, 375),
+    (1_080, 2_400),
+    (1_500, 1_001),
+];
+
+/// The resize alone, bit for bit, over sizes, filters and noise of all levels and of only the lowest and highest.
+#[test]
+fn a_resize_is_that_of_the_pil_at_hand() {
+    let Some(python) = python_with("PIL, numpy") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = 1_u64;
+    let mut level = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    let mut n_squares = 0;
+    for (width, height) in SIDES {
+        let noise: Vec<u8> = (0..width as usize * height as usize * 3).map(|_| level()).collect();
+        let extreme: Vec<u8> =
+            noise.iter().map(|level| if *level > 127 { 255 } else { 0 }).collect();
+        for (kind, pixels) in [("noise", noise), ("extreme", extreme)] {
+            let name = format!("{width}_{height}_{kind}");
+            std::fs::write(folder.path().join(format!("{name}.raw")), &pixels).unwrap();
+            for filter in [ResizeFilter::Bilinear, ResizeFilter::Bicubic, ResizeFilter::Lanczos] {
+                for size in [224, 48, 7, 1] {
+                    let mut square = vec![0; size as usize * size as usize * 3];
+                    resize_into(&pixels, width, height, size, filter, &mut square).unwrap();
+                    let name = format!("{name}_{}_{size}.square", filter.name());
+                    std::fs::write(folder.path().join(name), square).unwrap();
+                    n_squares += 1;
+                }
+            }
+        }
+    }
+    let program = "import pathlib, sys, numpy; from PIL import Image\n\
+        same = 0\n\
+        for path in sorted(pathlib.Path(sys.argv[1]).glob('*.square')):\n    \
+        width, height, kind, name, size = path.stem.split('_')\n    \
+        raw = numpy.fromfile(path.with_name(f'{width}_{height}_{kind}.raw'), numpy.uint8)\n    \
+        picture = Image.fromarray(raw.reshape(int(height), int(width), 3))\n    \
+        wanted = picture.resize((int(size), int(size)), Image.Resampling[name.upper()]).tobytes()\n    \
+        if wanted == path.read_bytes(): same += 1\n    \
+        else: print(path.stem)\n\
+        print(same, 'are the same')";
+    let output = Command::new(&python).args(["-c", program]).arg(folder.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said.trim(), format!("{n_squares} are the same"));
 }

@@ -5,6 +5,7 @@
 mod cli;
 mod corpus;
 mod decode;
+mod decode_again;
 mod docs;
 mod fetch;
 mod growth;

@@ -131,6 +131,10 @@ fn stage_views() -> Vec<View> {
             .param("filter", "bilinear")
             .param("speed", "exact")
             .param("oriented", false),
+        view("decode_again", "decode_again").param("reasons", texts(&["corrupt", "truncated"])),
+        view("changed_images", "changed_images"),
+        view("rewritten_images", "rewritten_images")
+            .reads("rewritten_files", "rewritten_image_files"),
         view("last_run", "last_run").param("stage", "curate"),
         view("answers", "answers"),
         view("pair_images", "pair_images"),
@@ -294,11 +298,14 @@ impl Session {
             ("new_images", "images"),
             ("made", "examples"),
             ("rewritten_files", "examples"),
+            ("tried_images", "images"),
+            ("rewritten_image_files", "images"),
         ] {
             ctx.register_table(name, Arc::new(empty(table)?))?;
         }
         for table in [
             "create table decode_chunk (seq bigint)",
+            "create table images_in_files (image_id varchar, reject_reason varchar, file varchar)",
             "create table asked_images (image_id varchar)",
             "create table sampled (example_id varchar, position bigint)",
         ] {
