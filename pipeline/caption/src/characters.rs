@@ -9,13 +9,15 @@ use anyhow::{Result, anyhow};
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
+use crate::Literal;
+
 /// A character that every such tokenizer knows as one word; it shows where special tokens go.
 const PROBE: &str = "的";
 
 /// A tokenizer whose words end at each Chinese character.
 pub struct Characters {
     /// Neither cut nor padded.
-    tokenizer: Tokenizer,
+    tokenizer: Literal,
     /// Special tokens before and after a caption.
     before: Vec<u32>,
     after: Vec<u32>,
@@ -53,8 +55,9 @@ impl Characters {
         let mut tokenizer = tokenizer.clone();
         tokenizer.with_truncation(None).map_err(|error| anyhow!("{error}"))?;
         tokenizer.with_padding(None);
-        let bare = encode(&tokenizer, PROBE, false)?;
-        let whole = encode(&tokenizer, PROBE, true)?;
+        let tokenizer = Literal::of(&tokenizer)?;
+        let bare = tokenizer.ids(PROBE, false)?;
+        let whole = tokenizer.ids(PROBE, true)?;
         let place = whole.windows(bare.len()).position(|ids| ids == bare);
         let Some(place) = place.filter(|_| !bare.is_empty()) else { return Ok(None) };
         let (before, after) = (whole[..place].to_vec(), whole[place + bare.len()..].to_vec());
@@ -64,7 +67,7 @@ impl Characters {
         Ok(Some(Self { tokenizer, before, after, max_content, ids: RwLock::default() }))
     }
 
-    /// The ids of `text`, special tokens included.
+    /// The ids of `text`, special tokens around it included, none in it.
     ///
     /// # Errors
     /// The tokenizer's model cannot say the text.
@@ -80,7 +83,7 @@ impl Characters {
             let end = rest.find(is_chinese).unwrap_or(rest.len());
             let (between, after) = rest.split_at(end);
             if !between.trim().is_empty() {
-                ids.extend(encode(&self.tokenizer, between, false)?);
+                ids.extend(self.tokenizer.ids(between, false)?);
             }
             rest = after;
         }
@@ -95,17 +98,11 @@ impl Characters {
             ids.extend(known);
             return Ok(());
         }
-        let new = encode(&self.tokenizer, character.encode_utf8(&mut [0; 4]), false)?;
+        let new = self.tokenizer.ids(character.encode_utf8(&mut [0; 4]), false)?;
         ids.extend(&new);
         self.ids.write().unwrap_or_else(PoisonError::into_inner).insert(character, new);
         Ok(())
     }
-}
-
-fn encode(tokenizer: &Tokenizer, text: &str, special: bool) -> Result<Vec<u32>> {
-    let encoding =
-        tokenizer.encode_fast(text, special).map_err(|error| anyhow!("{text}: {error}"))?;
-    Ok(encoding.get_ids().to_vec())
 }
 
 /// What BERT calls a Chinese character (`_is_chinese_char` of its `tokenization.py`): the CJK Unified Ideographs, their extensions A
@@ -127,66 +124,24 @@ fn is_chinese(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn tokenizer() -> Tokenizer {
-        let words = [
-            "[PAD]", "[UNK]", "[CLS]", "[SEP]", "的", "红", "圆", "##圆", "a", "##b", "12", "!",
-            "[", "]", "é", "e",
-        ];
-        let vocab: serde_json::Map<String, Value> =
-            words.iter().zip(0..).map(|(word, id)| ((*word).to_owned(), Value::from(id))).collect();
-        let token = |id: u32, content: &str| {
-            serde_json::json!({ "id": id, "content": content, "single_word": false, "lstrip": false,
-                "rstrip": false, "normalized": false, "special": true })
-        };
-        let special =
-            |id: &str, n: u32| serde_json::json!({ "id": id, "ids": [n], "tokens": [id] });
-        let json = serde_json::json!({
-            "version": "1.0", "truncation": null, "padding": null,
-            "added_tokens": [token(2, "[CLS]"), token(3, "[SEP]")],
-            "normalizer": { "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
-                "strip_accents": null, "lowercase": true },
-            "pre_tokenizer": { "type": "BertPreTokenizer" },
-            "post_processor": { "type": "TemplateProcessing",
-                "single": [ { "SpecialToken": { "id": "[CLS]", "type_id": 0 } },
-                            { "Sequence": { "id": "A", "type_id": 0 } },
-                            { "SpecialToken": { "id": "[SEP]", "type_id": 0 } } ],
-                "pair": [ { "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 0 } } ],
-                "special_tokens": { "[CLS]": special("[CLS]", 2), "[SEP]": special("[SEP]", 3) } },
-            "decoder": null,
-            "model": { "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
-                "max_input_chars_per_word": 100, "vocab": vocab }
-        });
-        Tokenizer::from_bytes(json.to_string()).unwrap()
-    }
+    use crate::literal::tests::{bert, random};
 
     #[test]
     fn ids_are_those_of_the_tokenizer() {
-        let mut whole = tokenizer();
+        let mut whole = bert();
         let truncation = tokenizers::TruncationParams { max_length: 7, ..Default::default() };
         whole.with_truncation(Some(truncation)).unwrap();
         let characters = Characters::of(&whole, 7).unwrap().unwrap();
+        whole.set_encode_special_tokens(true);
         let parts = [
             "红", "圆", "的", "龘", "ab", "a", " ", "  ", "12", "!", "É", "e\u{301}", "[SEP]", "[",
-            "\u{301}", "，", "𠀀", "豈", "あ", "\u{200b}", "Ａ", "😀",
+            "\u{301}", "，", "𠀀", "豈", "あ", "\u{200b}", "Ａ", "😀", "[CLS]", "]",
         ];
-        let mut state = 1_u64;
+        let mut next = random();
         for _ in 0..3_000 {
-            let mut text = String::new();
-            for _ in 0..state >> 40 & 7 {
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
-                text += parts[(state >> 33) as usize % parts.len()];
-            }
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            assert_eq!(
-                characters.encode(&text).unwrap(),
-                encode(&whole, &text, true).unwrap(),
-                "{text:?}"
-            );
+            let text: String = (0..next(8)).map(|_| parts[next(parts.len())]).collect();
+            let expected = whole.encode_fast(text.as_str(), true).unwrap();
+            assert_eq!(characters.encode(&text).unwrap(), expected.get_ids(), "{text:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Captions to token ids. In: a `tokenizer.json`. Out: ids, special tokens as the tokenizer's own post-processor puts them,
-//! truncated; as SQL function `tokenize(text)`.
+//! Captions to token ids. In: a `tokenizer.json`. Out: ids, special tokens as the tokenizer's own post-processor puts them, none of
+//! them from a text, truncated; as SQL function `tokenize(text)`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
 
 use tuwen_corpus::id::{hex, id_of};
 
-use tuwen_caption::Characters;
+use tuwen_caption::{Characters, Literal};
 
 /// A tokenizer set up for captions.
 #[derive(Clone)]
 pub struct CaptionTokenizer {
-    tokenizer: Arc<Tokenizer>,
+    tokenizer: Arc<Literal>,
     /// For BERT's tokenizers, to which each Chinese character is a word.
     characters: Option<Arc<Characters>>,
     /// Identity of the file, so that another tokenizer is seen as a change.
@@ -48,14 +48,14 @@ impl CaptionTokenizer {
         tokenizer
             .with_truncation(Some(truncation))
             .map_err(|error| anyhow!("curate.max_length = {max_length}: {error}"))?;
-        tokenizer.with_padding(None);
         let n_special = tokenizer.get_post_processor().map_or(0, |added| added.added_tokens(false));
         if max_length <= n_special {
             bail!(
                 "curate.max_length: expected more than the {n_special} special tokens that {shown} adds, found {max_length}"
             );
         }
-        Ok(Self { tokenizer: Arc::new(tokenizer), characters, file_id: hex(id_of(&bytes)) })
+        let tokenizer = Arc::new(Literal::of(&tokenizer)?);
+        Ok(Self { tokenizer, characters, file_id: hex(id_of(&bytes)) })
     }
 
     /// The ids of `text`.
@@ -63,12 +63,10 @@ impl CaptionTokenizer {
     /// # Errors
     /// The tokenizer's model cannot say the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        if let Some(characters) = &self.characters {
-            return characters.encode(text);
+        match &self.characters {
+            Some(characters) => characters.encode(text),
+            None => self.tokenizer.ids(text, true),
         }
-        let encoding =
-            self.tokenizer.encode_fast(text, true).map_err(|error| anyhow!("{text}: {error}"))?;
-        Ok(encoding.get_ids().to_vec())
     }
 }
 

@@ -1,0 +1,449 @@
+//! Addresses. In: a text. Out: it without addresses of pages and of mail, and without the brackets and joiners that are left of them.
+//! Chinese characters and punctuation end an address, and may stand right before one. A host without `http://` or `www.` is one
+//! by its last part alone, so that `ASP.NET`, `Node.js`, `No.1` and `v1.2.3` stay.
+
+use std::ops::Range;
+
+/// Top-level domains that no product, file or abbreviation ends in: two parts make a host.
+const SURE: [&str; 12] =
+    ["com", "cn", "net", "org", "edu", "gov", "hk", "tw", "cc", "xyz", "jp", "kr"];
+
+/// Top-level domains that may end something else: a host only with three parts, or with a path.
+const LIKELY: [&str; 39] = [
+    "me", "io", "tv", "co", "info", "biz", "vip", "top", "club", "shop", "site", "online", "store",
+    "fun", "live", "wang", "ltd", "mobi", "asia", "ink", "tech", "uk", "de", "fr", "ru", "eu",
+    "ca", "au", "sg", "be", "ly", "gl", "pro", "art", "app", "dev", "name", "int", "mil",
+];
+
+/// Microsoft's and its like, in lower case; with a capital, `NET` is a product's.
+const PRODUCTS: [&str; 7] = ["asp", "vb", "ado", "ml", "paint", "dot", "json"];
+
+/// Top-level domains behind a Chinese name.
+const CHINESE: [&str; 7] = ["com", "cn", "net", "中国", "公司", "网络", "网址"];
+
+/// Longer parts of a name are no host's, nor are longer names (RFC 1035).
+const MAX_LABEL: usize = 63;
+const MAX_HOST: usize = 253;
+
+/// What joins an address to the text beside it.
+const JOINERS: [char; 8] = ['_', '-', '–', '—', '|', '/', '·', '•'];
+
+pub(super) fn without_urls(text: &str) -> Option<String> {
+    if !may_have_address(text) {
+        return None;
+    }
+    let letters = Letters::of(text);
+    let mut addresses = Vec::new();
+    let mut at = 0;
+    while at < letters.n() {
+        match letters.address_at(at) {
+            Some(end) => {
+                addresses.push(letters.bytes(at)..letters.bytes(end));
+                at = end;
+            }
+            None => at += 1,
+        }
+    }
+    (!addresses.is_empty()).then(|| cut(text, &addresses))
+}
+
+fn may_have_address(text: &str) -> bool {
+    text.contains(['.', '．', '/', '／', '\\'])
+}
+
+/// The characters of a text, full-width ones as ASCII, but for Chinese punctuation.
+struct Letters {
+    all: Vec<char>,
+    /// Where each begins, and the text's end.
+    places: Vec<usize>,
+}
+
+impl Letters {
+    fn of(text: &str) -> Self {
+        let all = text.chars().map(ascii_of).collect();
+        let places = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+        Self { all, places }
+    }
+
+    fn n(&self) -> usize {
+        self.all.len()
+    }
+
+    fn bytes(&self, at: usize) -> usize {
+        self.places[at]
+    }
+
+    fn get(&self, at: usize) -> Option<char> {
+        self.all.get(at).copied()
+    }
+
+    fn before(&self, at: usize) -> Option<char> {
+        at.checked_sub(1).and_then(|at| self.get(at))
+    }
+
+    /// Whether `word` stands at `at`, in whatever case.
+    fn has(&self, at: usize, word: &str) -> bool {
+        word.chars()
+            .enumerate()
+            .all(|(i, c)| self.get(at + i).is_some_and(|found| found.eq_ignore_ascii_case(&c)))
+    }
+
+    /// From `at` on, how many are so; of more than a host's part may have, one more than that.
+    fn short_run(&self, at: usize, is_so: impl Fn(char) -> bool) -> usize {
+        self.all[at.min(self.n())..].iter().take(MAX_LABEL + 1).take_while(|c| is_so(**c)).count()
+    }
+
+    /// From `at` on, how many are so.
+    fn run(&self, at: usize, is_so: impl Fn(char) -> bool) -> usize {
+        self.all[at.min(self.n())..].iter().take_while(|c| is_so(**c)).count()
+    }
+
+    /// Where the address that begins at `at` ends.
+    fn address_at(&self, at: usize) -> Option<usize> {
+        let first = self.get(at)?;
+        if !(first.is_ascii_alphanumeric() || matches!(first, '/' | '@')) {
+            return None;
+        }
+        self.with_scheme(at).or_else(|| {
+            if !self.can_begin(at) {
+                return None;
+            }
+            match first {
+                // As in a page, that takes its own scheme; as in the name of an account.
+                '/' => self.has(at, "//").then(|| self.host(at + 2)).flatten(),
+                '@' => self.host(at + 1),
+                _ => self.mail(at).or_else(|| self.host(at)),
+            }
+        })
+    }
+
+    /// `http://` and whatever follows.
+    fn with_scheme(&self, at: usize) -> Option<usize> {
+        let n_name = ["https", "http", "ftps", "ftp"].iter().find(|name| self.has(at, name))?.len();
+        let colon = at + n_name;
+        if self.get(colon) != Some(':') {
+            return None;
+        }
+        let n_slashes = self.run(colon + 1, |c| matches!(c, '/' | '\\')).min(3);
+        let start = colon + 1 + n_slashes;
+        if n_slashes == 0 {
+            return self.has(start, "www.").then(|| self.rest(start));
+        }
+        Some(self.rest(self.chinese_host(start).unwrap_or(start)))
+    }
+
+    /// A host, its port and path; one that could be something else is none.
+    fn host(&self, at: usize) -> Option<usize> {
+        let is_page = self.has(at, "www.");
+        let mut labels: Vec<Range<usize>> = Vec::new();
+        let mut start = at;
+        let end = loop {
+            let n = self.short_run(start, |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+            if n == 0 || n > MAX_LABEL || start + n - at > MAX_HOST {
+                break labels.last()?.end;
+            }
+            let label = start..start + n;
+            // nipic.com_红色: a joiner, not a part of the name.
+            let joiner = label.clone().find(|at| matches!(self.get(*at), Some('_' | '-')));
+            let is_end = |joiner: &usize| !labels.is_empty() && self.is_sure(start..*joiner);
+            if let Some(joiner) = joiner.filter(is_end) {
+                labels.push(start..joiner);
+                break joiner;
+            }
+            labels.push(label.clone());
+            if self.get(label.end) != Some('.') {
+                break label.end;
+            }
+            start = label.end + 1;
+        };
+        if is_page {
+            let end = self.chinese_host(at + "www.".len()).unwrap_or(end);
+            // Cut off right behind `www.`; or a word, if text follows.
+            let has_name = labels.len() > 1 || end > labels[0].end;
+            return match has_name {
+                true => Some(self.behind_host(end)),
+                false => (at + 4 == self.n() || self.get(at + 4) == Some(' ')).then_some(at + 4),
+            };
+        }
+        let [.., second, last] = labels.as_slice() else { return None };
+        let joined = |label: &Range<usize>| self.all[label.clone()].contains(&'_');
+        let is_named = self.get(at).is_some_and(|c| c.is_ascii_alphanumeric())
+            && !joined(second)
+            && !joined(last)
+            // red_www.taobao.com: the host begins later.
+            && !labels.iter().any(|label| label.len() > 4 && self.has(label.end - 4, "_www"));
+        let is_host = self.is_sure(last.clone()) && !self.is_product(&labels)
+            || self.is_one_of(last, &LIKELY)
+                && (labels.len() > 2 && second.len() > 1 || self.has_path(end))
+            || self.has(last.start, "xn--");
+        (is_named && is_host).then(|| self.behind_host(end))
+    }
+
+    fn is_sure(&self, label: Range<usize>) -> bool {
+        self.is_one_of(&label, &SURE)
+    }
+
+    fn is_one_of(&self, label: &Range<usize>, known: &[&str]) -> bool {
+        known.iter().any(|name| name.len() == label.len() && self.has(label.start, name))
+    }
+
+    /// `ASP.NET`, `vb.net`, `Json.NET`.
+    fn is_product(&self, labels: &[Range<usize>]) -> bool {
+        let [first, last] = labels else { return false };
+        let has_capital = self.all[last.clone()].iter().any(char::is_ascii_uppercase);
+        self.is_one_of(last, &["net"]) && (has_capital || self.is_one_of(first, &PRODUCTS))
+    }
+
+    fn has_path(&self, end: usize) -> bool {
+        self.get(end) == Some('/') && self.get(end + 1).is_some_and(|c| c.is_ascii_alphanumeric())
+    }
+
+    /// A host of Chinese characters.
+    fn chinese_host(&self, at: usize) -> Option<usize> {
+        let is_name = |c: char| is_chinese(c) || c.is_ascii_alphanumeric() || c == '-';
+        let n = self.short_run(at, is_name);
+        let dot = at + n;
+        let has_chinese =
+            self.all[at.min(self.n())..dot.min(self.n())].iter().any(|c| is_chinese(*c));
+        if n > MAX_LABEL || !has_chinese || self.get(dot) != Some('.') {
+            return None;
+        }
+        let domain = CHINESE.iter().find(|domain| self.has(dot + 1, domain))?;
+        let end = dot + 1 + domain.chars().count();
+        let goes_on = domain.is_ascii() && self.get(end).is_some_and(|c| c.is_ascii_alphanumeric());
+        (!goes_on).then_some(end)
+    }
+
+    /// Port and path.
+    fn behind_host(&self, end: usize) -> usize {
+        let n_port = match self.get(end) {
+            Some(':') => self.short_run(end + 1, |c| c.is_ascii_digit()),
+            _ => 0,
+        };
+        let end = if (1..=5).contains(&n_port) { end + 1 + n_port } else { end };
+        match self.get(end) {
+            Some('/' | '\\') => self.rest(end),
+            Some('?' | '#' | '&' | '=' | '%')
+                if self.get(end + 1).is_some_and(|c| c.is_ascii_alphanumeric()) =>
+            {
+                self.rest(end)
+            }
+            _ => end,
+        }
+    }
+
+    /// The end of an address that goes on at `at`: up to the first character that no address has, a bracket that closes none of
+    /// its own, and without the punctuation of the sentence around it.
+    fn rest(&self, at: usize) -> usize {
+        let (mut round, mut square) = (0_usize, 0_usize);
+        let n = self.run(at, is_of_address);
+        let mut end = at + n;
+        for (i, c) in self.all[at..end].iter().enumerate() {
+            let depth = match c {
+                '(' | ')' => &mut round,
+                '[' | ']' => &mut square,
+                _ => continue,
+            };
+            if matches!(c, '(' | '[') {
+                *depth += 1;
+            } else if *depth == 0 {
+                end = at + i;
+                break;
+            } else {
+                *depth -= 1;
+            }
+        }
+        while end > at
+            && self.before(end).is_some_and(|c| {
+                matches!(c, '.' | ',' | ';' | ':' | '!' | '?' | '\'' | '*' | '(' | '[')
+            })
+        {
+            end -= 1;
+        }
+        // A path that a page showed only the beginning of.
+        let n_dots = self.run(end, |c| matches!(c, '.' | '…'));
+        let is_shortened =
+            self.before(end) == Some('/') && (n_dots > 1 || self.get(end) == Some('…'));
+        if is_shortened { end + n_dots } else { end }
+    }
+
+    /// An address of mail.
+    fn mail(&self, at: usize) -> Option<usize> {
+        let start = if self.has(at, "mailto:") { at + "mailto:".len() } else { at };
+        let n = self.short_run(start, |c| {
+            c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+' | '%')
+        });
+        if n == 0 || n > MAX_LABEL || self.get(start + n) != Some('@') {
+            return None;
+        }
+        let mut end = start + n + 1;
+        let mut n_parts = 0;
+        let mut last = 0..0;
+        loop {
+            let n = self.short_run(end, |c| c.is_ascii_alphanumeric() || c == '-');
+            if n == 0 {
+                break;
+            }
+            if end + n - start > MAX_HOST {
+                return None;
+            }
+            n_parts += 1;
+            last = end..end + n;
+            end += n;
+            if self.get(end) != Some('.') {
+                break;
+            }
+            end += 1;
+        }
+        let is_domain = n_parts > 1
+            && last.len() > 1
+            && self.all[last.clone()].iter().all(char::is_ascii_alphabetic);
+        is_domain.then_some(last.end)
+    }
+
+    /// Whether an address may begin at `at`: not inside a word, nor inside an address that was none.
+    fn can_begin(&self, at: usize) -> bool {
+        match self.before(at) {
+            None => true,
+            Some(c) if c.is_ascii_alphanumeric() => false,
+            Some('.' | '@' | '%' | '$' | '\\') => false,
+            // `http` in letters that NFKC has yet to make plain.
+            Some(':') if self.get(at) == Some('/') => self.before(at - 1).is_none_or(is_chinese),
+            Some('/' | '=' | '&' | '?' | '+' | '~') => {
+                self.before(at - 1).is_none_or(|c| !is_of_address(c))
+            }
+            Some(c) => !is_of_address(c) || c.is_ascii(),
+        }
+    }
+}
+
+/// Full-width forms as ASCII, but for the punctuation of Chinese sentences.
+fn ascii_of(c: char) -> char {
+    match c {
+        '！' | '（' | '）' | '，' | '；' | '？' | '［' | '］' => c,
+        '！'..='～' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+        _ => c,
+    }
+}
+
+fn is_chinese(c: char) -> bool {
+    matches!(c, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}')
+}
+
+/// What may stand in an address: ASCII but for quotes, angle brackets and their like, and letters that no Chinese text has.
+fn is_of_address(c: char) -> bool {
+    match c {
+        '"' | '<' | '>' | '`' | '{' | '}' | '|' | '^' => false,
+        '!'..='~' | '\u{a1}'..='\u{ff}' | '\u{300}'..='\u{36f}' => true,
+        _ => c < '\u{1100}' && c.is_alphanumeric(),
+    }
+}
+
+/// `text` without `addresses`, joined as if they had never been there.
+fn cut(text: &str, addresses: &[Range<usize>]) -> String {
+    let mut left = String::with_capacity(text.len());
+    let mut at = 0;
+    for address in addresses {
+        // Brackets around an earlier one may have gone.
+        if address.start < at {
+            continue;
+        }
+        left.push_str(&text[at..address.start]);
+        at = address.end;
+        while let Some((n_left, n_right)) = empty_brackets(&left, &text[at..]) {
+            left.truncate(n_left);
+            at += n_right;
+        }
+        at += join(&mut left, &text[at..]);
+    }
+    left + &text[at..]
+}
+
+/// If `left` ends in a bracket that `right` closes: the bytes of `left` before it, and those of `right` up to behind it.
+fn empty_brackets(left: &str, right: &str) -> Option<(usize, usize)> {
+    let outside = left.trim_end();
+    let opening = outside.chars().next_back()?;
+    let inside = right.trim_start();
+    let closing = inside.chars().next()?;
+    let is_pair = matches!(
+        (opening, closing),
+        ('(', ')')
+            | ('[', ']')
+            | ('{', '}')
+            | ('<', '>')
+            | ('"', '"')
+            | ('\'', '\'')
+            | ('（', '）')
+            | ('［', '］')
+            | ('【', '】')
+            | ('〔', '〕')
+            | ('《', '》')
+            | ('〈', '〉')
+            | ('「', '」')
+            | ('『', '』')
+            | ('“', '”')
+            | ('‘', '’')
+    );
+    let n_right = right.len() - inside.len() + closing.len_utf8();
+    is_pair.then_some((outside.len() - opening.len_utf8(), n_right))
+}
+
+/// Makes `left` fit to what follows; gives the bytes of `right` that go.
+fn join(left: &mut String, right: &str) -> usize {
+    let after = right.trim_start();
+    let blanks = right.len() - after.len();
+    let outside = left.trim_end();
+    if after.is_empty() {
+        left.truncate(outside.trim_end_matches(JOINERS).trim_end().len());
+        return right.len();
+    }
+    if outside.is_empty() {
+        left.clear();
+        return right.len() - after.trim_start_matches(JOINERS).trim_start().len();
+    }
+    let next = after.chars().next().unwrap_or(' ');
+    // One joiner is left of the two around an address.
+    if JOINERS.contains(&next) && outside.ends_with(next) {
+        return blanks + next.len_utf8();
+    }
+    if is_closing(next) {
+        left.truncate(outside.len());
+        return blanks;
+    }
+    if left.len() > outside.len() {
+        return blanks;
+    }
+    let is_word = |c: char| c.is_alphanumeric();
+    if blanks == 0 && is_word(next) && outside.ends_with(is_word) {
+        left.push(' ');
+    }
+    0
+}
+
+fn is_closing(c: char) -> bool {
+    matches!(
+        c,
+        ',' | '.'
+            | ';'
+            | ':'
+            | '!'
+            | '?'
+            | ')'
+            | ']'
+            | '}'
+            | '，'
+            | '。'
+            | '、'
+            | '；'
+            | '：'
+            | '！'
+            | '？'
+            | '）'
+            | '】'
+            | '》'
+            | '」'
+            | '』'
+            | '”'
+            | '…'
+    )
+}
