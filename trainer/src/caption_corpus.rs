@@ -57,7 +57,7 @@ pub fn caption_corpus(
     runtime.block_on(Box::pin(async {
         let stop = stop_signals()?;
         let corpus = Corpus::open(&settings.corpus).await?;
-        caption_images(&corpus, request, &settings.decode, portions, &mut write, &stop).await
+        caption_images(&corpus, request, settings, portions, &mut write, &stop).await
     }))
 }
 

@@ -24,7 +24,7 @@ use tuwen_corpus::{Corpus, NewFiles, Rows, Run, Snapshot, bare_session};
 use tuwen_etl::driver::{self, Chunk, Stage};
 use tuwen_etl::sql;
 use tuwen_schemas::schema;
-use tuwen_settings::DecodeSettings;
+use tuwen_settings::Settings;
 use tuwen_stream::ImagePixels;
 
 const CAPTIONS_ASKED: &str = include_str!("../../sql/captions_asked.sql");
@@ -93,7 +93,7 @@ pub struct Portions {
 pub async fn caption_images(
     corpus: &Corpus,
     request: CaptionRequest,
-    decode: &DecodeSettings,
+    settings: &Settings,
     portions: Portions,
     write: Write<'_>,
     stop: &CancellationToken,
@@ -101,7 +101,7 @@ pub async fn caption_images(
     let stage = CaptionStage {
         corpus: corpus.clone(),
         request,
-        decode: decode.clone(),
+        settings,
         portions,
         write,
         stop: stop.clone(),
@@ -116,7 +116,7 @@ pub async fn caption_images(
 struct CaptionStage<'a> {
     corpus: Corpus,
     request: CaptionRequest,
-    decode: DecodeSettings,
+    settings: &'a Settings,
     portions: Portions,
     write: Write<'a>,
     stop: CancellationToken,
@@ -146,7 +146,7 @@ impl Stage for CaptionStage<'_> {
         _new: Option<&NewFiles>,
         report: &mut StageReport,
     ) -> Result<Option<u64>> {
-        let ctx = sql::session(snapshot, &self.decode).await?;
+        let ctx = sql::session(snapshot, self.settings).await?;
         let mut wanted = wanted(&ctx, &self.request).await?;
         wanted.ids.retain(|id| !self.unreadable.contains(id));
         // Later than the session, so that it has every image the session saw.

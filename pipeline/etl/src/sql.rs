@@ -11,12 +11,12 @@ use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 
-use crate::curate::{clean_caption_udf, distance_udfs};
+use crate::curate::{caption_rules, caption_udfs, distance_udfs};
 use crate::decode::decode_udf;
 use crate::read_only::register_views;
 use tuwen_corpus::report::Progress;
 use tuwen_corpus::{Rows, Snapshot};
-use tuwen_settings::DecodeSettings;
+use tuwen_settings::Settings;
 
 pub use crate::read_only::read_only;
 
@@ -34,12 +34,12 @@ pub enum Format {
 /// A session with every table, view and function of the corpus.
 ///
 /// # Errors
-/// A table cannot be read.
-pub async fn session(snapshot: &Snapshot, decode: &DecodeSettings) -> Result<SessionContext> {
+/// A table cannot be read, or the settings name no caption rules.
+pub async fn session(snapshot: &Snapshot, settings: &Settings) -> Result<SessionContext> {
     let ctx = snapshot.session(Rows::Light).await?;
-    ctx.register_udf(decode_udf(decode.clone(), Progress::hidden()));
-    ctx.register_udf(clean_caption_udf());
-    for udf in distance_udfs() {
+    ctx.register_udf(decode_udf(settings.decode.clone(), Progress::hidden()));
+    let of_captions = caption_udfs(caption_rules(&settings.curate)?);
+    for udf in distance_udfs().into_iter().chain(of_captions) {
         ctx.register_udf(udf);
     }
     register_views(&ctx).await?;

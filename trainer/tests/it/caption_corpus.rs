@@ -11,7 +11,7 @@ use tuwen_corpus::Corpus;
 use tuwen_corpus::report::{Outcome, StageReport};
 use tuwen_etl::driver::StageFailed;
 use tuwen_etl::sql::{self, Format};
-use tuwen_settings::DecodeSettings;
+use tuwen_settings::Settings;
 use tuwen_trainer::caption_stage::{
     Author, Caption, CaptionRequest, ImageBatch, Portions, caption_images,
 };
@@ -46,7 +46,7 @@ fn rows(corpus: &str, query: &str) -> Vec<String> {
         .unwrap()
         .block_on(async {
             let corpus = Corpus::open(corpus).await?;
-            let ctx = sql::session(&corpus.snapshot().await?, &DecodeSettings::default()).await?;
+            let ctx = sql::session(&corpus.snapshot().await?, &Settings::default()).await?;
             sql::run(&ctx, query, Format::Csv, &mut out).await
         })
         .unwrap();
@@ -153,7 +153,7 @@ fn caption_ids(
     let author = Author { model, model_id, settings };
     let request = CaptionRequest { query: ALL.to_owned(), author };
     let portions = Portions { batch: 5, chunk: 8 };
-    let (stop, decode) = (CancellationToken::new(), DecodeSettings::default());
+    let (stop, settings) = (CancellationToken::new(), Settings::default());
     let mut write = |batch: &ImageBatch| {
         assert_eq!(batch.pixels.len(), batch.image_ids.len() * 48 * 48 * 3);
         write(&stop)?;
@@ -162,7 +162,7 @@ fn caption_ids(
     };
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let corpus = Corpus::open(corpus).await?;
-        caption_images(&corpus, request, &decode, portions, &mut write, &stop).await
+        caption_images(&corpus, request, &settings, portions, &mut write, &stop).await
     })
 }
 

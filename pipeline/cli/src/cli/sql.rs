@@ -33,7 +33,7 @@ impl Sql {
     pub(super) async fn run(self) -> Result<ExitCode> {
         let settings = self.corpus.settings(Vec::new())?;
         let (_, snapshot) = Corpus::open_snapshot(&settings.corpus).await?;
-        let ctx = session(&snapshot, &settings.decode).await?;
+        let ctx = session(&snapshot, &settings).await?;
         let mut out = BufWriter::new(stdout().lock());
         let result = match run(&ctx, &self.query, self.format, &mut out).await {
             Ok(()) => out.flush().map_err(anyhow::Error::from),

@@ -91,7 +91,7 @@ impl Crawl {
     /// Rows of a query, each cell as text.
     pub(crate) async fn query(&self, sql: &str) -> Vec<Vec<String>> {
         let snapshot = self.corpus().await.snapshot().await.unwrap();
-        let ctx = tuwen_etl::sql::session(&snapshot, &self.settings.decode).await.unwrap();
+        let ctx = tuwen_etl::sql::session(&snapshot, &self.settings).await.unwrap();
         let mut rows = Vec::new();
         for batch in ctx.sql(sql).await.unwrap().collect().await.unwrap() {
             let columns: Vec<_> = batch

@@ -17,11 +17,12 @@ use datafusion::scalar::ScalarValue;
 use tuwen_corpus::report::Progress;
 use tuwen_corpus::{AUDITS, Rows, bare_session};
 use tuwen_etl::curate::{
-    CaptionTokenizer, clean_caption_udf, distance_udfs, hash_distance, thumb_distance, tokenize_udf,
+    CaptionTokenizer, caption_rules, caption_udfs, distance_udfs, hash_distance, thumb_distance,
+    tokenize_udf,
 };
 use tuwen_etl::decode::decode_udf;
 use tuwen_schemas::{TABLES, schema};
-use tuwen_settings::DecodeSettings;
+use tuwen_settings::{CurateSettings, DecodeSettings};
 
 /// Tokens of a caption, special tokens included.
 const MAX_LENGTH: usize = 4;
@@ -314,7 +315,9 @@ impl Session {
         let folder = tempfile::TempDir::new()?;
         let tokenizer = crate::corpus::tokenizer(folder.path());
         ctx.register_udf(tokenize_udf(CaptionTokenizer::open(&tokenizer, MAX_LENGTH)?));
-        ctx.register_udf(clean_caption_udf());
+        caption_udfs(caption_rules(&CurateSettings::default())?)
+            .into_iter()
+            .for_each(|udf| ctx.register_udf(udf));
         ctx.register_udf(decode_udf(DecodeSettings::default(), Progress::hidden()));
         distance_udfs().into_iter().for_each(|udf| ctx.register_udf(udf));
 

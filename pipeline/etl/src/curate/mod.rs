@@ -14,5 +14,5 @@ mod tokenize;
 
 pub use near::{distance_udfs, hash_distance, thumb_distance};
 pub use stage::{Gates, curate};
-pub use text_udf::clean_caption_udf;
+pub use text_udf::{caption_rules, caption_udfs};
 pub use tokenize::{CaptionTokenizer, tokenize_udf};

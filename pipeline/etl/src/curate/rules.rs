@@ -14,7 +14,7 @@ use tuwen_corpus::query::frame;
 use tuwen_settings::CurateSettings;
 
 use crate::curate::near::collect;
-use crate::curate::{CaptionTokenizer, clean_caption_udf, tokenize_udf};
+use crate::curate::{CaptionTokenizer, caption_rules, caption_udfs, tokenize_udf};
 use tuwen_image::NearIndex;
 
 const ANSWERS: &str = include_str!("../../../../sql/answers.sql");
@@ -32,6 +32,7 @@ const EXAMPLES: &str = include_str!("../../../../sql/examples.sql");
 /// What `examples` depends on besides the tables.
 pub(super) struct Rules<'a> {
     settings: &'a CurateSettings,
+    cleaning: tuwen_caption::Rules,
     tokenizer: CaptionTokenizer,
 }
 
@@ -44,8 +45,8 @@ struct Identity<'a> {
 }
 
 impl<'a> Rules<'a> {
-    pub(super) fn new(settings: &'a CurateSettings, tokenizer: CaptionTokenizer) -> Self {
-        Self { settings, tokenizer }
+    pub(super) fn new(settings: &'a CurateSettings, tokenizer: CaptionTokenizer) -> Result<Self> {
+        Ok(Self { settings, cleaning: caption_rules(settings)?, tokenizer })
     }
 
     pub(super) fn identity(&self) -> Value {
@@ -75,7 +76,9 @@ impl<'a> Rules<'a> {
 
     /// The functions that the rules' SQL uses; `near_test` comes with [`Rules::near_sources`].
     pub(super) fn register(&self, ctx: &SessionContext) {
-        ctx.register_udf(clean_caption_udf());
+        for udf in caption_udfs(self.cleaning) {
+            ctx.register_udf(udf);
+        }
         ctx.register_udf(tokenize_udf(self.tokenizer.clone()));
     }
 

@@ -136,7 +136,7 @@ impl<'a> Curate<'a> {
         Ok(Self {
             settings,
             gates,
-            rules: Rules::new(&settings.curate, tokenizer),
+            rules: Rules::new(&settings.curate, tokenizer)?,
             scratch: Scratch::new()?,
             todo: None,
             has_judged: false,
