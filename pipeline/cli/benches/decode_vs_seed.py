@@ -1,11 +1,13 @@
 """Times the decode stage against the seed's filter step, on the same files, in one run.
 
-In: a folder of JPEGs, or none: then about 1,000 web-like ones are made once and kept in the user's cache. Out: a table on
-stderr, and as the last line of stdout one JSON object: `images_per_s`, `seed_images_per_s`, `ratio`, `max_abs_diff_vs_pil`.
+In: a folder of JPEGs, or none: then 4,000 web-like ones are made once and kept in the user's cache. Out: a table on stderr, and as
+the last line of stdout one JSON object: `images_per_s`, its spread, `seed_images_per_s`, `ratio`, `decode_alone_images_per_s`,
+`max_abs_diff_vs_pil`.
 
 * The seed's step (`seed_filter.py`): joblib with 2 processes over PIL open, `convert("RGB")` and transformers'
   `ViTImageProcessor` to float32; nothing is stored. The pool has done all files once when the clock starts.
 * tuwen's: `tuwen decode`, from the start of the process to the committed images table. The originals were fetched before.
+* The limit: PIL only decodes the files, with the same 2 processes, which is libjpeg-turbo's time; nothing is resized or stored.
 
 Both run on the same 2 cores, in turns, three times each; the medians count. Then every stored pixel is compared with PIL.
 Never changes the folder of JPEGs.
@@ -92,6 +94,13 @@ def time_seed(pool: joblib.Parallel, files: list[str]) -> float:
     return seconds
 
 
+def time_alone(pool: joblib.Parallel, files: list[str]) -> float:
+    """Seconds that decoding alone takes."""
+    start = time.perf_counter()
+    pool(joblib.delayed(seed_filter.decodes)(path) for path in files)
+    return time.perf_counter() - start
+
+
 def fetch(tuwen: str, files: list[str], corpus: Path, work: Path) -> None:
     """A corpus with the originals of `files`."""
     rows = work / "bench.csv"
@@ -151,7 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tuwen", default="tuwen", help="the command")
     parser.add_argument("--images", type=Path, help="a folder of JPEGs [default: web-like ones, made once]")
-    parser.add_argument("--count", type=int, default=1000, help="pictures")
+    parser.add_argument("--count", type=int, default=4000, help="pictures")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each")
     parser.add_argument("--cores", type=int, default=2, help="cores both may use")
     args = parser.parse_args()
@@ -170,18 +179,22 @@ def main() -> None:
     kb = statistics.mean(os.path.getsize(path) for path in files) / 1e3
     say(f"{len(files)} JPEGs, mean {mpx:.2f} Mpx and {kb:.0f} kB; cores {cores}")
 
-    seed_seconds, tuwen_seconds = [], []
+    seed_seconds, tuwen_seconds, alone_seconds = [], [], []
     with tempfile.TemporaryDirectory() as work, joblib.Parallel(n_jobs=len(cores)) as pool:
         base = Path(work) / "originals"
         fetch(args.tuwen, files, base, Path(work))
         say(f"warm-up: seed {time_seed(pool, files):.2f} s")
         for i in range(args.rounds):
             seed_seconds.append(time_seed(pool, files))
+            alone_seconds.append(time_alone(pool, files))
             corpus = Path(work) / f"round-{i}"
             shutil.copytree(base, corpus)
             os.sync()
             tuwen_seconds.append(time_tuwen(args.tuwen, corpus))
-            say(f"round {i + 1}: seed {seed_seconds[-1]:.2f} s, tuwen decode {tuwen_seconds[-1]:.2f} s")
+            say(
+                f"round {i + 1}: seed {seed_seconds[-1]:.2f} s, tuwen decode {tuwen_seconds[-1]:.2f} s, "
+                f"decoding alone {alone_seconds[-1]:.2f} s"
+            )
             if i + 1 < args.rounds:
                 shutil.rmtree(corpus)
         worst, mean, seen = compare(corpus, files)
@@ -189,14 +202,20 @@ def main() -> None:
     seed_rate = len(files) / statistics.median(seed_seconds)
     tuwen_rate = len(files) / statistics.median(tuwen_seconds)
     say(f"{'':24}{'images/s':>10}{'spread':>16}")
-    for name, seconds in (("the seed's filter step", seed_seconds), ("tuwen decode", tuwen_seconds)):
+    for name, seconds in (
+        ("the seed's filter step", seed_seconds),
+        ("tuwen decode", tuwen_seconds),
+        ("decoding alone", alone_seconds),
+    ):
         rates = [len(files) / s for s in seconds]
         say(f"{name:24}{statistics.median(rates):10.0f}{min(rates):10.0f}-{max(rates):.0f}")
     say(f"ratio {tuwen_rate / seed_rate:.2f}; {seen} pictures differ from PIL by at most {worst} of 255, {mean:.4f} on average")
     print(json.dumps({
         "images_per_s": round(tuwen_rate, 1),
+        "images_per_s_spread": [round(len(files) / s, 1) for s in (max(tuwen_seconds), min(tuwen_seconds))],
         "seed_images_per_s": round(seed_rate, 1),
         "ratio": round(tuwen_rate / seed_rate, 2),
+        "decode_alone_images_per_s": round(len(files) / statistics.median(alone_seconds), 1),
         "max_abs_diff_vs_pil": worst,
     }))
 

@@ -18,3 +18,9 @@ def keeps(path: str) -> bool:
         return pixels.shape == (1, 3, 224, 224) and pixels.dtype == np.float32
     except Exception:
         return False
+
+
+def decodes(path: str) -> bool:
+    """Whether PIL decodes the file at `path`; nothing else is done with it."""
+    with Image.open(path) as image:
+        return image.load() is not None
