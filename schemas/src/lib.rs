@@ -121,6 +121,7 @@ fn field(column: &ColumnDef) -> Result<Field, String> {
 fn data_type(sql: &SqlType) -> Result<DataType, String> {
     Ok(match sql {
         SqlType::Varchar(None) => DataType::Utf8,
+        SqlType::Boolean => DataType::Boolean,
         SqlType::Int(None) => DataType::Int32,
         SqlType::BigInt(None) => DataType::Int64,
         SqlType::Real => DataType::Float32,
