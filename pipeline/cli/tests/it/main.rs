@@ -6,6 +6,7 @@ mod cli;
 mod corpus;
 mod decode;
 mod decode_again;
+mod dependencies;
 mod docs;
 mod fetch;
 mod growth;
