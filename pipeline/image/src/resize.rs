@@ -13,17 +13,17 @@ use tuwen_settings::ResizeFilter;
 /// Half of the last place, where a sum begins, so that cutting it off rounds.
 const HALF: i32 = 1 << (WEIGHT_BITS - 1);
 
+/// Weights of a place up to which all places' are kept; those of longer sides are worked out again for each row, of which there are
+/// few then.
+const MOST_TAPS: usize = 4096;
+
 /// A resize under way. Keeps its memory from one picture to the next.
 #[derive(Default)]
 pub(crate) struct Resizer {
     size: usize,
     width: usize,
-    /// The filter and the lengths that `across` and `down` are of.
-    kind: Option<(u32, u32, u32, ResizeFilter)>,
-    across: Weights,
+    across: Across,
     down: Weights,
-    #[cfg(target_arch = "x86_64")]
-    packed: Vec<wide::Four>,
     /// Rows that were pushed.
     row: u32,
     /// Rows of the square that are done, and those that have begun.
@@ -35,6 +35,8 @@ pub(crate) struct Resizer {
     narrow: [Vec<u8>; 2],
     /// `[slots, bytes of a row]`: the sums of the rows that have begun; row `i` in slot `i % slots`.
     sums: Vec<i32>,
+    /// `[slots, taps]`: their weights.
+    weights: Vec<i32>,
     slots: usize,
     /// A row after the vertical pass, where that comes first.
     summed: Vec<u8>,
@@ -46,13 +48,8 @@ impl Resizer {
         self.size = size as usize;
         self.width = width as usize;
         (self.row, self.done, self.begun) = (0, 0, 0);
-        if self.kind.replace((width, height, size, filter)) == Some((width, height, size, filter)) {
-            return;
-        }
         self.across.set(width, size, filter);
         self.down.set(height, size, filter);
-        #[cfg(target_arch = "x86_64")]
-        wide::pack(&self.across, &mut self.packed);
         self.narrow = std::array::from_fn(|_| vec![0; self.size * 3 + 1]);
         // Rows come in twos, so one more row may begin before the first is done.
         let Weights { starts, ends, .. } = &self.down;
@@ -63,6 +60,7 @@ impl Resizer {
             (i64::from(height) - i64::from(size), i64::from(width) - i64::from(size));
         self.is_tall = lost_px > 0 && lost_px > 2 * lost_wide_px;
         self.sums.resize(self.slots * self.sum_bytes(), 0);
+        self.weights.resize(self.slots * self.down.taps, 0);
     }
 
     /// Bytes of a row that goes into the sums.
@@ -84,7 +82,7 @@ impl Resizer {
                 self.add(pair, is_pair);
             } else {
                 let mut narrow = std::mem::take(&mut self.narrow);
-                self.narrow(rows, [first, second], &mut narrow);
+                self.across.narrow(rows, [first, second], &mut narrow);
                 let line = self.sum_bytes();
                 self.add([&narrow[0][..line], &narrow[1][..line]], is_pair);
                 self.narrow = narrow;
@@ -99,33 +97,27 @@ impl Resizer {
         self.push(&rgb.pixels, square);
     }
 
-    /// The horizontal pass of the two rows that begin at `starts` of `rows`.
-    fn narrow(&self, rows: &[u8], starts: [usize; 2], narrow: &mut [Vec<u8>; 2]) {
-        #[cfg(target_arch = "x86_64")]
-        if wide::is_there() {
-            return wide::narrow(&self.across, &self.packed, rows, starts, narrow);
-        }
-        for (start, narrow) in starts.into_iter().zip(narrow) {
-            for (place, out) in narrow.as_chunks_mut::<3>().0.iter_mut().enumerate() {
-                *out = weighted(&self.across, rows, start, place);
-            }
-        }
-    }
-
     /// Adds two rows to the sums of the rows they count for.
     fn add(&mut self, pair: [&[u8]; 2], is_pair: bool) {
         let line = self.sum_bytes();
         let last = self.row + u32::from(is_pair);
         while self.begun < self.size && self.down.starts[self.begun] <= last {
-            let slot = self.begun % self.slots * line;
-            self.sums[slot..slot + line].fill(HALF);
+            let slot = self.begun % self.slots;
+            self.sums[slot * line..][..line].fill(HALF);
+            self.down
+                .fill(self.begun, &mut self.weights[slot * self.down.taps..][..self.down.taps]);
             self.begun += 1;
         }
         for i in self.done..self.begun {
-            let slot = i % self.slots * line;
-            let second = if is_pair { self.down.of(last, i) } else { 0 };
-            let weights = [self.down.of(self.row, i), second];
-            add_rows(&mut self.sums[slot..slot + line], pair, weights);
+            let slot = i % self.slots;
+            let weights = &self.weights[slot * self.down.taps..][..self.down.taps];
+            // A row before the first that counts, or behind the last, has none.
+            let weight = |row: u32| {
+                let place = row.wrapping_sub(self.down.starts[i]) as usize;
+                weights.get(place).copied().unwrap_or(0)
+            };
+            let second = if is_pair { weight(last) } else { 0 };
+            add_rows(&mut self.sums[slot * line..][..line], pair, [weight(self.row), second]);
         }
         self.row = last + 1;
     }
@@ -141,7 +133,7 @@ impl Resizer {
                 self.summed.clear();
                 self.summed.extend(sums.iter().map(|sum| clip(*sum)));
                 let mut narrow = std::mem::take(&mut self.narrow);
-                self.narrow(&self.summed, [0, 0], &mut narrow);
+                self.across.narrow(&self.summed, [0, 0], &mut narrow);
                 out.copy_from_slice(&narrow[0][..out_line]);
                 self.narrow = narrow;
             } else {
@@ -154,12 +146,68 @@ impl Resizer {
     }
 }
 
-/// A pixel of the horizontal pass: that of `place`, from the row that begins at `start`.
-fn weighted(across: &Weights, rows: &[u8], start: usize, place: usize) -> [u8; 3] {
-    let (from, to) = (across.starts[place] as usize, across.ends[place] as usize);
-    let pixels = rows[start + from * 3..start + to * 3].as_chunks::<3>().0;
+/// The horizontal pass.
+#[derive(Default)]
+struct Across {
+    /// What they are of: lengths and filter.
+    kind: Option<(u32, u32, ResizeFilter)>,
+    weights: Weights,
+    /// `[places, taps]`, or of one place at a time.
+    values: Vec<i32>,
+    #[cfg(target_arch = "x86_64")]
+    packed: Vec<wide::Four>,
+}
+
+impl Across {
+    fn set(&mut self, from: u32, to: u32, filter: ResizeFilter) {
+        if self.kind.replace((from, to, filter)) == Some((from, to, filter)) {
+            return;
+        }
+        self.weights.set(from, to, filter);
+        let taps = self.weights.taps;
+        let n_kept = if self.is_kept() { to as usize } else { 1 };
+        self.values.resize(n_kept * taps, 0);
+        if self.is_kept() {
+            for (place, values) in self.values.chunks_exact_mut(taps).enumerate() {
+                self.weights.fill(place, values);
+            }
+            #[cfg(target_arch = "x86_64")]
+            wide::pack(&self.values, &mut self.packed);
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        self.weights.taps <= MOST_TAPS
+    }
+
+    /// Makes the two rows that begin at `starts` of `rows` as wide as the square.
+    fn narrow(&mut self, rows: &[u8], starts: [usize; 2], out: &mut [Vec<u8>; 2]) {
+        let mut first = 0;
+        #[cfg(target_arch = "x86_64")]
+        if self.is_kept() && wide::is_there() {
+            first = wide::narrow(&self.weights, &self.packed, rows, starts, out);
+        }
+        let taps = self.weights.taps;
+        for place in first..self.weights.starts.len() {
+            let values = if self.is_kept() {
+                &self.values[place * taps..][..taps]
+            } else {
+                self.weights.fill(place, &mut self.values);
+                &self.values
+            };
+            let counts = self.weights.starts[place] as usize..self.weights.ends[place] as usize;
+            for (start, out) in starts.into_iter().zip(&mut *out) {
+                let pixels = &rows[start + counts.start * 3..start + counts.end * 3];
+                out[place * 3..][..3].copy_from_slice(&weighted(pixels, values));
+            }
+        }
+    }
+}
+
+/// The sum of `pixels`, each by its weight.
+fn weighted(pixels: &[u8], weights: &[i32]) -> [u8; 3] {
     let mut sums = [HALF; 3];
-    for (pixel, weight) in pixels.iter().zip(&across.values[place * across.taps..]) {
+    for (pixel, weight) in pixels.as_chunks::<3>().0.iter().zip(weights) {
         for (sum, level) in sums.iter_mut().zip(pixel) {
             *sum = sum.wrapping_add(i32::from(*level).wrapping_mul(*weight));
         }
@@ -194,7 +242,7 @@ fn add_rows_inline(sums: &mut [i32], [first, second]: [&[u8]; 2], weights: [i32;
 mod wide {
     use std::arch::x86_64::*;
 
-    use super::{HALF, weighted};
+    use super::HALF;
     use crate::weights::{WEIGHT_BITS, Weights};
 
     /// A weight of 24 bits, in two parts that a product of 16-bit numbers takes: `high << LOW_BITS | low`.
@@ -210,13 +258,13 @@ mod wide {
     /// The weights of four neighbours, in 16 bits each: the high parts of the first two, the low ones, those of the other two.
     pub(super) type Four = [i32; 4];
 
-    /// The weights of `across`, `[places, taps / 4]`.
-    pub(super) fn pack(across: &Weights, packed: &mut Vec<Four>) {
+    /// Weights, `[places, taps]`, as `[places, taps / 4]`.
+    pub(super) fn pack(weights: &[i32], packed: &mut Vec<Four>) {
         let both = |a: i32, b: i32| (a & 0xffff) | (b << 16);
         let low = |weight: i32| weight & ((1 << LOW_BITS) - 1);
         let high = |weight: i32| weight >> LOW_BITS;
         packed.clear();
-        packed.extend(across.values.as_chunks::<PIXELS>().0.iter().map(|&[a, b, c, d]| {
+        packed.extend(weights.as_chunks::<PIXELS>().0.iter().map(|&[a, b, c, d]| {
             [
                 both(high(a), high(b)),
                 both(low(a), low(b)),
@@ -226,26 +274,22 @@ mod wide {
         }));
     }
 
+    /// Makes two rows narrow, from the first place on; gives the first place that is left.
     pub(super) fn narrow(
         across: &Weights,
         packed: &[Four],
         rows: &[u8],
         starts: [usize; 2],
         out: &mut [Vec<u8>; 2],
-    ) {
-        // Loads of 16 bytes go beyond the last pixels of the last row: those are done one by one.
+    ) -> usize {
+        // Loads of 16 bytes go beyond the last pixels of the last row.
         let fours = across.taps / PIXELS;
         let reach = starts[0].max(starts[1]) + (fours - 1) * PIXELS * 3 + 16;
         let n_safe =
             across.starts.partition_point(|start| reach + *start as usize * 3 <= rows.len());
         // SAFETY: the callers have asked whether AVX2 is there, and the loads of `n_safe` places end within `rows`.
         unsafe { narrow_avx2(&across.starts[..n_safe], packed, fours, rows, starts, out) }
-        for place in n_safe..across.starts.len() {
-            for (start, out) in starts.into_iter().zip(&mut *out) {
-                let pixel = weighted(across, rows, start, place);
-                out[place * 3..place * 3 + 3].copy_from_slice(&pixel);
-            }
-        }
+        n_safe
     }
 
     /// Both rows at once, one in each half of a register: the colours of two pixels side by side, times their two weights.

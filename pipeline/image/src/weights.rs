@@ -9,17 +9,35 @@ use tuwen_settings::ResizeFilter;
 /// Bits behind the point.
 pub(crate) const WEIGHT_BITS: u32 = 32 - 8 - 2;
 
-/// The weights along one side.
-#[derive(Default)]
+/// The weights along one side. Where each place's are is known at once, the weights themselves are worked out when they are asked for:
+/// those of a very long side would take more memory than the picture.
 pub(crate) struct Weights {
+    scale: f64,
+    filter_scale: f64,
+    filter: fn(f64) -> f64,
     /// The first place that counts, for each place that comes out.
     pub(crate) starts: Vec<u32>,
     /// The place after the last one that counts.
     pub(crate) ends: Vec<u32>,
-    /// `[places that come out, taps]`; those behind the last place are 0.
-    pub(crate) values: Vec<i32>,
-    /// Weights of a place, a multiple of four.
+    /// Most weights of a place, as a multiple of four.
     pub(crate) taps: usize,
+    /// The weights of a place before they are rounded.
+    exact: Vec<f64>,
+}
+
+impl Default for Weights {
+    /// Of nothing yet.
+    fn default() -> Self {
+        Self {
+            scale: 1.0,
+            filter_scale: 1.0,
+            filter: triangle,
+            starts: Vec::new(),
+            ends: Vec::new(),
+            taps: 0,
+            exact: Vec::new(),
+        }
+    }
 }
 
 impl Weights {
@@ -30,10 +48,11 @@ impl Weights {
             ResizeFilter::Bicubic => (cubic, 2.0),
             ResizeFilter::Lanczos => (lanczos, 3.0),
         };
-        let scale = f64::from(from) / f64::from(to);
-        let filter_scale = scale.max(1.0);
-        let support = filter_support * filter_scale;
-        let center = |place: u32| (f64::from(place) + 0.5) * scale;
+        self.filter = function;
+        self.scale = f64::from(from) / f64::from(to);
+        self.filter_scale = self.scale.max(1.0);
+        let support = filter_support * self.filter_scale;
+        let center = |place: u32| (f64::from(place) + 0.5) * self.scale;
         let start = |place: u32| (center(place) - support + 0.5).max(0.0) as u32;
         let end = |place: u32| ((center(place) + support + 0.5) as u32).min(from);
         self.starts.clear();
@@ -42,30 +61,23 @@ impl Weights {
         self.ends.extend((0..to).map(end));
         let lengths = self.starts.iter().zip(&self.ends).map(|(start, end)| end - start);
         self.taps = lengths.max().unwrap_or(0).next_multiple_of(4) as usize;
-        self.values.clear();
-        self.values.resize(to as usize * self.taps, 0);
-        let mut weights = Vec::with_capacity(self.taps);
-        for (place, values) in (0..to).zip(self.values.chunks_exact_mut(self.taps)) {
-            let (start, end) = (start(place), end(place));
-            let shrink = 1.0 / filter_scale;
-            weights.clear();
-            weights.extend(
-                (0..end - start)
-                    .map(|i| function((f64::from(i + start) - center(place) + 0.5) * shrink)),
-            );
-            let sum: f64 = weights.iter().sum();
-            for (value, weight) in values.iter_mut().zip(&weights) {
-                let weight = if sum == 0.0 { *weight } else { *weight / sum };
-                let fixed = weight * f64::from(1 << WEIGHT_BITS);
-                *value = if weight < 0.0 { fixed - 0.5 } else { fixed + 0.5 } as i32;
-            }
-        }
     }
 
-    /// The weight of place `from` in place `to`; 0 where it does not count.
-    pub(crate) fn of(&self, from: u32, to: usize) -> i32 {
-        let place = from.wrapping_sub(self.starts[to]) as usize;
-        if place < self.taps { self.values[to * self.taps + place] } else { 0 }
+    /// Puts the weights of `place` into `values`, [`taps`](Self::taps) of them; those behind its last place are 0.
+    pub(crate) fn fill(&mut self, place: usize, values: &mut [i32]) {
+        let center = (place as f64 + 0.5) * self.scale;
+        let shrink = 1.0 / self.filter_scale;
+        let places = self.starts[place]..self.ends[place];
+        self.exact.clear();
+        self.exact
+            .extend(places.map(|from| (self.filter)((f64::from(from) - center + 0.5) * shrink)));
+        let sum: f64 = self.exact.iter().sum();
+        values.fill(0);
+        for (value, weight) in values.iter_mut().zip(&self.exact) {
+            let weight = if sum == 0.0 { *weight } else { *weight / sum };
+            let fixed = weight * f64::from(1 << WEIGHT_BITS);
+            *value = if weight < 0.0 { fixed - 0.5 } else { fixed + 0.5 } as i32;
+        }
     }
 }
 

@@ -171,9 +171,9 @@ fn crates_come_once_but_where_deny_toml_says_why() {
     let skipped: BTreeSet<&str> = bans.skip.iter().map(|named| named.name.as_str()).collect();
     let mut wrong = Vec::new();
     for (name, versions) in &versions {
-        let once = versions.iter().filter(|version| {
-            !skipped.contains(format!("{name}@{version}").as_str())
-        });
+        let once = versions
+            .iter()
+            .filter(|version| !skipped.contains(format!("{name}@{version}").as_str()));
         if once.count() > 1 {
             wrong.push(format!("{name} comes as {}", versions.join(" and ")));
         }
