@@ -2,7 +2,7 @@
 //! were made from. Out: a version, or a conflict if another run has committed rows to that table since. Nothing is ever appended
 //! to a version that its writer has not seen.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
 use deltalake::kernel::{Action, Add, Remove, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
@@ -61,6 +61,12 @@ impl Snapshot {
         change: Change,
         author: &Author,
     ) -> Result<Committed> {
+        let is_append_only = self.delta(name).snapshot()?.table_config().append_only == Some(true);
+        if is_append_only && !change.removes.is_empty() && !change.only_rearranged {
+            bail!(
+                "table `{name}` is append-only, as older versions of tuwen made it\nhint: tuwen migrate"
+            );
+        }
         let operation = operation(&change);
         let data_change = !change.only_rearranged;
         let adds = change.adds.into_iter().map(|add| Action::Add(Add { data_change, ..add }));

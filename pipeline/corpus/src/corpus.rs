@@ -20,7 +20,7 @@ pub(crate) const CHECKPOINT_INTERVAL: &str = "20";
 
 /// Whether rows are only ever added to table `name`.
 pub(crate) fn is_append_only(name: &str) -> bool {
-    name != "examples"
+    !["examples", "images"].contains(&name)
 }
 
 /// An opened corpus.

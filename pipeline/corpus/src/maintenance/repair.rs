@@ -244,7 +244,7 @@ impl Work {
         if self.repairs.dry_run {
             return Ok(());
         }
-        if is_append_only(name) && self.append_only(name) {
+        if self.append_only(name) {
             self.set_append_only(name, false).await?;
         }
         let mut adds = Vec::new();

@@ -119,6 +119,7 @@ impl Said {
         if version < contract.version {
             let what = format!("schema version {version}, the newest is {}", contract.version);
             self.note(name, what, "tuwen migrate");
+            return Ok(());
         }
         let expected = is_append_only(name).to_string();
         let found = snapshot.property(name, APPEND_ONLY);

@@ -206,13 +206,13 @@ async fn a_repair_that_was_killed_is_completed() {
     let small = Small::new(3).await;
     let snapshot = small.crawl.corpus().await.snapshot().await.unwrap();
     let off = [("delta.appendOnly".to_owned(), "false".to_owned())].into();
-    let images = snapshot.delta("images").clone();
-    images.set_tbl_properties().with_properties(off).await.unwrap();
-    assert_eq!(small.findings(&[]), ["append_only images 1"]);
+    let originals = snapshot.delta("originals").clone();
+    originals.set_tbl_properties().with_properties(off).await.unwrap();
+    assert_eq!(small.findings(&[]), ["append_only originals 1"]);
     small.fine(&["repair"]);
     assert!(small.findings(&[]).is_empty());
     let snapshot = small.crawl.corpus().await.snapshot().await.unwrap();
-    let metadata = snapshot.delta("images").snapshot().unwrap().metadata();
+    let metadata = snapshot.delta("originals").snapshot().unwrap().metadata();
     assert_eq!(metadata.configuration()["delta.appendOnly"], "true");
 }
 
