@@ -13,9 +13,10 @@ settings! {
         tokenizer: String = String::new(), Text;
         /// Tokens kept of a caption, special tokens included.
         max_length: usize = 100, whole(1..=65_536);
-        /// Rules by which captions are cleaned, by commas. Empty: none, captions stay as they were
-        /// crawled. `sql/queries/caption_rules.sql` shows what each changes.
-        clean: String = "tags,entities,invisible,urls,nfkc,sizes,files,blanks".to_owned(), Text;
+        /// Rules by which captions are cleaned. `all`, or some of tags, entities, invisible, urls,
+        /// nfkc, sizes, files and blanks, divided by commas; empty: captions stay as crawled. The
+        /// query `sql/queries/caption_rules.sql` shows what each changes.
+        clean: String = "all".to_owned(), Text;
         /// Fewest characters of a clean caption.
         min_chars: u64 = 2, whole(0..=1_000_000);
         /// Most characters of a clean caption.

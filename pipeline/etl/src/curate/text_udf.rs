@@ -15,7 +15,10 @@ use tuwen_settings::CurateSettings;
 /// # Errors
 /// One of their names is none.
 pub fn caption_rules(settings: &CurateSettings) -> Result<Rules> {
-    settings.clean.parse().context("curate.clean")
+    match settings.clean.trim() {
+        "all" => Ok(Rules::ALL),
+        names => names.parse().context("curate.clean"),
+    }
 }
 
 /// Both functions, by `rules`: [`clean_caption`] as `clean_caption(varchar) -> varchar`, and [`changed_by`], the names of the rules
