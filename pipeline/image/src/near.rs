@@ -35,7 +35,7 @@ const DETAIL_FLOOR: f32 = 4.0;
 const UNMOVED: f32 = 0.01;
 
 /// What the difference of colours, which thumbnails alone have, counts beside that of looks.
-const THUMB_WEIGHT: f32 = 0.6;
+const THUMB_WEIGHT: f32 = 0.5;
 
 /// An image as it is compared.
 #[derive(Clone, Copy, Debug)]
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
     use crate::hash::{look, thumb};
 
-    const LIMIT: f32 = 0.04;
+    const LIMIT: f32 = 0.035;
     const SIDE: usize = 224;
     const RED: [u8; 3] = [222, 32, 38];
     const BLUE: [u8; 3] = [28, 72, 226];

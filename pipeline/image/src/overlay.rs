@@ -17,9 +17,11 @@ const SMOOTHING: f32 = 0.2;
 /// Part of what there is to see that must lie outside a strip along an edge for the strip to be left out.
 const REST_PART: f32 = 0.7;
 
-/// Part of the pixels that what there is to see may be spread over without an allowance, and the largest allowance.
-const LITTLE_TO_SEE: f32 = 0.05;
-const MOST_ALLOWANCE: f32 = 2.0;
+/// Part of the pixels over which there is neither little nor much to see.
+const USUAL_EXTENT: f32 = 0.05;
+
+/// What a difference is divided by at least, where there is little to see, and at most.
+const ALLOWANCES: (f32, f32) = (0.4, 2.0);
 
 /// Levels of 255 that are added to what there is to see, mean square and largest, so that noise is not all there is.
 const ENERGY_FLOOR: f32 = 2.0;
@@ -155,7 +157,7 @@ impl<const S: usize, const C: usize> Laid<S, C> {
 
     /// What differs, as part of what there is to see: the root of the mean squares' ratio, times the ratio of the largest values. A
     /// strip along an edge may be left out if nearly all there is to see lies elsewhere: marks are put there. Where there is much
-    /// to see, more may differ by chance and less is alike by chance.
+    /// to see less is alike by chance, so more may differ.
     pub(crate) fn difference(&self) -> f32 {
         let n_pixels = self.inside[0].iter().sum::<f32>() * self.inside[1].iter().sum::<f32>();
         let (under, over) = (self.without_ramp(&self.under), self.without_ramp(&self.over));
@@ -174,7 +176,7 @@ impl<const S: usize, const C: usize> Laid<S, C> {
             .map(Some)
             .filter(|&strip| under.squares(strip).min(over.squares(strip)) >= REST_PART * to_see);
         let ratio = strips.map(ratio).fold(ratio(None), f32::min);
-        ratio / (extent / LITTLE_TO_SEE).clamp(1.0, MOST_ALLOWANCE)
+        ratio / (extent / USUAL_EXTENT).clamp(ALLOWANCES.0, ALLOWANCES.1)
     }
 
     /// Planes less their means and what rises or falls evenly, where both pictures show something, and 0 elsewhere.

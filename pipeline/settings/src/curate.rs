@@ -21,7 +21,7 @@ settings! {
         placeholder_captions: u64 = 10, whole(1..=1_000_000_000);
         /// Largest difference of near-identical images. That of two copies laid on each other, as
         /// part of what there is to see; 0 if they are equal.
-        near_difference: f64 = 0.04, number(0.0..=0.3);
+        near_difference: f64 = 0.035, number(0.0..=0.3);
         /// Folder with audits of your own; empty: none. Each is an SQL file that must return no
         /// row.
         audits: String = String::new(), Text;
