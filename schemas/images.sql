@@ -9,6 +9,7 @@ create table images (
     frames int comment 'number of frames; 1 unless animated',
     dhash bigint comment 'difference hash of the square before its codec, 64 bits (Krawetz 2013); null if rejected',
     thumb binary comment '8x8x3 u8 box means of the square before its codec, RGB, row-major; null if rejected',
+    look binary comment '48x48 u8 luma of box means of the square before its codec, row-major; null if rejected, and in rows written before version 3',
     size_px int not null comment 'side of the stored square in pixels',
     codec varchar comment 'how pixels is written down: raw or jpeg; null if rejected',
     pixels binary comment 'raw: size_px*size_px*3 u8, RGB, row-major; jpeg: a JPEG of size_px*size_px; null if rejected',

@@ -11,6 +11,7 @@ select
     tried_images.frames as frames,
     tried_images.dhash as dhash,
     tried_images.thumb as thumb,
+    tried_images.look as look,
     tried_images.size_px as size_px,
     tried_images.codec as codec,
     tried_images.pixels as pixels,

@@ -27,6 +27,7 @@ select
     image['frames'] as frames,
     image['dhash'] as dhash,
     image['thumb'] as thumb,
+    image['look'] as look,
     cast($size_px as int) as size_px,
     image['codec'] as codec,
     image['pixels'] as pixels,

@@ -1,12 +1,11 @@
--- A row is one image of the train split that the test split has too, to the byte or nearly. Two images are near if their
--- difference hashes differ in at most near_bits of 64 bits and their thumbnails by at most near_levels of 255 on average
--- (near_test; see pipeline/etl/src/curate/near.rs).
+-- A row is one image of the train split that the test split has too, to the byte or nearly (near_test; see
+-- pipeline/image/src/near.rs). near_test_thumb says of nearly all other images, without their looks, that they are not near.
 -- reads: used_images, test_images, images
 -- params: none
 with near as (
     select image_id
     from images
-    where near_test(dhash, thumb)
+    where near_test_thumb(thumb) and near_test(thumb, look)
 ),
 
 in_test as (

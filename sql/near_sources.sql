@@ -2,8 +2,8 @@
 -- reads: test_images, images
 -- params: none
 select
-    cast(images.dhash as bigint) as dhash,
-    images.thumb as thumb
+    images.thumb as thumb,
+    images.look as look
 from test_images
 inner join images on test_images.image_id = images.image_id
-where images.dhash is not null
+where images.thumb is not null

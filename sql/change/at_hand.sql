@@ -2,12 +2,12 @@
 -- reads: image_rows, near_changes
 -- params: none
 select
-    cast(dhash as bigint) as dhash,
-    thumb
+    thumb,
+    look
 from image_rows
-where dhash is not null
+where thumb is not null
 union all
 select
-    cast(dhash as bigint) as dhash,
-    thumb
+    thumb,
+    look
 from near_changes

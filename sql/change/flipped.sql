@@ -7,7 +7,7 @@ with candidates as (
         examples.image_id,
         examples.text,
         examples.reject_reason = 'leak' as was_leak,
-        near_test(near_changes.dhash, near_changes.thumb) as is_leak
+        near_test(near_changes.thumb, near_changes.look) as is_leak
     from examples
     inner join near_changes on examples.image_id = near_changes.image_id
     where examples.split = 'train' or examples.reject_reason = 'leak'

@@ -5,7 +5,7 @@ select
     images.image_id as image_id,
     images.reject_reason as reject_reason,
     images.codec as codec,
-    images.dhash as dhash,
-    images.thumb as thumb
+    images.thumb as thumb,
+    images.look as look
 from images
 left semi join concerned_images on images.image_id = concerned_images.image_id

@@ -3,9 +3,9 @@
 -- params: none
 select
     near_images.image_id as image_id,
-    near_images.dhash as dhash,
-    near_images.thumb as thumb
+    near_images.thumb as thumb,
+    near_images.look as look
 from near_images
 left semi join near_used on near_images.image_id = near_used.image_id and near_used.split = 'train'
 left anti join concerned_images on near_images.image_id = concerned_images.image_id
-where near_change(near_images.dhash, near_images.thumb)
+where near_change(near_images.thumb, near_images.look)

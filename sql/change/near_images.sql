@@ -1,9 +1,9 @@
--- A row is one image whose hash is near that of one at hand; its thumbnail is still to be compared.
+-- A row is one image that may be near one at hand by its thumbnail; its look is still to be compared.
 -- reads: images
 -- params: none
 select
     image_id,
-    dhash,
-    thumb
+    thumb,
+    look
 from images
-where near_hash(dhash)
+where near_thumb(thumb)

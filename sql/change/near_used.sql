@@ -1,4 +1,4 @@
--- A row is one image, concerned or with a hash near that of one at hand, and a split that faultless pairs want it for: concerned
+-- A row is one image, concerned or with a thumbnail near that of one at hand, and a split that faultless pairs want it for: concerned
 -- ones as just judged, others as before.
 -- reads: used_images (of the concerned images), used_before, concerned_images
 -- params: none

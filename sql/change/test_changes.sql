@@ -25,8 +25,8 @@ changed as (
 )
 
 select
-    cast(image_rows.dhash as bigint) as dhash,
-    image_rows.thumb as thumb
+    image_rows.thumb as thumb,
+    image_rows.look as look
 from image_rows
 left semi join changed on image_rows.image_id = changed.image_id
-where image_rows.dhash is not null
+where image_rows.thumb is not null

@@ -1,4 +1,4 @@
--- A row is one example's image, whose hash is near that of one at hand, and the split that its pair, which is without fault, wants
+-- A row is one example's image, whose thumbnail is near that of one at hand, and the split that its pair, which is without fault, wants
 -- it for, as it stands; an image may come several times.
 -- reads: examples, near_images
 -- params: none

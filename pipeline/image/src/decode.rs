@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::hash::{dhash, thumb};
+use crate::hash::{LOOK_BYTES, THUMB_BYTES, dhash, look, thumb};
 use crate::image::{Header, RejectReason, Rejected};
 use crate::jpeg::{self, is_jpeg};
 use crate::other;
@@ -25,7 +25,9 @@ pub struct DecodedImage {
     /// 64-bit difference hash of `pixels`.
     pub dhash: i64,
     /// `[8, 8, 3]` u8 box means of `pixels`.
-    pub thumb: [u8; 192],
+    pub thumb: [u8; THUMB_BYTES],
+    /// `[48, 48]` u8 luma of box means of `pixels`.
+    pub look: [u8; LOOK_BYTES],
 }
 
 /// Decodes one picture file to the stored square.
@@ -60,7 +62,13 @@ fn decode(bytes: &[u8], settings: &DecodeSettings) -> Result<DecodedImage, Rejec
         }
     };
     let size = settings.size as usize;
-    Ok(DecodedImage { dhash: dhash(&pixels, size), thumb: thumb(&pixels, size), header, pixels })
+    Ok(DecodedImage {
+        dhash: dhash(&pixels, size),
+        thumb: thumb(&pixels, size),
+        look: look(&pixels, size),
+        header,
+        pixels,
+    })
 }
 
 /// What is held while a picture's pixels are decoded: for a large one, the right to be the only large one.

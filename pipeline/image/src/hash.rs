@@ -1,18 +1,25 @@
-//! What near-identical pictures have in common. In: the stored square. Out: a 64-bit difference hash and an 8x8 thumbnail.
+//! What a picture looks like from afar. In: the stored square. Out: box means, 8x8 in colour and 48x48 in grey, by which
+//! near-identical ones are found (`near.rs`), and a 64-bit difference hash for people.
 
 /// Bits of a [`dhash`].
 pub const DHASH_BITS: u32 = 64;
 
+/// Pixels of a side of a [`thumb`].
+pub(crate) const THUMB_SIDE: usize = 8;
+
 /// Bytes of a [`thumb`].
-pub const THUMB_BYTES: usize = 8 * 8 * 3;
+pub const THUMB_BYTES: usize = THUMB_SIDE * THUMB_SIDE * 3;
+
+/// Pixels of a side of a [`look`].
+pub(crate) const LOOK_SIDE: usize = 48;
+
+/// Bytes of a [`look`].
+pub const LOOK_BYTES: usize = LOOK_SIDE * LOOK_SIDE;
 
 /// Difference hash (N. Krawetz, 2013): the luma of a 9x8 box-mean picture, one bit for each pixel that is brighter than its
 /// left neighbour; the first pixel's bit is the highest. `pixels` is `[size, size, 3]` u8.
 pub fn dhash(pixels: &[u8], size: usize) -> i64 {
-    let luma = box_means::<9, 8>(pixels, size).map(|row| {
-        // ITU-R 601 weights in thousandths, as PIL's convert("L").
-        row.map(|[r, g, b]| 299 * u32::from(r) + 587 * u32::from(g) + 114 * u32::from(b))
-    });
+    let luma = box_means::<9, 8>(pixels, size).map(|row| row.map(luma_thousandths));
     let mut hash = 0u64;
     for row in luma {
         for pair in row.windows(2) {
@@ -24,12 +31,27 @@ pub fn dhash(pixels: &[u8], size: usize) -> i64 {
 
 /// `[8, 8, 3]` u8 box means. `pixels` is `[size, size, 3]` u8.
 pub fn thumb(pixels: &[u8], size: usize) -> [u8; THUMB_BYTES] {
-    let means = box_means::<8, 8>(pixels, size);
+    let means = box_means::<THUMB_SIDE, THUMB_SIDE>(pixels, size);
     let mut thumb = [0; THUMB_BYTES];
     for (out, mean) in thumb.as_chunks_mut::<3>().0.iter_mut().zip(means.as_flattened()) {
         *out = *mean;
     }
     thumb
+}
+
+/// `[48, 48]` u8 luma of box means. `pixels` is `[size, size, 3]` u8.
+pub fn look(pixels: &[u8], size: usize) -> [u8; LOOK_BYTES] {
+    let means = box_means::<LOOK_SIDE, LOOK_SIDE>(pixels, size);
+    let mut look = [0; LOOK_BYTES];
+    for (out, mean) in look.iter_mut().zip(means.as_flattened()) {
+        *out = ((luma_thousandths(*mean) + 500) / 1000) as u8;
+    }
+    look
+}
+
+/// ITU-R 601 weights in thousandths, as PIL's convert("L").
+fn luma_thousandths([r, g, b]: [u8; 3]) -> u32 {
+    299 * u32::from(r) + 587 * u32::from(g) + 114 * u32::from(b)
 }
 
 /// Means of W x H boxes, rounded to nearest. A box is at least one pixel.
@@ -76,8 +98,17 @@ mod tests {
     }
 
     #[test]
-    fn a_thumb_of_eight_by_eight_is_the_picture() {
-        let pixels: Vec<u8> = (0..192).collect();
-        assert_eq!(thumb(&pixels, 8).as_slice(), pixels);
+    fn a_picture_of_as_many_pixels_is_its_thumb_and_look() {
+        let pixels: Vec<u8> = (0..THUMB_BYTES).map(|i| i as u8).collect();
+        assert_eq!(thumb(&pixels, THUMB_SIDE).as_slice(), pixels);
+        let greys: Vec<u8> = (0..LOOK_BYTES).map(|i| i as u8).collect();
+        let pixels: Vec<u8> = greys.iter().flat_map(|&grey| [grey; 3]).collect();
+        assert_eq!(look(&pixels, LOOK_SIDE).as_slice(), greys);
+        assert_eq!(look(&[10, 20, 30].repeat(224 * 224), 224), [18; LOOK_BYTES]);
+    }
+
+    #[test]
+    fn a_square_smaller_than_a_look_has_one() {
+        assert_eq!(look(&[7; 3], 1), [7; LOOK_BYTES]);
     }
 }

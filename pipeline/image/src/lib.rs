@@ -1,7 +1,8 @@
 //! Bytes to pixels. In: a picture file of any format. Out: a square of RGB pixels and what the file was, or the reason why
-//! not. `decode.rs` reads the header and dispatches, `jpeg.rs` (by `libjpeg.rs`) and `other.rs` decode, `resize.rs` scales (by `weights.rs`), `hash.rs` hashes,
-//! `codec.rs` writes the square down, `copy.rs` moves it, `media_type.rs` knows pictures by how they begin, `near_index.rs`
-//! finds near-identical ones. Never trusts a file name, nor a decoder.
+//! not. `decode.rs` reads the header and dispatches, `jpeg.rs` (by `libjpeg.rs`) and `other.rs` decode, `resize.rs` scales (by
+//! `weights.rs`), `hash.rs` hashes, `codec.rs` writes the square down, `copy.rs` moves it, `media_type.rs` knows pictures by how they
+//! begin, `near.rs` says which are near-identical (`outline.rs`, `overlay.rs`), `near_index.rs` finds them. Never trusts a file
+//! name, nor a decoder.
 
 mod codec;
 pub mod copy;
@@ -11,16 +12,20 @@ mod image;
 mod jpeg;
 mod libjpeg;
 mod media_type;
+mod near;
 mod near_index;
 mod other;
+mod outline;
+mod overlay;
 mod panics;
 mod resize;
 mod weights;
 
 pub use codec::{decode_stored, encode_stored};
 pub use decode::{DecodedImage, decode_image};
-pub use hash::{DHASH_BITS, THUMB_BYTES, dhash, thumb};
+pub use hash::{DHASH_BITS, LOOK_BYTES, THUMB_BYTES, dhash, look, thumb};
 pub use image::{Header, RejectReason, Rejected, Rgb};
 pub use media_type::media_type;
-pub use near_index::{NearIndex, Thumb};
+pub use near::{Look, Thumb, near_difference};
+pub use near_index::NearIndex;
 pub use resize::{mirror, resize_into, resize_rgb};

@@ -23,12 +23,9 @@ settings! {
         max_chars: u64 = 200, whole(1..=1_000_000);
         /// Most different captions of one image. One with more counts as a placeholder.
         placeholder_captions: u64 = 10, whole(1..=1_000_000_000);
-        /// Most bits that differ between near-identical images. That is: of the 64 bits of their
-        /// difference hashes.
-        near_bits: u64 = 3, whole(0..=3);
-        /// Largest difference of near-identical thumbnails. That is: the mean over their 8x8
-        /// pixels, in levels of 255.
-        near_levels: f64 = 6.0, number(0.0..=255.0);
+        /// Largest difference of near-identical images. That of two copies laid on each other, as
+        /// part of what there is to see; 0 if they are equal.
+        near_difference: f64 = 0.035, number(0.0..=0.3);
         /// Folder with audits of your own; empty: none. Each is an SQL file that must return no
         /// row.
         audits: String = String::new(), Text;

@@ -1,10 +1,13 @@
-//! How pictures look to the search for near-identical ones. In: a seed and a picture's number. Out: its difference hash and
-//! thumbnail, made up, with the coincidences that pictures of a crawl have. Never a picture.
+//! How pictures look to the search for near-identical ones. In: a seed and a picture's number. Out: its thumbnail and
+//! look, made up, with the coincidences that pictures of a crawl have, and a difference hash. Never a picture.
 
 use crate::random::{Of, SplitMix};
 
 /// A thumbnail, `[8, 8, 3]` u8.
 pub(crate) type Thumb = [u8; 192];
+
+/// `[48, 48]` u8.
+pub(crate) type Grey = [u8; 2304];
 
 /// What the pictures of a crawl are like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,17 @@ pub(crate) enum Looks {
 pub(crate) struct Look {
     pub(crate) dhash: i64,
     pub(crate) thumb: Thumb,
+}
+
+impl Look {
+    /// The luma of the thumbnail, each pixel 6x6.
+    pub(crate) fn grey(&self) -> Grey {
+        std::array::from_fn(|i| {
+            let pixel = (i / 48 / 6 * 8 + i % 48 / 6) * 3;
+            let [r, g, b] = [0, 1, 2].map(|channel| u32::from(self.thumb[pixel + channel]));
+            ((299 * r + 587 * g + 114 * b + 500) / 1000) as u8
+        })
+    }
 }
 
 impl Looks {

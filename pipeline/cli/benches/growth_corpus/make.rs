@@ -18,6 +18,7 @@ use tuwen_corpus::{Author, Change, Committed, Corpus, Rows, Snapshot, bare_sessi
 use tuwen_schemas::schema;
 
 use crate::crawl::{Attempt, Crawl, Image, Pair};
+use crate::looks::Look;
 
 /// Pairs in a commit: some tenths of a gigabyte.
 const PAIRS_A_COMMIT: u64 = 200_000;
@@ -184,6 +185,7 @@ fn attempt_batch(rows: &[Attempt]) -> Result<RecordBatch> {
 /// The stored square of 8 px is the thumbnail.
 fn image_batch(rows: &[Image]) -> Result<RecordBatch> {
     let thumb = |row: &'_ Image| row.look.as_ref().map(|look| look.thumb);
+    let greys: Vec<_> = rows.iter().map(|row| row.look.as_ref().map(Look::grey)).collect();
     let if_decoded = |row: &Image, text: &'static str| row.look.as_ref().map(|_| text);
     let if_rejected = |row: &Image, text: &'static str| row.look.is_none().then_some(text);
     let columns = vec![
@@ -196,6 +198,7 @@ fn image_batch(rows: &[Image]) -> Result<RecordBatch> {
         ints(rows, |_| Some(1)), // frames
         longs(rows, |row| row.look.as_ref().map(|look| look.dhash)),
         bytes(rows, |row| row.look.as_ref().map(|look| look.thumb.as_slice())),
+        bytes(&greys, |grey| grey.as_ref().map(|grey| grey.as_slice())), // look
         ints(rows, |_| Some(SIZE_PX)),
         texts(rows, |row| if_decoded(row, "raw")),
         bytes(rows, |row| row.look.as_ref().map(|look| look.thumb.as_slice())), // pixels

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use anyhow::{Context, Result};
-use arrow::array::{AsArray, BooleanArray};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
@@ -17,8 +17,7 @@ use datafusion::scalar::ScalarValue;
 use tuwen_corpus::report::Progress;
 use tuwen_corpus::{AUDITS, Rows, bare_session};
 use tuwen_etl::curate::{
-    CaptionTokenizer, caption_rules, caption_udfs, distance_udfs, hash_distance, thumb_distance,
-    tokenize_udf,
+    CaptionTokenizer, caption_rules, caption_udfs, distance_udfs, thumb_distance, tokenize_udf,
 };
 use tuwen_etl::decode::decode_udf;
 use tuwen_schemas::{TABLES, schema};
@@ -27,17 +26,14 @@ use tuwen_settings::{CurateSettings, DecodeSettings};
 /// Tokens of a caption, special tokens included.
 const MAX_LENGTH: usize = 4;
 
-/// Bits of 64 in which near images may differ.
-const NEAR_BITS: u32 = 3;
-
-/// Levels of 255 by which near images may differ on average.
+/// Levels of 255 by which thumbnails and looks of near images may differ here on average.
 const NEAR_LEVELS: f64 = 6.0;
 
 /// What a change is worked out from besides the tables. `touched_pair_images` stands for `pair_images` of the touched pairs,
 /// `judged_images` for `used_images` of the concerned ones, `made` for the examples of the concerned pairs, `images_at_hand` for
 /// `at_hand` once the near changes are at hand, too.
 const CHANGE_INPUTS: [&str; 4] = [
-    "create table images_at_hand as select dhash, thumb from images",
+    "create table images_at_hand as select thumb, look from images",
     "create table touched_pair_images as select * from pair_images",
     "create table judged_images as select * from used_images",
     "create view examples_in_files as
@@ -57,12 +53,12 @@ struct View {
     params: Vec<(&'static str, ScalarValue)>,
     /// Names in the file that stand for another table of the session, and that table.
     reads: Vec<(&'static str, &'static str)>,
-    /// A function in the file that says whether an image is near one of a view's, and that view.
-    near: Option<(&'static str, &'static str)>,
+    /// Functions in the file that say whether an image is near one of a view's, and that view.
+    near: Vec<(&'static str, &'static str)>,
 }
 
 fn view(name: &'static str, file: impl Into<String>) -> View {
-    View { name, file: file.into(), params: Vec::new(), reads: Vec::new(), near: None }
+    View { name, file: file.into(), params: Vec::new(), reads: Vec::new(), near: Vec::new() }
 }
 
 impl View {
@@ -77,7 +73,7 @@ impl View {
     }
 
     fn near(mut self, function: &'static str, view: &'static str) -> Self {
-        self.near = Some((function, view));
+        self.near.push((function, view));
         self
     }
 }
@@ -146,7 +142,9 @@ fn stage_views() -> Vec<View> {
         view("used_images", "used_images"),
         view("test_images", "test_images"),
         view("near_sources", "near_sources"),
-        view("leaks", "leaks").near("near_test", "near_sources"),
+        view("leaks", "leaks")
+            .near("near_test_thumb", "near_sources")
+            .near("near_test", "near_sources"),
         view("examples_sql", "examples"),
         view("rejects", "rejects"),
         view("hosts", "hosts"),
@@ -164,7 +162,7 @@ fn change_views() -> Vec<View> {
         view("concerned_pairs", "change/concerned_pairs"),
         view("concerned_rows", "change/pair_rows").reads("pairs_at_hand", "concerned_pairs"),
         view("image_rows", "change/image_rows"),
-        view("near_images", "change/near_images").near("near_hash", "images_at_hand"),
+        view("near_images", "change/near_images").near("near_thumb", "images_at_hand"),
         view("used_before", "change/used_before"),
         view("test_changes", "change/test_changes").reads("used_images", "judged_images"),
         view("near_used", "change/near_used").reads("used_images", "judged_images"),
@@ -227,8 +225,8 @@ fn sql_files() -> Result<BTreeSet<String>> {
     Ok(files)
 }
 
-/// Difference hash and thumbnail of some images.
-type Images = Arc<RwLock<Vec<(i64, Vec<u8>)>>>;
+/// Thumbnail and look of some images.
+type Images = Arc<RwLock<Vec<[Option<Vec<u8>>; 2]>>>;
 
 /// The images that a function of SQL compares others with: the rows of view `source`.
 struct Near {
@@ -236,46 +234,33 @@ struct Near {
     images: Images,
 }
 
-/// `name(dhash, thumb) -> boolean`: whether one of `images` is near, by looking at each. (The index of tuwen_etl wants near hashes
-/// to have a key in common too; those of the `.slt` do.)
-fn near_udf(name: &str, images: Images) -> ScalarUDF {
+/// `name(thumb)` or `name(thumb, look) -> boolean`: whether all of that is nearly equal in one of `images`, by looking at each. The
+/// rule is a simple one, for pictures of one pixel; that of tuwen_image wants whole thumbnails.
+fn near_udf(name: &str, n_columns: usize, images: Images) -> ScalarUDF {
     create_udf(
         name,
-        vec![DataType::Int64, DataType::Binary],
+        vec![DataType::Binary; n_columns],
         DataType::Boolean,
         Volatility::Volatile,
         Arc::new(move |args| {
             let arrays = ColumnarValue::values_to_arrays(args)?;
-            let hashes = arrays[0].as_primitive::<Int64Type>().iter();
-            let thumbs = arrays[1].as_binary::<i32>().iter();
+            let columns: Vec<_> = arrays.iter().map(|array| array.as_binary::<i32>()).collect();
             let images = images.read().unwrap();
-            let is_near = |(hash, thumb): (i64, &[u8])| {
-                images.iter().any(|(other_hash, other_thumb)| {
-                    hash_distance(hash, *other_hash) <= NEAR_BITS
-                        && thumb_distance(thumb, other_thumb) <= NEAR_LEVELS
-                })
+            let is_equal = |a: Option<&[u8]>, b: Option<&[u8]>| match (a, b) {
+                (Some(a), Some(b)) => thumb_distance(a, b) <= NEAR_LEVELS,
+                (a, b) => a == b,
             };
-            let near = hashes.zip(thumbs).map(|(hash, thumb)| hash.zip(thumb).is_some_and(is_near));
-            Ok(ColumnarValue::Array(Arc::new(near.map(Some).collect::<BooleanArray>())))
-        }),
-    )
-}
-
-/// `name(dhash) -> boolean`: whether the hash of one of `images` is near.
-fn near_hash_udf(name: &str, images: Images) -> ScalarUDF {
-    create_udf(
-        name,
-        vec![DataType::Int64],
-        DataType::Boolean,
-        Volatility::Volatile,
-        Arc::new(move |args| {
-            let arrays = ColumnarValue::values_to_arrays(args)?;
-            let images = images.read().unwrap();
-            let is_near =
-                |hash| images.iter().any(|(other, _)| hash_distance(hash, *other) <= NEAR_BITS);
-            let hashes = arrays[0].as_primitive::<Int64Type>().iter();
-            let near = hashes.map(|hash| hash.is_some_and(is_near));
-            Ok(ColumnarValue::Array(Arc::new(near.map(Some).collect::<BooleanArray>())))
+            let is_near = |row: usize| {
+                columns[0].is_valid(row)
+                    && images.iter().any(|image| {
+                        columns.iter().zip(image).all(|(column, other)| {
+                            let value = column.is_valid(row).then(|| column.value(row));
+                            is_equal(value, other.as_deref())
+                        })
+                    })
+            };
+            let near = (0..columns[0].len()).map(|row| Some(is_near(row)));
+            Ok(ColumnarValue::Array(Arc::new(near.collect::<BooleanArray>())))
         }),
     )
 }
@@ -340,13 +325,10 @@ impl Session {
     }
 
     async fn register_view(&mut self, view: View) -> Result<()> {
-        if let Some((function, source)) = view.near {
+        for (function, source) in view.near {
             let near = Near { source, images: Images::default() };
-            let images = Arc::clone(&near.images);
-            self.ctx.register_udf(match function {
-                "near_hash" => near_hash_udf(function, images),
-                _ => near_udf(function, images),
-            });
+            let n_columns = if function.ends_with("_thumb") { 1 } else { 2 };
+            self.ctx.register_udf(near_udf(function, n_columns, Arc::clone(&near.images)));
             self.near.push(near);
         }
         let mut hidden = Vec::new();
@@ -369,13 +351,13 @@ impl Session {
     /// Has the functions that look for near images compare with the rows that are there now.
     async fn look_at_near_images(&self) -> Result<()> {
         for near in &self.near {
-            let sql = format!("select dhash, thumb from {}", near.source);
+            let sql = format!("select thumb, look from {}", near.source);
             let mut images = Vec::new();
             for batch in self.ctx.sql(&sql).await?.collect().await? {
-                let hashes = batch.column(0).as_primitive::<Int64Type>().iter();
-                let thumbs = batch.column(1).as_binary::<i32>().iter();
-                let rows = hashes.zip(thumbs);
-                images.extend(rows.filter_map(|(hash, thumb)| Some((hash?, thumb?.to_vec()))));
+                let columns = [0, 1].map(|i| batch.column(i).as_binary::<i32>());
+                images.extend((0..batch.num_rows()).map(|row| {
+                    columns.map(|column| column.is_valid(row).then(|| column.value(row).to_vec()))
+                }));
             }
             *near.images.write().unwrap() = images;
         }

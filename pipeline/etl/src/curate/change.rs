@@ -15,7 +15,7 @@ use tuwen_corpus::query::{frame, tally};
 use tuwen_corpus::{Change, NewFiles, Scratch, Snapshot, seeking_session, spilling_session};
 use tuwen_schemas::schema;
 
-use crate::curate::near::{near_hash_udf, near_udf};
+use crate::curate::near::{near_thumb_udf, near_udf};
 use crate::curate::rules::Rules;
 use crate::replace::{FILE_COLUMN, replace};
 use tuwen_image::NearIndex;
@@ -158,6 +158,7 @@ impl Sessions<'_> {
         let near_test = Arc::new(self.near_test(rules).await?);
         for ctx in [&self.all, &self.concerned] {
             ctx.register_udf(near_udf("near_test", Arc::clone(&near_test)));
+            ctx.register_udf(near_thumb_udf("near_test_thumb", Arc::clone(&near_test)));
         }
         rules.leaks(&self.concerned, self.scratch).await?;
         let made = rules.examples(&self.concerned).await?;
@@ -167,11 +168,11 @@ impl Sessions<'_> {
         Ok(())
     }
 
-    /// `near_images`, those with hashes near the ones at hand, and `near_used`, what they are used for: of all other images none is
-    /// near. Most are told apart by their hashes, without reading their thumbnails.
+    /// `near_images`, those with thumbnails near the ones at hand, and `near_used`, what they are used for: of all other images none is
+    /// near. Most are told apart by their thumbnails, without reading their looks.
     async fn near_images(&self, rules: &Rules<'_>) -> Result<()> {
         let at_hand = rules.near_index(self.frame(change_sql!("at_hand")).await?).await?;
-        self.all.register_udf(near_hash_udf("near_hash", Arc::new(at_hand)));
+        self.all.register_udf(near_thumb_udf("near_thumb", Arc::new(at_hand)));
         self.step(change_sql!("near_images")).await?;
         self.step(change_sql!("used_before")).await?;
         self.step(change_sql!("near_used")).await?;

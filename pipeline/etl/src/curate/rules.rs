@@ -74,7 +74,7 @@ impl<'a> Rules<'a> {
         })
     }
 
-    /// The functions that the rules' SQL uses; `near_test` comes with [`Rules::near_sources`].
+    /// The functions that the rules' SQL uses; `near_test` and `near_test_thumb` come with [`Rules::near_sources`].
     pub(super) fn register(&self, ctx: &SessionContext) {
         for udf in caption_udfs(self.cleaning) {
             ctx.register_udf(udf);
@@ -117,7 +117,7 @@ impl<'a> Rules<'a> {
         Ok(())
     }
 
-    /// used_images, images -> test_images, and the index behind the function `near_test`.
+    /// used_images, images -> test_images, and the index behind the functions `near_test` and `near_test_thumb`.
     pub(super) async fn near_sources(
         &self,
         ctx: &SessionContext,
@@ -133,10 +133,10 @@ impl<'a> Rules<'a> {
 
     /// The index of images near to which others are looked for.
     pub(super) async fn near_index(&self, sources: DataFrame) -> Result<NearIndex> {
-        collect(self.settings.near_bits as u32, self.settings.near_levels, sources).await
+        collect(self.settings.near_difference, sources).await
     }
 
-    /// used_images, images, near_test -> leaks.
+    /// used_images, test_images, images, near_test, near_test_thumb -> leaks.
     pub(super) async fn leaks(&self, ctx: &SessionContext, scratch: &Scratch) -> Result<u64> {
         hold(ctx, scratch, "leaks", LEAKS).await
     }

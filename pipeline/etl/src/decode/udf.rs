@@ -18,7 +18,7 @@ use tuwen_image::{DecodedImage, Rejected, decode_image, encode_stored};
 use tuwen_settings::DecodeSettings;
 
 /// The columns of `images` that come out of a decode.
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "width",
     "height",
     "format",
@@ -27,6 +27,7 @@ const COLUMNS: [&str; 13] = [
     "frames",
     "dhash",
     "thumb",
+    "look",
     "codec",
     "pixels",
     "pixels_crc32",
@@ -111,6 +112,7 @@ struct Columns {
     frames: Int32Builder,
     dhash: Int64Builder,
     thumb: BinaryBuilder,
+    look: BinaryBuilder,
     codec: StringBuilder,
     pixels: BinaryBuilder,
     pixels_crc32: Int64Builder,
@@ -141,6 +143,7 @@ impl Columns {
         self.frames.append_option(header.map(|header| header.frames as i32));
         self.dhash.append_option(image.as_ref().map(|image| image.dhash));
         self.thumb.append_option(image.as_ref().map(|image| image.thumb));
+        self.look.append_option(image.as_ref().map(|image| image.look));
         self.codec.append_option(image.as_ref().map(|_| settings.codec.name()));
         let stored = image.as_ref().map(|image| encode_stored(&image.pixels, settings));
         let stored = stored.transpose()?;
@@ -163,6 +166,7 @@ impl Columns {
             Arc::new(self.frames.finish()),
             Arc::new(self.dhash.finish()),
             Arc::new(self.thumb.finish()),
+            Arc::new(self.look.finish()),
             Arc::new(self.codec.finish()),
             Arc::new(self.pixels.finish()),
             Arc::new(self.pixels_crc32.finish()),

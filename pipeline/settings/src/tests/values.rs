@@ -48,7 +48,7 @@ fn values_that_are_not_allowed_are_errors_that_name_key_value_and_origin() {
             "max_rejected_percent: expected a number, 0 to 100, found `half`",
         ),
         ("corpus=", "corpus: expected a text that is not empty, found nothing"),
-        ("curate.near_bits=9", "curate.near_bits: expected 0 to 3, found 9"),
+        ("curate.near_difference=9", "curate.near_difference: expected 0 to 0.3, found 9"),
         ("train.preset=huge", "train.preset: expected one of seed, tiny, found `huge`"),
         ("train.grad_accumulation=0", "train.grad_accumulation: expected 1 to 65536, found 0"),
         ("train.batch_size=0", "train.batch_size: expected 1 to 65536, found 0"),
@@ -138,7 +138,7 @@ fn values_that_are_no_texts_are_toml() {
         ("fetch.max_bytes=1_000", "fetch.max_bytes", "1000"),
         ("train.lr=1e-4", "train.lr", "0.0001"),
         ("train.lr=.5", "train.lr", "0.5"),
-        ("curate.near_levels=4", "curate.near_levels", "4.0"),
+        ("curate.near_difference=0", "curate.near_difference", "0.0"),
         (
             "train.repetition_penalty=1000000000000000000000",
             "train.repetition_penalty",

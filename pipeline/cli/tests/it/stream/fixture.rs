@@ -283,7 +283,7 @@ fn images(layout: Layout, rows: std::ops::Range<u64>) -> RecordBatch {
             "dhash" => Arc::new(
                 numbers.iter().map(|i| good(i).then_some(*i as i64)).collect::<Int64Array>(),
             ),
-            "thumb" => Arc::new(BinaryArray::from_opt_vec(vec![None; numbers.len()])),
+            "thumb" | "look" => Arc::new(BinaryArray::from_opt_vec(vec![None; numbers.len()])),
             "codec" => texts(&|image| {
                 let codec = if layout.is_jpeg(*image) { "jpeg" } else { "raw" };
                 good(image).then(|| codec.to_owned())
