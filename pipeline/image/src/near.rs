@@ -6,6 +6,8 @@
 //! grey, and with less weight in the few pixels that have colours. That takes 20 to 60 us. Three cheaper tests come first, each of
 //! which nearly all copies pass: outlines (`outline.rs`), the plain difference of the 8x8 means, and these laid on each other.
 
+use std::cell::LazyCell;
+
 use crate::hash::{LOOK_BYTES, LOOK_SIDE, THUMB_BYTES, THUMB_SIDE};
 use crate::outline::Outline;
 use crate::overlay::{Laid, Planes, Shifts, planes};
@@ -31,8 +33,8 @@ const RAMP_LIMIT: f32 = 0.1;
 /// Mean square that is added to what there is to see in a thumbnail, in levels of 255, so that noise is not all there is.
 const DETAIL_FLOOR: f32 = 4.0;
 
-/// Difference of halves of looks below which nothing was moved: a copy that is not cropped.
-const UNMOVED: f32 = 0.01;
+/// Difference of looks at half their size below which nothing may have been moved: of a copy that is not cropped.
+const ALIKE: f32 = 0.1;
 
 /// What the difference of colours, which thumbnails alone have, counts beside that of looks.
 const THUMB_WEIGHT: f32 = 0.5;
@@ -82,62 +84,48 @@ fn fine_difference(a: Seen<'_>, b: Seen<'_>, enough: f32) -> f32 {
     };
     let thumbs = [a, b].map(|seen| planes::<THUMB_SIDE, 3>(seen.thumb));
     let halves = [a_look, b_look].map(halves);
-    let mut best = Best::default();
-    best.see(&Laid::new(&halves[0], &halves[1], &best.shifts), Shifts::default(), 0.0);
-    if best.difference > UNMOVED {
-        let mut shifts = Shifts::default();
-        for _ in 0..2 {
-            shifts.improve(&Laid::new(&thumbs[0], &thumbs[1], &shifts));
-        }
-        for _ in 0..2 {
-            let laid = Laid::new(&halves[0], &halves[1], &shifts);
-            best.see(&laid, shifts, 0.0);
-            shifts.improve(&laid);
+    let looks = LazyCell::new(|| [a_look, b_look].map(|look| planes::<LOOK_SIDE, 1>(look)));
+    let look_with = |shifts: &Shifts| {
+        let laid = Laid::new(&looks[0], &looks[1], shifts);
+        let of_thumbs = Laid::new(&thumbs[0], &thumbs[1], shifts).difference();
+        let difference = laid.difference().max(THUMB_WEIGHT * of_thumbs);
+        (laid, difference)
+    };
+
+    let mut shifts = Shifts::default();
+    let unmoved = Laid::new(&halves[0], &halves[1], &shifts).difference();
+    let mut best = (unmoved, shifts);
+    let mut smallest = f32::INFINITY;
+    if unmoved <= ALIKE {
+        smallest = look_with(&shifts).1;
+        if smallest <= enough {
+            return smallest;
         }
     }
-    if best.difference > HALVES_LIMIT {
-        return best.difference;
+    for _ in 0..2 {
+        shifts.improve(&Laid::new(&thumbs[0], &thumbs[1], &shifts));
     }
-    let looks = [a_look, b_look].map(|look| planes::<LOOK_SIDE, 1>(look));
-    let mut shifts = best.shifts;
-    let mut best = Best::default();
+    for _ in 0..2 {
+        let laid = Laid::new(&halves[0], &halves[1], &shifts);
+        let difference = laid.difference();
+        if difference < best.0 {
+            best = (difference, shifts);
+        }
+        shifts.improve(&laid);
+    }
+    if best.0 > HALVES_LIMIT {
+        return best.0;
+    }
+    shifts = best.1;
     for _ in 0..3 {
-        let laid = Laid::new(&looks[0], &looks[1], &shifts);
-        let of_thumbs = Laid::new(&thumbs[0], &thumbs[1], &shifts).difference();
-        best.see(&laid, shifts, THUMB_WEIGHT * of_thumbs);
-        if best.difference <= enough || best.difference > LOOK_LIMIT {
+        let (laid, difference) = look_with(&shifts);
+        smallest = smallest.min(difference);
+        if smallest <= enough || smallest > LOOK_LIMIT {
             break;
         }
         shifts.improve(&laid);
     }
-    best.difference
-}
-
-/// The smallest difference found, and where.
-struct Best {
-    difference: f32,
-    shifts: Shifts,
-}
-
-impl Default for Best {
-    fn default() -> Self {
-        Self { difference: f32::INFINITY, shifts: Shifts::default() }
-    }
-}
-
-impl Best {
-    /// Takes note of the difference, which is `at_least` that.
-    fn see<const S: usize, const C: usize>(
-        &mut self,
-        laid: &Laid<S, C>,
-        shifts: Shifts,
-        at_least: f32,
-    ) {
-        let difference = laid.difference().max(at_least);
-        if difference < self.difference {
-            *self = Self { difference, shifts };
-        }
-    }
+    smallest
 }
 
 /// The smallest difference found of thumbnails; the search ends at `enough`.

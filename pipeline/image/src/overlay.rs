@@ -24,8 +24,8 @@ const USUAL_EXTENT: f32 = 0.05;
 const ALLOWANCES: (f32, f32) = (0.4, 2.0);
 
 /// Levels of 255 that are added to what there is to see, mean square and largest, so that noise is not all there is.
-const ENERGY_FLOOR: f32 = 2.0;
-const CONTRAST_FLOOR: f32 = 6.0;
+const ENERGY_FLOOR: f32 = 8.0;
+const CONTRAST_FLOOR: f32 = 12.0;
 
 /// C planes of SxS values.
 pub(crate) type Planes<const S: usize, const C: usize> = [[[f32; S]; S]; C];
@@ -60,7 +60,7 @@ pub(crate) fn planes<const S: usize, const C: usize>(bytes: &[u8]) -> Planes<S, 
 
 /// How far the edges of one picture lie inside those of another, as parts of the side: left, right, top, bottom; to the right and
 /// down.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq)]
 pub(crate) struct Shifts([f32; 4]);
 
 /// Where the pixels of one axis come from: four each, with weights (Catmull-Rom), and 1 or 0 for whether that is inside.
@@ -108,17 +108,16 @@ pub(crate) struct Laid<const S: usize, const C: usize> {
 }
 
 impl<const S: usize, const C: usize> Laid<S, C> {
-    pub(crate) fn new(
-        a: &Planes<S, C>,
-        b: &Planes<S, C>,
-        Shifts([left, right, top, bottom]): &Shifts,
-    ) -> Self {
-        let (across, down) = (Axis::<S>::new(*left, *right), Axis::<S>::new(*top, *bottom));
+    pub(crate) fn new(a: &Planes<S, C>, b: &Planes<S, C>, shifts: &Shifts) -> Self {
+        let Shifts([left, right, top, bottom]) = *shifts;
+        let (across, down) = (Axis::<S>::new(left, right), Axis::<S>::new(top, bottom));
         let n_pixels = across.inside.iter().sum::<f32>() * down.inside.iter().sum::<f32>();
-        let (mut under, mut over) = (*a, [[[0.0; S]; S]; C]);
+        let (mut under, mut over) = (*a, *b);
         let (mut product, mut square) = ([0.0; S], [0.0; S]);
         for channel in 0..C {
-            warp(&b[channel], &across, &down, &mut over[channel]);
+            if *shifts != Shifts::default() {
+                warp(&b[channel], &across, &down, &mut over[channel]);
+            }
             for plane in [&mut under[channel], &mut over[channel]] {
                 let mut sums = [0.0; S];
                 for (row, inside) in plane.iter().zip(down.inside) {
