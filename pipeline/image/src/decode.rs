@@ -7,7 +7,7 @@ use crate::hash::{dhash, thumb};
 use crate::image::{Header, RejectReason, Rejected};
 use crate::panics::caught;
 use crate::resize::resize_rgb;
-use crate::{jpeg, other};
+use crate::{formats, jpeg};
 use tuwen_settings::DecodeSettings;
 
 /// Originals above this many pixels are decoded one at a time, so that memory is bounded by one of them and not by one a core.
@@ -42,7 +42,7 @@ fn decode(bytes: &[u8], settings: &DecodeSettings) -> Result<DecodedImage, Rejec
         return Err(Rejected::new(RejectReason::Empty, "0 bytes"));
     }
     let is_jpeg = bytes.starts_with(&[0xff, 0xd8, 0xff]);
-    let header = if is_jpeg { jpeg::header(bytes) } else { other::header(bytes) }?;
+    let header = if is_jpeg { jpeg::header(bytes) } else { formats::header(bytes) }?;
     let area_px = u64::from(header.width) * u64::from(header.height);
     if area_px > settings.max_pixels {
         let detail = format!(
@@ -56,7 +56,7 @@ fn decode(bytes: &[u8], settings: &DecodeSettings) -> Result<DecodedImage, Rejec
         (area_px > LARGE_PX).then(|| LARGE.lock().unwrap_or_else(PoisonError::into_inner));
 
     let decoded =
-        if is_jpeg { jpeg::pixels(bytes, settings) } else { other::pixels(bytes, &header) };
+        if is_jpeg { jpeg::pixels(bytes, settings) } else { formats::pixels(bytes, &header) };
     let mut rgb = decoded.map_err(|rejected| rejected.with(&header))?;
     if settings.apply_orientation && header.orientation != 1 {
         rgb = rgb.oriented(header.orientation);
@@ -65,4 +65,22 @@ fn decode(bytes: &[u8], settings: &DecodeSettings) -> Result<DecodedImage, Rejec
         .map_err(|error| Rejected::new(RejectReason::Corrupt, error).with(&header))?;
     let size = settings.size as usize;
     Ok(DecodedImage { dhash: dhash(&pixels, size), thumb: thumb(&pixels, size), header, pixels })
+}
+
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub fn decode_full(bytes: &[u8]) -> Result<(Header, crate::image::Rgb), Rejected> {
+    caught(|| {
+        if bytes.is_empty() {
+            return Err(Rejected::new(RejectReason::Empty, "0 bytes"));
+        }
+        let is_jpeg = bytes.starts_with(&[0xff, 0xd8, 0xff]);
+        let header = if is_jpeg { jpeg::header(bytes) } else { formats::header(bytes) }?;
+        if u64::from(header.width) * u64::from(header.height) > DecodeSettings::default().max_pixels {
+            return Err(Rejected::new(RejectReason::TooManyPixels, "many"));
+        }
+        let rgb = if is_jpeg { jpeg::pixels(bytes, &DecodeSettings::default()) } else { formats::pixels(bytes, &header) }?;
+        Ok((header, rgb))
+    })
+    .unwrap_or_else(|message| Err(Rejected::new(RejectReason::Corrupt, message)))
 }
