@@ -12,6 +12,9 @@ const MAGIC: &[(usize, &[u8], &str)] = &[
     (0, b"\0\0\0\x0cJXL \r\n\x87\n", "image/jxl"),
     (0, b"\0\0\0\x0cjP  \r\n\x87\n", "image/jp2"),
     (0, b"\xff\x4f\xff\x51", "image/jp2"),
+    // BigTIFF.
+    (0, b"II+\0", "image/tiff"),
+    (0, b"MM\0+", "image/tiff"),
     (0, b"8BPS\0", "image/vnd.adobe.photoshop"),
     (0, b"icns", "image/icns"),
     // TGA of the first version has no signature at its end: a colour map of no entries, where a cursor says how many it has.
@@ -146,6 +149,9 @@ mod tests {
             (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", Some("image/avif")),
             (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Some("image/heic")),
             (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", None),
+            (b"MM\0+\0\x08\0\0", Some("image/tiff")),
+            (b"\0\0\x02\0\x01\0\x20\x20", Some("image/x-icon")),
+            (b"\0\0\x02\0\0\0\0\0\0\0\0\0", Some("image/x-targa")),
             (b"8BPS\0\x01", Some("image/vnd.adobe.photoshop")),
             (b"<svg xmlns='x'>", Some("image/svg+xml")),
             (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- a --> <SVG>", Some("image/svg+xml")),

@@ -30,7 +30,6 @@ fn decoder(bytes: &[u8], is_decoded: bool) -> Result<Decoder<Cursor<&[u8]>>, Rej
     options.set_color_output(ColorOutput::Indexed);
     options.skip_frame_decoding(!is_decoded);
     options.set_memory_limit(MemoryLimit::Unlimited);
-    options.allow_unknown_blocks(true);
     options.read_info(Cursor::new(bytes)).map_err(reject_gif)
 }
 

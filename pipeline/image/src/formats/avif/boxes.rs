@@ -15,6 +15,9 @@ const GRID_BYTES: usize = 12;
 /// Boxes at one level, items and what is said of them: more of either, and reading the file is not worth its time.
 const MAX_ENTRIES: usize = 1 << 16;
 
+/// Parts of a file that make one coded picture together.
+pub(super) type Extents = Vec<Range<usize>>;
+
 /// What a file holds, before any of it is decoded.
 #[derive(Debug, Default)]
 pub(super) struct Container {
@@ -27,7 +30,9 @@ pub(super) struct Container {
     /// Largest width x height of a tile by its own property.
     pub(super) tile_px: u64,
     /// The AV1 data of each tile, row by row: its parts in the file.
-    pub(super) tiles: Vec<Vec<Range<usize>>>,
+    pub(super) tiles: Vec<Extents>,
+    /// The same of how opaque the picture is, if its colours were multiplied with that.
+    pub(super) alpha_tiles: Vec<Extents>,
     /// Operating point to decode (`a1op`).
     pub(super) operating_point: u8,
     /// Matrix coefficients and whether all levels are used (`colr` of type `nclx`), before what the AV1 data say.
@@ -270,7 +275,7 @@ impl Items<'_> {
     }
 
     /// The parts of an item's data in the file.
-    fn extents(&self, item: u32) -> Result<Vec<Range<usize>>, Rejected> {
+    fn extents(&self, item: u32) -> Result<Extents, Rejected> {
         let of_item = self.extents.iter().filter(|extent| extent.item == item);
         let found = of_item.map(|extent| self.place(extent)).collect::<Result<Vec<_>, _>>()?;
         if found.is_empty() { Err(corrupt("an item has no place")) } else { Ok(found) }
@@ -401,52 +406,66 @@ fn associations(mut body: Bytes<'_>, out: &mut Vec<(u32, usize)>) -> Result<(), 
     Ok(())
 }
 
-fn primary_item(file: &[u8], meta: &Range<usize>) -> Result<Container, Rejected> {
-    let (primary, items) = items(file, meta)?;
-    let mut found = Container { grid: (1, 1), frames: 1, ..Container::default() };
-    let (tiles, output) = match items.kind(primary).as_ref() {
-        Some(b"av01") => (vec![primary], None),
+/// The coded pictures of which an item is made, and the columns, rows, width and height of its grid, if it is one.
+fn coded(items: &Items<'_>, item: u32) -> Result<(Vec<u32>, Option<[u32; 4]>), Rejected> {
+    let (tiles, grid) = match items.kind(item).as_ref() {
+        Some(b"av01") => (vec![item], None),
         Some(b"grid") => {
-            let tiles = items.references.iter().filter(|(kind, from, _)| kind == b"dimg" && *from == primary);
+            let tiles = items.references.iter().filter(|(kind, from, _)| kind == b"dimg" && *from == item);
             let tiles: Vec<u32> = tiles.map(|(_, _, to)| *to).collect();
             let mut data = Vec::new();
-            for extent in items.extents(primary)? {
-                data.extend(file[extent].iter().take(GRID_BYTES));
+            for extent in items.extents(item)? {
+                data.extend(items.file[extent].iter().take(GRID_BYTES));
             }
             let mut data = Bytes(&data);
             let (_, flags) = (data.u8()?, data.u8()?);
-            found.grid.1 = u32::from(data.u8()?) + 1;
-            found.grid.0 = u32::from(data.u8()?) + 1;
+            let rows = u32::from(data.u8()?) + 1;
+            let columns = u32::from(data.u8()?) + 1;
             let bytes = if flags & 1 == 0 { 2 } else { 4 };
-            let size = (data.number(bytes)? as u32, data.number(bytes)? as u32);
-            if tiles.len() as u64 != u64::from(found.grid.0) * u64::from(found.grid.1) || tiles.len() > MAX_TILES {
+            let (width, height) = (data.number(bytes)? as u32, data.number(bytes)? as u32);
+            if tiles.len() != (columns * rows) as usize || tiles.len() > MAX_TILES {
                 return Err(corrupt("a grid has not as many tiles as it says"));
             }
-            (tiles, Some(size))
+            (tiles, Some([columns, rows, width, height]))
         }
         Some(kind) => {
-            let detail = format!("the picture is coded as `{}`, which is not AV1", kind.escape_ascii());
+            let detail = format!("AVIF whose picture is coded as `{}`, not as AV1", kind.escape_ascii());
             return Err(Rejected::new(RejectReason::UnsupportedFormat, detail));
         }
         None => return Err(corrupt("the primary picture is not described")),
     };
+    if tiles.iter().any(|tile| items.kind(*tile) != Some(*b"av01")) {
+        return Err(Rejected::new(RejectReason::UnsupportedFormat, "AVIF with a tile that is not AV1"));
+    }
+    Ok((tiles, grid))
+}
+
+fn primary_item(file: &[u8], meta: &Range<usize>) -> Result<Container, Rejected> {
+    let (primary, items) = items(file, meta)?;
+    let (tiles, grid) = coded(&items, primary)?;
+    let mut found = Container { grid: (1, 1), frames: 1, ..Container::default() };
     for tile in &tiles {
-        if items.kind(*tile) != Some(*b"av01") {
-            return Err(Rejected::new(RejectReason::UnsupportedFormat, "a tile is not AV1"));
-        }
-        let properties = items.properties(*tile);
-        found.apply(&properties);
+        found.apply(&items.properties(*tile));
         found.tile_px = found.tile_px.max(u64::from(found.width) * u64::from(found.height));
         found.tiles.push(items.extents(*tile)?);
     }
     found.apply(&items.properties(primary));
-    if let Some(size) = output {
-        (found.width, found.height) = size;
+    if let Some([columns, rows, width, height]) = grid {
+        found.grid = (columns, rows);
+        (found.width, found.height) = (width, height);
     }
-    let auxiliary = items.references.iter().filter(|(kind, _, to)| kind == b"auxl" && *to == primary);
-    found.has_alpha = auxiliary
-        .flat_map(|(_, from, _)| items.properties(*from))
-        .any(|property| matches!(property, Property::Alpha));
+    let mut auxiliary = items.references.iter().filter(|(kind, _, to)| kind == b"auxl" && *to == primary);
+    let alpha = auxiliary.find(|(_, from, _)| {
+        items.properties(*from).iter().any(|property| matches!(property, Property::Alpha))
+    });
+    if let Some((_, alpha, _)) = alpha {
+        found.has_alpha = true;
+        if items.references.contains(&(*b"prem", primary, *alpha)) {
+            for tile in coded(&items, *alpha)?.0 {
+                found.alpha_tiles.push(items.extents(tile)?);
+            }
+        }
+    }
     checked(found)
 }
 

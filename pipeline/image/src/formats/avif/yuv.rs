@@ -93,6 +93,17 @@ impl Planes {
         }
     }
 
+    /// Takes back that `pixels` were multiplied with this picture's luma, where it is not 0.
+    pub(super) fn divide(&self, pixels: &mut [u8]) {
+        for (rgb, alpha) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(&self.samples[0]) {
+            let alpha = u32::from(alpha >> (self.bits - 8));
+            *rgb = rgb.map(|level| {
+                let level = (u32::from(level) * 255 + alpha / 2).checked_div(alpha);
+                level.unwrap_or(0).min(255) as u8
+            });
+        }
+    }
+
     /// BT.601 where the number is another name of it, or stands for nothing.
     fn known_matrix(&self) -> u16 {
         match (self.matrix, self.primaries) {

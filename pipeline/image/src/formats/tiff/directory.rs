@@ -97,7 +97,12 @@ fn read(file: &[u8], format: Format, at: u64) -> Result<Directory<'_>, Rejected>
     let mut entries = Vec::new();
     for index in 0..count {
         let at = at + index * entry_bytes;
-        let entry = slice(file, at, entry_bytes)?;
+        let entry = match slice(file, at, entry_bytes) {
+            Ok(entry) => entry,
+            // The tags that matter come first, so that the others may be missing.
+            Err(_) if index > 0 => break,
+            Err(rejected) => return Err(rejected),
+        };
         let (count, value) = entry[4..].split_at(if format.is_big_tiff { 8 } else { 4 });
         let kind = format.number(&entry[2..4]) as u16;
         let count = format.number(count);

@@ -135,7 +135,8 @@ impl Colors {
             (_, 8) => number[0],
             (1, 16) => number[1],
             (2, 16) => (bits as i16).clamp(0, 255) as u8,
-            (2, 32) => (bits as i32).clamp(0, 255) as u8,
+            // PIL takes unsigned numbers of 32 bits for signed ones.
+            (1 | 2, 32) => (bits as i32).clamp(0, 255) as u8,
             (2, _) => (bits as i64).clamp(0, 255) as u8,
             (3, 32) => f32::from_bits(bits as u32) as u8,
             (3, 64) => f64::from_bits(bits) as u8,

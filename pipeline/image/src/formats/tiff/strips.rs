@@ -131,6 +131,12 @@ fn packbits(data: &[u8], length: usize) -> Result<Vec<u8>, Rejected> {
 /// A JPEG stream whose tables may stand elsewhere. Whether its colours are those of the page, or luma and chroma, the page says.
 fn jpeg(page: &Page<'_>, data: &[u8], rows: usize) -> Result<Vec<u8>, Rejected> {
     let failed = |error: turbojpeg::Error| reject::corrupt(error);
+    let (format, channels) = match page.pixel_bits() / 8 {
+        1 => (PixelFormat::GRAY, 1),
+        3 => (PixelFormat::RGB, 3),
+        4 => (PixelFormat::CMYK, 4),
+        _ => return Err(reject::unsupported("TIFF with JPEG of other than 1, 3 or 4 channels")),
+    };
     let tables = page.jpeg_tables.and_then(|tables| tables.strip_prefix(b"\xff\xd8"));
     let tables = tables.map_or(&[][..], |tables| tables.strip_suffix(b"\xff\xd9").unwrap_or(tables));
     let data = data.strip_prefix(b"\xff\xd8").ok_or_else(|| reject::corrupt("no JPEG in a TIFF"))?;
@@ -139,12 +145,6 @@ fn jpeg(page: &Page<'_>, data: &[u8], rows: usize) -> Result<Vec<u8>, Rejected> 
     let stream = [&adobe, tables, data].concat();
     let mut decompressor = Decompressor::new().map_err(failed)?;
     let header = decompressor.read_header(&stream).map_err(failed)?;
-    let (format, channels) = match page.pixel_bits() / 8 {
-        1 => (PixelFormat::GRAY, 1),
-        3 => (PixelFormat::RGB, 3),
-        4 => (PixelFormat::CMYK, 4),
-        _ => return Err(reject::unsupported("TIFF with JPEG of other than 1, 3 or 4 channels")),
-    };
     if header.width > page.chunk_width || header.height > page.chunk_height || header.height < rows
     {
         return Err(reject::corrupt("a JPEG in a TIFF has another size than its strip"));
