@@ -3,10 +3,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::formats;
 use crate::hash::{LOOK_BYTES, THUMB_BYTES, dhash, look, thumb};
 use crate::image::{Header, RejectReason, Rejected};
 use crate::jpeg::{self, is_jpeg};
-use crate::other;
 use crate::panics::caught;
 use crate::resize::resize_rgb;
 use tuwen_settings::DecodeSettings;
@@ -47,9 +47,9 @@ fn decode(bytes: &[u8], settings: &DecodeSettings) -> Result<DecodedImage, Rejec
     let (header, pixels) = if is_jpeg(bytes) {
         jpeg::square(bytes, settings, |header| permit(header, settings))?
     } else {
-        let header = other::header(bytes)?;
+        let header = formats::header(bytes)?;
         let square = permit(&header, settings).and_then(|_permit| {
-            let mut rgb = other::pixels(bytes, &header)?;
+            let mut rgb = formats::pixels(bytes, &header)?;
             if settings.apply_orientation {
                 rgb = rgb.oriented(header.orientation);
             }

@@ -1,5 +1,5 @@
 //! Bytes to pixels. In: a picture file of any format. Out: a square of RGB pixels and what the file was, or the reason why
-//! not. `decode.rs` reads the header and dispatches, `jpeg.rs` (by `libjpeg.rs`) and `other.rs` decode, `resize.rs` scales (by
+//! not. `decode.rs` reads the header and dispatches, `jpeg.rs` (by `libjpeg.rs`) and `formats/` decode, `resize.rs` scales (by
 //! `weights.rs`), `hash.rs` hashes, `codec.rs` writes the square down, `copy.rs` moves it, `media_type.rs` knows pictures by how they
 //! begin, `near.rs` says which are near-identical (`outline.rs`, `overlay.rs`), `near_index.rs` finds them. Never trusts a file
 //! name, nor a decoder.
@@ -7,6 +7,7 @@
 mod codec;
 pub mod copy;
 mod decode;
+mod formats;
 mod hash;
 mod image;
 mod jpeg;
@@ -14,7 +15,6 @@ mod libjpeg;
 mod media_type;
 mod near;
 mod near_index;
-mod other;
 mod outline;
 mod overlay;
 mod panics;

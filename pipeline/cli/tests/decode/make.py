@@ -19,6 +19,11 @@ import truth
 
 HERE = Path(__file__).parent
 FILES = HERE / "files"
+# Files that PIL cannot write: `imagecodecs.avif_encode(deep(name, 41, 31, channels) >> (16 - bits), level=90, …)` made them.
+KEPT = [
+    "avif_10bit_420.avif", "avif_10bit_444.avif", "avif_10bit_alpha.avif", "avif_10bit_grey.avif", "avif_12bit_420.avif",
+    "avif_12bit_alpha.avif",
+]
 
 
 def scene(name: str, width: int, height: int, channels: int = 3) -> np.ndarray:
@@ -134,7 +139,69 @@ def pngs() -> dict[str, bytes]:
     exif = Image.Exif()
     exif[0x0112] = 6
     made["png_exif6.png"] = saved(picture("png_exif6.png", 57, 36), "PNG", exif=exif)
+    return made | broken_pngs()
+
+
+def broken_pngs() -> dict[str, bytes]:
+    """PNGs whose pixels are whole, whatever else is not; and animated ones."""
+    made = {}
+    whole = saved(picture("png_whole", 33, 22), "PNG")
+    parts = rawfiles.chunks(whole)
+    pixels = next(data for name, data in parts if name == b"IDAT")
+    made["png_no_end.png"] = whole[:-12]
+    made["png_no_checksum.png"] = whole[:-16]
+    made["png_no_adler.png"] = rawfiles.png_of([parts[0], (b"IDAT", pixels[:-4])])
+    made["png_idat_checksum.png"] = rawfiles.png_of(parts, damaged=b"IDAT")
+    made["png_end_checksum.png"] = rawfiles.png_of(parts, damaged=b"IEND")
+    pieces = [(b"IDAT", pixels[at : at + 300]) for at in range(0, len(pixels), 300)]
+    made["png_pieces_no_end.png"] = rawfiles.png_of([parts[0], pieces[0], (b"IDAT", b""), *pieces[1:]])
+    rows = zlib.compress(zlib.decompress(pixels) + bytes(400))
+    made["png_more_rows.png"] = rawfiles.png_of([parts[0], (b"IDAT", rows), parts[-1]])
+    made["png_adam7_no_end.png"] = rawfiles.png(scene("adam7_no_end", 21, 17), 2, 8, interlaced=True)[:-16]
+    colors = scene("palette", 16, 1).tobytes()
+    indexes = scene("png_palette", 23, 19, 1) >> 4
+    for name, length in (("short", 30), ("odd", 31), ("none", 0)):
+        palette = rawfiles.chunk(b"PLTE", colors[:length]) if length else b""
+        made[f"png_palette_{name}.png"] = rawfiles.png(indexes, 3, 4, extra=palette)
+    clear = rawfiles.chunk(b"tRNS", bytes(6))
+    made["png_rgb16_transparent.png"] = rawfiles.png(deep("png_rgb16_transparent", 19, 17, 3), 2, 16, extra=clear)
+    frames = [picture(f"apng{i}", 24, 18) for i in range(3)]
+    moving = {"save_all": True, "append_images": frames[1:]}
+    made["png_animated.png"] = saved(frames[0], "PNG", **moving)
+    made["png_animated_no_end.png"] = made["png_animated.png"][:-12]
+    made["png_animated_beside.png"] = saved(frames[0], "PNG", default_image=True, **moving)
     return made
+
+
+def avifs() -> dict[str, bytes]:
+    """AVIF: chroma, ranges, matrices, alpha, rotation, sequences, grids. Those of 10 and 12 bits are kept, for PIL writes none."""
+    made = {}
+
+    def add(name, mode="RGB", size=(41, 31), **options):
+        made[name] = saved(picture(name, *size, mode), "AVIF", **{"quality": 80} | options)
+
+    for chroma in ("4:2:0", "4:2:2", "4:4:4"):
+        add(f"avif_{chroma.replace(':', '')}.avif", subsampling=chroma)
+        add(f"avif_{chroma.replace(':', '')}_limited.avif", subsampling=chroma, range="limited")
+    add("avif_grey.avif", "L")
+    add("avif_alpha.avif", "RGBA")
+    add("avif_premultiplied.avif", "RGBA", alpha_premultiplied=True)
+    add("avif_tiny.avif", size=(1, 1))
+    for name, matrix in (("709", 1), ("smpte240", 7), ("ycgco", 8), ("2020", 9)):
+        for kind in ("420", "444_limited"):
+            data = made[f"avif_{kind}.avif"]
+            at = data.index(b"nclx") + 8
+            if (name, kind) != ("ycgco", "444_limited"):
+                made[f"avif_{name}_{kind}.avif"] = data[:at] + matrix.to_bytes(2, "big") + data[at + 2 :]
+    for orientation in (2, 5, 6, 8):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        add(f"avif_rotated{orientation}.avif", exif=exif)
+    frames = [picture(f"avif_sequence{i}", 40, 28) for i in range(3)]
+    made["avif_sequence.avif"] = saved(frames[0], "AVIF", save_all=True, append_images=frames[1:])
+    tiles = [saved(picture(f"avif_grid{i}", 64, 64), "AVIF", quality=40) for i in range(4)]
+    made["avif_grid.avif"] = rawfiles.avif_grid(tiles, 2, 64, 120, 110)
+    return made | {name: (FILES / name).read_bytes() for name in KEPT}
 
 
 def animations() -> dict[str, bytes]:
@@ -172,6 +239,15 @@ def animations() -> dict[str, bytes]:
     made["gif_small_frame.gif"] = small[:6] + bytes([90, 0, 70, 0]) + small[10:]
     small = made["gif_transparent.gif"]
     made["gif_small_frame_transparent.gif"] = small[:6] + bytes([90, 0, 70, 0]) + small[10:]
+    whole = saved(picture("gif_palettes", 30, 20, "P").quantize(16), "GIF")
+    head, colors, rest = whole[:13], whole[13 : 13 + 48], whole[13 + 48 :]
+    no_palette = head[:10] + bytes([head[10] & 0x7F]) + head[11:]
+    frame = rest.index(b",") + 9
+    local = rest[:frame] + bytes([0x80 | 3]) + colors[::-1] + rest[frame + 1 :]
+    made["gif_no_palette.gif"] = no_palette + rest
+    made["gif_local_palette.gif"] = no_palette + local
+    made["gif_both_palettes.gif"] = head + colors + local
+    made["gif_cut_in_second_frame.gif"] = made["gif_animated.gif"][: len(small) + 1200]
     return made
 
 
@@ -198,6 +274,7 @@ def others() -> dict[str, bytes]:
     made["tiff_l16.tif"] = rawfiles.tiff(deep("tiff_l16", 38, 30, 1), 1)
     add("ico.ico", "ICO", "RGBA", (64, 64), sizes=[(16, 16), (32, 32), (48, 48)])
     add("ico_bmp.ico", "ICO", "RGBA", (32, 32), sizes=[(32, 32)], bitmap_format="bmp")
+    made |= tiffs() | bitmaps()
     add("ppm.ppm", "PPM")
     add("pgm.pgm", "PPM", "L")
     add("pbm.pbm", "PPM", "1")
@@ -207,6 +284,81 @@ def others() -> dict[str, bytes]:
     add("tga_grey.tga", "TGA", "L")
     add("qoi.qoi", "QOI")
     add("qoi_alpha.qoi", "QOI", "RGBA")
+    return made
+
+
+def tiffs() -> dict[str, bytes]:
+    """TIFF: all that a page may be made of."""
+    made = {}
+
+    def add(name, mode="RGB", size=(31, 21), **options):
+        made[name] = saved(picture(name, *size, mode), "TIFF", **options)
+
+    for orientation in range(2, 9):
+        add(f"tiff_orientation{orientation}.tif", size=(19, 12), tiffinfo={274: orientation})
+    add("tiff_orientation6_lzw.tif", size=(19, 12), tiffinfo={274: 6}, compression="tiff_lzw")
+    add("tiff_p.tif", "P")
+    add("tiff_la.tif", "LA")
+    for name, compression in (("group3", "group3"), ("group4", "group4"), ("runs", "tiff_ccitt")):
+        add(f"tiff_{name}.tif", "1", (203, 67), compression=compression)
+    add("tiff_group3_2d.tif", "1", (203, 67), compression="group3", tiffinfo={292: 5})
+    add("tiff_jpeg_l.tif", "L", compression="jpeg")
+    add("tiff_jpeg_rgb.tif", compression="jpeg")
+    made["tiff_jpeg_ycbcr.tif"] = saved(picture("tiff_jpeg_ycbcr", 45, 33).convert("YCbCr"), "TIFF", compression="jpeg")
+    made["tiff_ycbcr_lzw.tif"] = saved(picture("tiff_ycbcr", 31, 21).convert("YCbCr"), "TIFF", compression="tiff_lzw")
+    add("tiff_predictor.tif", compression="tiff_lzw", tiffinfo={317: 2})
+    made["tiff_predictor16.tif"] = saved(
+        Image.fromarray(deep("tiff_predictor16", 31, 21, 1)[..., 0]), "TIFF", compression="tiff_adobe_deflate", tiffinfo={317: 2}
+    )
+    for depth in (1, 2, 4):
+        colors = np.random.default_rng(depth).integers(0, 65536, 3 << depth).tolist()
+        levels = scene(f"tiff_palette{depth}", 29, 19, 1) >> (8 - depth)
+        made[f"tiff_palette{depth}.tif"] = rawfiles.tiff(levels, 3, depth=depth, extra={320: colors})
+        if depth > 1:
+            made[f"tiff_grey{depth}.tif"] = rawfiles.tiff(levels, 0, depth=depth)
+    for name, photometric, channels in (("rgb", 2, 3), ("cmyk", 5, 4)):
+        made[f"tiff_{name}_planes.tif"] = rawfiles.tiff(scene(f"tiff_{name}_planes", 25, 17, channels), photometric, is_planar=True)
+    for meaning in (0, 1, 2):
+        made[f"tiff_extra{meaning}.tif"] = rawfiles.tiff(scene("tiff_extra", 25, 17, 4), 2, extra={338: [meaning]})
+    made["tiff_extra1_16.tif"] = rawfiles.tiff(deep("tiff_extra1_16", 19, 13, 4), 2, ">", extra={338: [1]})
+    made["tiff_extra20.tif"] = rawfiles.tiff(scene("tiff_extra20", 19, 13, 5), 2, extra={338: [2, 0]})
+    signed = scene("tiff_signed", 25, 17, 1).astype(np.int16) * 3 - 200
+    made["tiff_signed16.tif"] = rawfiles.tiff(signed, 1, ">", extra={339: [2]})
+    made["tiff_float.tif"] = rawfiles.tiff(signed.astype(np.float32) / 2, 1, extra={339: [3]})
+    made["tiff_big.tif"] = rawfiles.tiff(scene("tiff_big", 25, 17), 2, is_big=True)
+    return made
+
+
+def bitmaps() -> dict[str, bytes]:
+    """BMP and ICO by hand: what PIL does not write."""
+    made = {}
+    colors = scene("bitmap_colors", 16, 16).reshape(-1, 3)
+    levels = scene("bitmap", 23, 17, 1)
+    for depth in (4, 8):
+        dib = rawfiles.bitmap(levels >> (8 - depth), depth, colors[: 1 << depth], is_os2=True)
+        made[f"bmp_os2_{depth}.bmp"] = rawfiles.bmp(dib, 1 << depth)
+    made["bmp_top_down.bmp"] = rawfiles.bmp(rawfiles.bitmap(scene("bmp_top_down", 23, 17), 24, is_top_down=True))
+    deeper = deep("bitmap16", 23, 17, 1)
+    made["bmp_555.bmp"] = rawfiles.bmp(rawfiles.bitmap(deeper, 16))
+    made["bmp_565.bmp"] = rawfiles.bmp(rawfiles.bitmap(deeper, 16, masks=(0xF800, 0x7E0, 0x1F), compression=3))
+    masks = (0xFF0000, 0xFF00, 0xFF)
+    made["bmp_masks.bmp"] = rawfiles.bmp(rawfiles.bitmap(scene("bmp_masks", 23, 17, 4), 32, masks=masks, compression=3))
+    steps = scene("bmp_runs", 23, 17, 1) // 32 * 32
+    runs = rawfiles.bitmap(steps, 8, colors, compression=1, data=rawfiles.run_lengths(steps[..., 0]))
+    made["bmp_runs.bmp"] = rawfiles.bmp(runs, 256)
+    made["bmp_no_padding.bmp"] = made["bmp_top_down.bmp"][:-3]
+
+    def part(side, depth):
+        palette = colors[: 1 << depth] if depth <= 8 else None
+        part = scene(f"icon{side}_{depth}", side, side, max(depth // 8, 1))
+        return side, depth, rawfiles.bitmap(part >> max(8 - depth, 0), depth, palette, is_icon=True)
+
+    for depth in (1, 4, 8, 24, 32):
+        made[f"ico_{depth}.ico"] = rawfiles.icon([part(16, depth)])
+    made["ico_largest.ico"] = rawfiles.icon([part(16, 32), part(20, 4), part(16, 8)])
+    made["ico_equal.ico"] = rawfiles.icon([part(16, 32), part(16, 4), part(16, 8)])
+    made["ico_png_rgb.ico"] = rawfiles.icon([(24, 24, saved(picture("ico_png_rgb", 24, 24), "PNG")), part(16, 8)])
+    made["cur.cur"] = rawfiles.icon([part(16, 8), part(20, 4)], kind=2)
     return made
 
 
@@ -233,11 +385,18 @@ def rejects(made: dict[str, bytes]) -> dict[str, tuple[bytes, str]]:
     files["bad_corrupt.png"] = (bytes(png), "corrupt")
     files["bad_bomb.png"] = (rawfiles.png_header(30_000, 30_000), "too_many_pixels")
     files["bad_bomb_jpeg.jpg"] = (jpeg_bomb(made["jpeg_q75.jpg"]), "too_many_pixels")
-    # TIFFs that the `tiff` crate does not read; no browser shows a TIFF at all.
-    for mode in ("P", "LA"):
-        name = f"bad_tiff_{mode.lower()}.tif"
-        files[name] = (saved(picture(name, 43, 33, mode), "TIFF"), "unsupported_format")
-    files["bad_avif.jpg"] = (saved(picture("avif", 40, 30), "AVIF"), "unsupported_format")
+    files["bad_cut_in_checksum.png"] = (made["png_rgb.png"][:-30], "truncated")
+    files["bad_cut.avif"] = (made["avif_420.avif"][:-100], "truncated")
+    files["bad_cut.tif"] = (rawfiles.tiff(scene("bad_cut", 30, 20), 2)[:-100], "truncated")
+    files["bad_cut_in_first_frame.gif"] = (made["gif_animated.gif"][:1200], "truncated")
+    files["bad_lab.tif"] = (saved(picture("lab", 20, 15).convert("LAB"), "TIFF"), "unsupported_format")
+    for kind in ("JPEG2000", "PCX", "SGI", "ICNS"):
+        files[f"bad_{kind.lower()}.jpg"] = (saved(picture(kind, 16, 16), kind)[:600], "unsupported_format")
+    heads = {
+        "heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "mif1": b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic",
+        "psd": b"8BPS\0\1" + bytes(20), "jxl": b"\xff\x0a" + bytes(20), "svg": b"<?xml version='1.0'?><svg/>",
+    }
+    files |= {f"bad_{kind}.jpg": (head, "unsupported_format") for kind, head in heads.items()}
     return files
 
 
@@ -251,8 +410,9 @@ def main() -> None:
     """Writes everything anew."""
     FILES.mkdir(exist_ok=True)
     for old in FILES.iterdir():
-        old.unlink()
-    made = jpegs() | pngs() | animations() | others()
+        if old.name not in KEPT:
+            old.unlink()
+    made = jpegs() | pngs() | animations() | avifs() | others()
     made |= liars(made)
     entries = []
     for name, data in made.items():
