@@ -1,5 +1,5 @@
--- A row is one line of the CSV at hand that the corpus does not have yet.
--- reads: incoming (the lines just read, with pairs' columns), pairs
+-- A row is one row of the source at hand that the corpus does not have yet.
+-- reads: incoming (the rows just read, with pairs' columns), pairs
 -- params: none
 select
     cast(incoming.pair_id as varchar) as pair_id,

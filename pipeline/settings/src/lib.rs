@@ -3,7 +3,7 @@
 //! one before. Out: one typed [`Settings`] and where each value came from. Never reads a setting
 //! anywhere else, and never looks at a device, a corpus or a model.
 //!
-//! A setting is declared once, with its help, its default and what it may be (`fetch.rs`,
+//! A setting is declared once, with its help, its default and what it may be (`ingest.rs`, `fetch.rs`,
 //! `decode.rs`, `curate.rs`, `train.rs`); the struct, its defaults, the checks, `tuwen config` and
 //! the reference are made from that line.
 
@@ -17,6 +17,7 @@ mod curate;
 mod decode;
 mod fetch;
 mod flags;
+mod ingest;
 mod key;
 mod layers;
 mod nearest;
@@ -36,6 +37,7 @@ pub use crate::curate::CurateSettings;
 pub use crate::decode::{DecodeSettings, DecodeSpeed, PixelCodec, ResizeFilter};
 pub use crate::fetch::{FetchSettings, ProxyUse};
 pub use crate::flags::{SettingFlags, WrongSetting};
+pub use crate::ingest::IngestSettings;
 pub use crate::key::{Key, Section, keys, sections};
 pub use crate::layers::DEFAULT_FILE;
 pub use crate::show::{Row, reference_markdown};
@@ -54,6 +56,8 @@ settings! {
         max_rejected_percent: f64 = 50.0, number(0.0..=100.0);
     }
     sections {
+        /// How sources are read.
+        ingest: IngestSettings;
         /// How bytes are fetched.
         fetch: FetchSettings;
         /// How bytes become pixels.

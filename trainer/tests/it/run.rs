@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tuwen_corpus::Corpus;
 use tuwen_etl::curate::Gates;
 use tuwen_etl::fetch::{Origin, fetch};
-use tuwen_settings::{CurateSettings, DecodeSettings, FetchSettings, Settings};
+use tuwen_etl::ingest::{Sources, ingest};
+use tuwen_settings::{CurateSettings, DecodeSettings, FetchSettings, IngestSettings, Settings};
 
 use crate::python;
 
@@ -61,7 +62,8 @@ fn make_sample() -> anyhow::Result<tempfile::TempDir> {
         let corpus =
             Corpus::open_or_create(&folder.path().join("corpus").display().to_string()).await?;
         let stop = CancellationToken::new();
-        tuwen_etl::ingest::ingest(&corpus, &files, &stop).await?;
+        let sources = Sources::open(&files, &IngestSettings::default())?;
+        ingest(&corpus, &sources, &stop).await?;
         fetch(&corpus, Origin::Folder(images), &FetchSettings::default(), None, &stop).await?;
         let settings = DecodeSettings { size: 48, ..DecodeSettings::default() };
         tuwen_etl::decode::decode(&corpus, &settings, &[], None, &stop).await?;

@@ -1,4 +1,4 @@
-//! `tuwen fetch`: CSVs into pairs, then bytes into originals.
+//! `tuwen fetch`: sources into pairs, then bytes into originals.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::Corpus;
 use tuwen_etl::fetch::{self, Origin};
-use tuwen_etl::ingest;
+use tuwen_etl::ingest::{Sources, ingest};
 use tuwen_settings::Settings;
 
 use crate::cli::age::parse_age;
@@ -17,11 +17,14 @@ use crate::cli::bytes::parse_bytes;
 use crate::cli::flags::{CorpusFlags, flag};
 use crate::cli::hold::{Holding, Stages};
 
-/// Ingest CSV files (text,url,filename) and get the pictures' bytes
+/// Ingest sources (CSV, TSV, JSON lines, Parquet) and get the pictures' bytes
 #[derive(Args)]
 #[command(after_help = "Examples:
   tuwen fetch train.csv test.csv
   tuwen fetch train.csv --image-dir bigdata/image_data
+  tuwen fetch part-00000.snappy.parquet wukong_100m_0.csv
+  tuwen fetch cc12m.tsv --columns url=1,text=2
+  tuwen fetch crawl.csv --columns text=标题,url=图片 --encoding gb18030
   tuwen fetch --retry http_status,not_an_image --retry-older-than 30d
   tuwen fetch --deadline 6h --metrics 127.0.0.1:9898
   tuwen fetch --shard 2/8
@@ -41,10 +44,18 @@ pub(super) struct Fetch {
 /// What fetch and run have in common.
 #[derive(Args)]
 pub(super) struct FetchFlags {
-    /// CSV files with the columns text, url and filename; none: go on with the pairs the corpus has
-    #[arg(value_name = "CSV")]
-    csv: Vec<PathBuf>,
-    /// Read pictures from this folder by the CSV's file names; nothing is downloaded
+    /// Files of captions with URLs or file names: CSV, TSV, JSON lines or Parquet, also as .gz or .zst; none: go on with the pairs
+    /// the corpus has
+    #[arg(value_name = "SOURCE")]
+    sources: Vec<PathBuf>,
+    /// Columns that are not called text (caption), url and filename, such as text=标题,url=图片; numbers where there is no header:
+    /// url=1,text=2
+    #[arg(long, value_name = "NAMES")]
+    columns: Option<String>,
+    /// Encoding of the sources, such as gb18030 or big5 [default: auto]
+    #[arg(long, value_name = "NAME")]
+    encoding: Option<String>,
+    /// Read pictures from this folder by the sources' file names; nothing is downloaded
     #[arg(long, value_name = "DIR")]
     image_dir: Option<PathBuf>,
     /// Ask addresses that are not public too (loopback, private networks)
@@ -85,6 +96,8 @@ pub(super) struct FetchFlags {
 impl FetchFlags {
     pub(super) fn settings(&self) -> Vec<(&'static str, Option<String>)> {
         vec![
+            ("ingest.columns", self.columns.clone()),
+            ("ingest.encoding", self.encoding.clone()),
             ("fetch.allow_private_hosts", flag(self.allow_private_hosts)),
             ("fetch.retry_failed", flag(self.retry_failed)),
             ("fetch.refresh", flag(self.refresh)),
@@ -105,26 +118,27 @@ impl FetchFlags {
         self.image_dir.clone().map_or(Origin::Http, Origin::Folder)
     }
 
-    /// Opens the corpus, making it if there are CSVs to put into it.
-    pub(super) async fn open(&self, settings: &Settings) -> Result<Corpus> {
-        if self.csv.is_empty() {
-            return Corpus::open(&settings.corpus).await;
-        }
-        ingest::check(&self.csv)?;
-        Corpus::open_or_create(&settings.corpus).await
+    /// Opens the sources, and the corpus, making it if there are sources to put into it.
+    pub(super) async fn open(&self, settings: &Settings) -> Result<(Sources, Corpus)> {
+        let sources = Sources::open(&self.sources, &settings.ingest)?;
+        let corpus = match self.sources.is_empty() {
+            true => Corpus::open(&settings.corpus).await?,
+            false => Corpus::open_or_create(&settings.corpus).await?,
+        };
+        Ok((sources, corpus))
     }
 
-    /// Ingests the CSVs, if there are any, and fetches.
+    /// Ingests the sources, if there are any, and fetches.
     pub(super) async fn fetch(
         &self,
-        corpus: &Corpus,
+        (sources, corpus): (&Sources, &Corpus),
         settings: &Settings,
         max_rejected_percent: Option<f64>,
         stop: &CancellationToken,
         stages: &mut Stages<'_>,
     ) -> Result<()> {
-        if !self.csv.is_empty() {
-            stages.run("ingest", ingest::ingest(corpus, &self.csv, stop)).await?;
+        if !self.sources.is_empty() {
+            stages.run("ingest", ingest(corpus, sources, stop)).await?;
         }
         if let Some(deadline) = self.deadline {
             cancel_after(deadline, stop);
@@ -148,11 +162,11 @@ fn cancel_after(deadline: Duration, stop: &CancellationToken) {
 impl Fetch {
     pub(super) async fn run(self) -> Result<ExitCode> {
         let settings = self.corpus.settings(self.fetch.settings())?;
-        let corpus = self.fetch.open(&settings).await?;
+        let (sources, corpus) = self.fetch.open(&settings).await?;
         self.holding
             .run(&corpus, "fetch", async |stop, stages| {
                 let most = (!self.force).then_some(settings.max_rejected_percent);
-                self.fetch.fetch(&corpus, &settings, most, stop, stages).await
+                self.fetch.fetch((&sources, &corpus), &settings, most, stop, stages).await
             })
             .await
     }

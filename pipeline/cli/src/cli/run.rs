@@ -17,7 +17,8 @@ use crate::cli::hold::Holding;
 #[derive(Args)]
 #[command(after_help = "Examples:
   tuwen run train.csv test.csv --tokenizer tokenizer.json
-  tuwen run train.csv --image-dir images --tokenizer tokenizer.json --json")]
+  tuwen run train.csv --image-dir images --tokenizer tokenizer.json --json
+  tuwen run part-*.parquet --columns text=alt,url=src --tokenizer tokenizer.json")]
 pub(super) struct Run {
     #[command(flatten)]
     fetch: FetchFlags,
@@ -38,11 +39,11 @@ impl Run {
             &PathBuf::from(&settings.curate.tokenizer),
             settings.curate.max_length,
         )?;
-        let corpus = self.fetch.open(&settings).await?;
+        let (sources, corpus) = self.fetch.open(&settings).await?;
         self.holding
             .run(&corpus, "run", async |stop, stages| {
                 // The gates of curate judge all rows.
-                self.fetch.fetch(&corpus, &settings, None, stop, stages).await?;
+                self.fetch.fetch((&sources, &corpus), &settings, None, stop, stages).await?;
                 stages.run("decode", decode(&corpus, &settings.decode, &[], None, stop)).await?;
                 let gates = self.curate.gates();
                 stages.run("curate", curate(&corpus, &settings, gates, stop)).await

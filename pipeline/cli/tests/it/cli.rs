@@ -218,14 +218,18 @@ fn bad_input_is_one_line_and_nothing_written() {
         (
             &["fetch", "gone.csv"],
             1,
-            "gone.csv: expected a CSV file with the columns text,url,filename: No such file",
+            "gone.csv: expected a file of CSV, TSV, JSON lines or Parquet: No such file",
         ),
         (
             &["fetch", "columns.csv"],
             1,
-            "columns.csv: expected the columns `text,url,filename`, found `caption,link`",
+            "columns.csv: expected the columns `text` and `url` or `filename`, found `caption,link`",
         ),
-        (&["fetch", "zero.csv"], 1, "zero.csv: expected the columns `text,url,filename`, found ``"),
+        (
+            &["fetch", "zero.csv"],
+            1,
+            "zero.csv: expected the columns `text` and `url` or `filename`, found ``",
+        ),
         (
             &["fetch", "crawl.csv", "--corpus", "file/corpus"],
             1,

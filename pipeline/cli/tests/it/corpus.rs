@@ -13,8 +13,8 @@ use tuwen_corpus::{Author, Change, Corpus, Rows, TableVersions};
 use tuwen_etl::curate::{Gates, curate};
 use tuwen_etl::decode::decode;
 use tuwen_etl::fetch::{Origin, fetch};
-use tuwen_etl::ingest::ingest;
-use tuwen_settings::Settings;
+use tuwen_etl::ingest::{Sources, ingest};
+use tuwen_settings::{IngestSettings, Settings};
 
 use crate::server::{Answer, Server};
 
@@ -44,6 +44,11 @@ pub(crate) fn tokenizer(folder: &Path) -> PathBuf {
     });
     std::fs::write(&path, json.to_string()).unwrap();
     path
+}
+
+/// Files with the columns text, url and filename.
+pub(crate) fn sources(files: &[PathBuf]) -> Sources {
+    Sources::open(files, &IngestSettings::default()).unwrap()
 }
 
 /// A corpus in the making.
@@ -81,7 +86,7 @@ impl Crawl {
     pub(crate) async fn run(&self, files: &[PathBuf], origin: Origin) -> Vec<StageReport> {
         let corpus = self.corpus().await;
         vec![
-            ingest(&corpus, files, &self.stop).await.unwrap(),
+            ingest(&corpus, &sources(files), &self.stop).await.unwrap(),
             fetch(&corpus, origin, &self.settings.fetch, None, &self.stop).await.unwrap(),
             decode(&corpus, &self.settings.decode, &[], None, &self.stop).await.unwrap(),
             curate(&corpus, &self.settings, Gates::Judge, &self.stop).await.unwrap(),

@@ -15,7 +15,7 @@ use tuwen_corpus::report::StageReport;
 use tuwen_etl::fetch::{FetchOutcome, Next, Origin, fetch};
 use tuwen_etl::ingest::ingest;
 
-use crate::corpus::{Crawl, png};
+use crate::corpus::{Crawl, png, sources};
 use crate::server::{Answer, Handler, Request, Server};
 
 /// Ingests `urls` and fetches.
@@ -24,7 +24,7 @@ async fn crawl(crawl: &Crawl, urls: &[String]) -> anyhow::Result<StageReport> {
     let rows: Vec<String> =
         urls.iter().enumerate().map(|(n, url)| format!("a,\"{url}\",{n}.png")).collect();
     let csv = crawl.csv("urls.csv", &rows);
-    ingest(&corpus, &[csv], &crawl.stop).await?;
+    ingest(&corpus, &sources(&[csv]), &crawl.stop).await?;
     fetch(&corpus, Origin::Http, &crawl.settings.fetch, None, &crawl.stop).await
 }
 

@@ -11,6 +11,7 @@ mod docs;
 mod fetch;
 mod growth;
 mod house;
+mod ingest;
 mod lost_answers;
 mod maintenance;
 mod of_0_1_0;

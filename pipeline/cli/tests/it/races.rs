@@ -19,7 +19,7 @@ use tuwen_etl::fetch::{Origin, fetch};
 use tuwen_etl::ingest::ingest;
 
 use crate::cli::tuwen;
-use crate::corpus::{Crawl, png};
+use crate::corpus::{Crawl, png, sources};
 
 /// What must be equal, whoever was first. Only the times, and the numbers of the attempts, follow the order of the runs.
 const TABLES: [&str; 5] = [
@@ -124,7 +124,7 @@ async fn run_stage(crawl: &Crawl, csvs: &[PathBuf], stage: StageName) {
     let origin = Origin::Folder(crawl.folder.path().join("pictures"));
     let (settings, stop) = (&crawl.settings, &crawl.stop);
     let report = match stage {
-        StageName::Ingest => ingest(&corpus, csvs, stop).await,
+        StageName::Ingest => ingest(&corpus, &sources(csvs), stop).await,
         StageName::Fetch => fetch(&corpus, origin, &settings.fetch, None, stop).await,
         StageName::Decode => decode(&corpus, &settings.decode, &[], None, stop).await,
         StageName::Curate => curate(&corpus, settings, Gates::Judge, stop).await,

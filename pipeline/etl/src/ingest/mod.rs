@@ -1,67 +1,69 @@
-//! The ingest stage. In: CSV files. Out: their rows in pairs, one commit a chunk; rows the corpus has already add nothing.
-//! Never changes a caption, and never drops a line.
+//! The ingest stage. In: sources, files of captions and addresses. Out: their rows in pairs, one commit a chunk; rows the corpus has
+//! already add nothing. `source.rs` opens a file, `csv_rows.rs`, `json_rows.rs` and `parquet_rows.rs` read it, `pair_rows.rs` makes
+//! pairs of its rows. Never changes a caption, and never drops a line.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::slice::Iter;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail};
-use arrow::array::{Int64Builder, RecordBatch, StringBuilder};
+use anyhow::{Context, Result};
 use datafusion::datasource::MemTable;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use tuwen_corpus::id::{Id, hex, id_of};
+use tuwen_corpus::id::Id;
 use tuwen_corpus::query::frame;
 use tuwen_corpus::report::{Progress, StageReport};
 use tuwen_corpus::{Corpus, NewFiles, Rows, Run, Snapshot};
-use tuwen_schemas::schema;
 
 use crate::driver::{self, Chunk, Stage};
+use crate::ingest::pair_rows::PairRows;
+use crate::ingest::source::{Source, SourceRows};
 
+mod clean_url;
+mod columns;
 mod csv_rows;
+mod encoding;
+mod json_rows;
+mod pair_rows;
+mod parquet_rows;
+mod row;
+mod source;
 
-pub use csv_rows::{COLUMNS, CsvRows, Fields, Row};
+pub use source::Sources;
 
-/// Rows of a CSV handled between two commits.
-const CHUNK_ROWS: usize = 200_000;
+/// Rows of a source handled between two commits.
+const CHUNK_ROWS: u64 = 200_000;
 
-/// A CSV file mapped into memory.
-struct CsvFile {
-    path: PathBuf,
-    bytes: memmap2::Mmap,
-}
+/// Bytes of their texts after which a chunk is full. With one row more it must fit into Arrow arrays, which end at 2 GiB.
+const CHUNK_BYTES: usize = 256 << 20;
 
-/// Adds the rows of `paths` to `pairs`.
+/// Adds the rows of `sources` to `pairs`.
 ///
 /// # Errors
-/// A file cannot be read or has not the columns; all files are checked before the first row is written.
+/// A source is damaged, or cannot be read any more; the corpus cannot be read or written.
 pub async fn ingest(
     corpus: &Corpus,
-    paths: &[PathBuf],
+    sources: &Sources,
     stop: &CancellationToken,
 ) -> Result<StageReport> {
-    let files = open(paths);
-    let stage = files.as_ref().map(|files| Ingest {
-        paths,
-        files: files.iter(),
-        reading: None,
-        begun: false,
-        stopped: false,
-    });
-    driver::run(corpus, stage.map_err(|error| anyhow!("{error:#}")), stop).await
+    let stage =
+        Ingest { sources, coming: sources.all.iter(), reading: None, begun: false, stopped: false };
+    driver::run(corpus, Ok(stage), stop).await
 }
 
 struct Ingest<'a> {
-    paths: &'a [PathBuf],
-    files: std::slice::Iter<'a, CsvFile>,
+    sources: &'a Sources,
+    coming: Iter<'a, Source>,
     reading: Option<Reading<'a>>,
     begun: bool,
     stopped: bool,
 }
 
-/// The file that is being read.
+/// The source that is being read.
 struct Reading<'a> {
-    rows: CsvRows<'a>,
+    path: &'a Path,
+    rows: SourceRows,
     name: String,
     /// How often each content stood in it so far.
     seen: HashMap<Id, u32>,
@@ -73,7 +75,7 @@ impl Stage for Ingest<'_> {
     const SOURCES: &'static [&'static str] = &[];
 
     fn settings(&self) -> Value {
-        let files = self.paths.iter().map(|path| path.display().to_string());
+        let files = self.sources.all.iter().map(|source| source.path.display().to_string());
         serde_json::json!({ "files": files.collect::<Vec<_>>() })
     }
 
@@ -125,18 +127,15 @@ impl Stage for Ingest<'_> {
 }
 
 impl<'a> Ingest<'a> {
-    /// The next rows of the file at hand, or of the one after it; none after the last.
+    /// The next rows of the source at hand, or of the one after it; none after the last.
     fn read_chunk(&mut self) -> Result<Option<PairRows>> {
         loop {
-            if self.reading.is_none() {
-                let Some(file) = self.files.next() else { return Ok(None) };
-                self.reading = Some(Reading::new(file)?);
-            }
-            let Some(reading) = &mut self.reading else { continue };
-            let mut chunk = PairRows::default();
-            for row in reading.rows.by_ref().take(CHUNK_ROWS) {
-                chunk.push(row, &reading.name, &mut reading.seen);
-            }
+            let Some(reading) = &mut self.reading else {
+                let Some(source) = self.coming.next() else { return Ok(None) };
+                self.reading = Some(Reading::new(source)?);
+                continue;
+            };
+            let chunk = reading.chunk().with_context(|| reading.path.display().to_string())?;
             if chunk.n_rows > 0 {
                 return Ok(Some(chunk));
             }
@@ -146,105 +145,19 @@ impl<'a> Ingest<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(file: &'a CsvFile) -> Result<Self> {
-        let name = file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { rows: CsvRows::new(&file.path, &file.bytes)?, name, seen: HashMap::new() })
+    fn new(source: &'a Source) -> Result<Self> {
+        let path = source.path.as_path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let rows = source.rows().with_context(|| path.display().to_string())?;
+        Ok(Self { path, rows, name, seen: HashMap::new() })
     }
-}
 
-/// Checks that every file can be read and has the columns.
-///
-/// # Errors
-/// One that cannot or has not.
-pub fn check(files: &[PathBuf]) -> Result<()> {
-    open(files).map(|_sources| ())
-}
-
-fn open(files: &[PathBuf]) -> Result<Vec<CsvFile>> {
-    files
-        .iter()
-        .map(|path| {
-            let source = CsvFile { path: path.clone(), bytes: map(path)? };
-            CsvRows::new(path, &source.bytes)?;
-            Ok(source)
-        })
-        .collect()
-}
-
-#[expect(unsafe_code, reason = "mapping a file is unsafe by its signature")]
-fn map(path: &Path) -> Result<memmap2::Mmap> {
-    let expected = || {
-        format!("{}: expected a CSV file with the columns {}", path.display(), COLUMNS.join(","))
-    };
-    let file = std::fs::File::open(path).with_context(expected)?;
-    if !file.metadata().with_context(expected)?.is_file() {
-        // It is read more than once, and its rows are counted by their places in it.
-        bail!("{}, found a folder, a pipe or a device", expected());
-    }
-    // SAFETY: the map is read-only; a CSV that another process truncates meanwhile is outside the contract of this command.
-    unsafe { memmap2::Mmap::map(&file) }.with_context(expected)
-}
-
-/// Rows of `pairs` being built.
-#[derive(Default)]
-struct PairRows {
-    n_rows: u64,
-    texts: [StringBuilder; 7],
-    lines: Int64Builder,
-}
-
-impl PairRows {
-    /// `seen` counts how often each content stood in this CSV before.
-    fn push(&mut self, row: Row, source: &str, seen: &mut HashMap<Id, u32>) {
-        let (fields, malformed) = match row.fields {
-            Ok(fields) => (Some(fields), None),
-            Err(wrong) => (None, Some(wrong)),
-        };
-        let text = fields.as_ref().map(|f| f.text.as_str());
-        let url = fields.as_ref().and_then(|f| f.url.as_deref());
-        let filename = fields.as_ref().and_then(|f| f.filename.as_deref());
-        // 0x1f, the unit separator, keeps ("a", "b") and ("ab", "") apart.
-        let content =
-            [text, url, filename, malformed.as_deref()].map(Option::unwrap_or_default).join("\x1f");
-        let nth = seen.entry(id_of(content.as_bytes())).or_default();
-        let pair_id = hex(id_of(format!("{content}\x1f{nth}").as_bytes()));
-        *nth += 1;
-        // The seed's rule: "train" if the path contains it, else "test".
-        let split = if filename.or(url).is_some_and(|name| name.contains("train")) {
-            "train"
-        } else {
-            "test"
-        };
-        let values = [
-            Some(pair_id.as_str()),
-            text,
-            url,
-            filename,
-            Some(split),
-            Some(source),
-            malformed.as_deref(),
-        ];
-        for (builder, value) in self.texts.iter_mut().zip(values) {
-            builder.append_option(value);
+    fn chunk(&mut self) -> Result<PairRows> {
+        let mut chunk = PairRows::default();
+        while chunk.n_rows < CHUNK_ROWS && chunk.n_bytes < CHUNK_BYTES {
+            let Some(row) = self.rows.next() else { break };
+            chunk.push(row?, &self.name, &mut self.seen);
         }
-        self.lines.append_value(row.line as i64);
-        self.n_rows += 1;
-    }
-
-    fn finish(self) -> Result<RecordBatch> {
-        let [pair_id, text, url, filename, split, source, malformed] =
-            self.texts.map(|mut builder| Arc::new(builder.finish()) as arrow::array::ArrayRef);
-        let mut lines = self.lines;
-        let columns = vec![
-            pair_id,
-            text,
-            url,
-            filename,
-            split,
-            source,
-            Arc::new(lines.finish()) as _,
-            malformed,
-        ];
-        Ok(RecordBatch::try_new(schema("pairs"), columns)?)
+        Ok(chunk)
     }
 }

@@ -19,7 +19,7 @@ use tuwen_stream::{ReadPath, Shuffle, Stream, StreamOptions, Versions};
 
 use super::Small;
 use crate::cli::{stdout, tuwen};
-use crate::corpus::png;
+use crate::corpus::{png, sources};
 
 /// Rows of data files by page of `pixels`, to see that each row has one of its own.
 fn rows_a_page(path: &Path) -> Vec<usize> {
@@ -156,7 +156,7 @@ async fn rows_stay_once_whoever_commits_meanwhile() {
             let new: Vec<String> = (60..65).map(|i| format!("新{i},,train-{i}.png")).collect();
             let csv = small.crawl.csv("new.csv", &new);
             let corpus = small.crawl.corpus().await;
-            ingest(&corpus, &[csv], &small.crawl.stop).await.unwrap();
+            ingest(&corpus, &sources(&[csv]), &small.crawl.stop).await.unwrap();
             let origin = Origin::Folder(small.pictures.clone());
             fetch(&corpus, origin, &small.crawl.settings.fetch, None, &small.crawl.stop)
                 .await

@@ -1,0 +1,287 @@
+//! A source: a file of captions and addresses. In: its path. Out: its rows, whatever its format (CSV, TSV, JSON lines, Parquet),
+//! compression (gzip, zstd) and encoding are; a file that cannot be read is refused when it is opened, before any row of any is.
+//! Memory is bounded: what is packed or in another encoding is read from a temporary file, one at a time.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Error, Result, anyhow, bail};
+use encoding_rs::{Encoding, UTF_8};
+use flate2::read::MultiGzDecoder;
+use memmap2::Mmap;
+use tuwen_settings::IngestSettings;
+
+use crate::ingest::columns::{Columns, Mismatch};
+use crate::ingest::csv_rows::CsvRows;
+use crate::ingest::encoding::{convert, encoding_of, name_of, named};
+use crate::ingest::json_rows::JsonRows;
+use crate::ingest::parquet_rows::{ParquetRows, Refused};
+use crate::ingest::row::Row;
+
+/// Bytes of a file by which its format is told.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// Bytes of another encoding in which a header is looked for.
+const HEADER_BYTES: usize = 4 << 20;
+
+/// What divides the fields of a CSV, and of a TSV; a file that is named as one is often the other.
+const CSV_DELIMITERS: [u8; 3] = *b",\t;";
+const TSV_DELIMITERS: [u8; 3] = *b"\t,;";
+
+/// The sources of a run, all of which can be read.
+pub struct Sources {
+    pub(super) all: Vec<Source>,
+}
+
+/// A file, and how it is read.
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    format: Format,
+    encoding: &'static Encoding,
+    columns: Columns,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// Divided by this byte.
+    Divided(u8),
+    JsonLines,
+    Parquet,
+}
+
+/// The rows of a source.
+pub(super) enum SourceRows {
+    Csv(CsvRows<Mmap>),
+    Json(JsonRows<Mmap>),
+    Parquet(Box<ParquetRows>),
+}
+
+impl Iterator for SourceRows {
+    type Item = Result<Row>;
+
+    fn next(&mut self) -> Option<Result<Row>> {
+        match self {
+            Self::Csv(rows) => rows.next().map(Ok),
+            Self::Json(rows) => rows.next().map(Ok),
+            Self::Parquet(rows) => rows.next(),
+        }
+    }
+}
+
+impl Sources {
+    /// Checks that each file of `paths` can be read under `settings`, and has the columns.
+    ///
+    /// # Errors
+    /// One that cannot or has not, with what was expected and what would do.
+    pub fn open(paths: &[PathBuf], settings: &IngestSettings) -> Result<Self> {
+        let (columns, told) = (Columns::parse(&settings.columns)?, named(&settings.encoding)?);
+        let open = |path: &PathBuf| {
+            Source::open(path, &columns, told).with_context(|| path.display().to_string())
+        };
+        Ok(Self { all: paths.iter().map(open).collect::<Result<_>>()? })
+    }
+}
+
+impl Source {
+    fn open(path: &Path, columns: &Columns, told: Option<&'static Encoding>) -> Result<Self> {
+        let mut source = Self {
+            path: path.to_owned(),
+            format: Format::Parquet,
+            encoding: UTF_8,
+            columns: columns.clone(),
+        };
+        let mut file = source.file()?;
+        let mut head = Vec::new();
+        Read::by_ref(&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head)?;
+        let ending = unpacked_ending(path);
+        if head.starts_with(b"PAR1") {
+            source.check_parquet(file)?;
+            return Ok(source);
+        }
+        if let Some(kind) = other_kind(&head) {
+            bail!("expected CSV, TSV, JSON lines or Parquet, found {kind}");
+        }
+        if ["parquet", "pq"].contains(&ending.as_str()) {
+            bail!("expected a Parquet file, found none: its first bytes are not PAR1");
+        }
+        let bytes = map(&file)?;
+        source.encoding = encoding_of(&bytes, told).map_err(|unclear| anyhow!("{unclear}"))?;
+        if told.is_some() && source.encoding != UTF_8 {
+            warn_of_utf8(path, &bytes, source.encoding);
+        }
+        source.check_text(bytes, &ending)?;
+        Ok(source)
+    }
+
+    fn check_parquet(&mut self, file: File) -> Result<()> {
+        ParquetRows::new(file, &self.columns).map(drop).map_err(|refused| self.refusal(refused))
+    }
+
+    /// Finds out how text is divided, and whether it has the columns.
+    fn check_text(&mut self, bytes: Mmap, ending: &str) -> Result<()> {
+        // A header that is converted is converted again with the rest when the rows are read.
+        let begin = match self.encoding == UTF_8 {
+            true => None,
+            false => {
+                let mut begin = Vec::new();
+                convert(&bytes[..bytes.len().min(HEADER_BYTES)], self.encoding, &mut begin)?;
+                Some(begin)
+            }
+        };
+        let text = begin.as_deref().unwrap_or(&bytes);
+        let start = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start();
+        let is_json = ["jsonl", "ndjson", "json"].contains(&ending);
+        if is_json || (start.starts_with(b"{") && !["csv", "tsv", "tab"].contains(&ending)) {
+            self.format = Format::JsonLines;
+            if start.starts_with(b"[") {
+                let path = self.path.display();
+                bail!(
+                    "expected JSON lines, an object a line, found a list\nhint: jq -c '.[]' {path} > {path}l"
+                );
+            }
+            let rows = JsonRows::new(text, &self.columns);
+            return rows.map(drop).map_err(|found| self.mismatch(&found));
+        }
+        let is_tsv = ["tsv", "tab"].contains(&ending)
+            || (ending != "csv" && self.columns.numbered().is_some() && has_tab(start));
+        let delimiters = if is_tsv { TSV_DELIMITERS } else { CSV_DELIMITERS };
+        let mut refused: Option<Mismatch> = None;
+        for delimiter in delimiters {
+            match CsvRows::new(text, delimiter, name_of(self.encoding), &self.columns) {
+                Ok(_) => {
+                    self.format = Format::Divided(delimiter);
+                    return Ok(());
+                }
+                // The one that divides the most is the one that was meant.
+                Err(found) => {
+                    if refused.as_ref().is_none_or(|most| found.names.len() > most.names.len()) {
+                        refused = Some(found);
+                    }
+                }
+            }
+        }
+        let found = refused.unwrap_or(Mismatch { names: Vec::new(), sample: Vec::new() });
+        Err(self.mismatch(&found))
+    }
+
+    /// The rows, from the first on.
+    pub(super) fn rows(&self) -> Result<SourceRows> {
+        let file = self.file()?;
+        if self.format == Format::Parquet {
+            let rows = ParquetRows::new(file, &self.columns);
+            let rows = rows.map_err(|refused| self.refusal(refused))?;
+            return Ok(SourceRows::Parquet(Box::new(rows)));
+        }
+        let mut bytes = map(&file)?;
+        if self.encoding != UTF_8 {
+            let mut text = temporary()?;
+            let mut writer = BufWriter::new(&mut text);
+            convert(&bytes, self.encoding, &mut writer)
+                .and_then(|_| writer.flush())
+                .context("writing the same text in UTF-8 to TMPDIR")?;
+            drop(writer);
+            bytes = map(&text)?;
+        }
+        if let Format::Divided(delimiter) = self.format {
+            let rows = CsvRows::new(bytes, delimiter, name_of(self.encoding), &self.columns);
+            return rows.map(SourceRows::Csv).map_err(|found| self.mismatch(&found));
+        }
+        let rows = JsonRows::new(bytes, &self.columns);
+        rows.map(SourceRows::Json).map_err(|found| self.mismatch(&found))
+    }
+
+    /// The file, unpacked.
+    fn file(&self) -> Result<File> {
+        let expected = "expected a file of CSV, TSV, JSON lines or Parquet";
+        // Asked before it is opened: a pipe is not there until somebody writes to it.
+        if !std::fs::metadata(&self.path).context(expected)?.is_file() {
+            // It is read more than once, and its rows are counted by their places in it.
+            bail!("{expected}, found a folder, a pipe or a device");
+        }
+        let mut file = File::open(&self.path).context(expected)?;
+        let mut magic = [0; 4];
+        let n_bytes = read_up_to(&mut file, &mut magic)?;
+        file.rewind()?;
+        let magic = &magic[..n_bytes];
+        let mut unpacked = temporary()?;
+        if magic.starts_with(b"\x1f\x8b") {
+            io::copy(&mut MultiGzDecoder::new(io::BufReader::new(file)), &mut unpacked)
+        } else if magic == b"\x28\xb5\x2f\xfd" {
+            io::copy(&mut zstd::stream::read::Decoder::new(file)?, &mut unpacked)
+        } else {
+            return Ok(file);
+        }
+        .context("unpacking it to TMPDIR")?;
+        unpacked.rewind()?;
+        Ok(unpacked)
+    }
+
+    fn mismatch(&self, found: &Mismatch) -> Error {
+        anyhow!(self.columns.refusal(found))
+    }
+
+    fn refusal(&self, refused: Refused) -> Error {
+        match refused {
+            Refused::Columns(found) => self.mismatch(&found),
+            Refused::File(error) => error,
+        }
+    }
+}
+
+/// A text that is UTF-8 is hardly anything else.
+fn warn_of_utf8(path: &Path, bytes: &[u8], told: &'static Encoding) {
+    if !bytes.is_ascii() && std::str::from_utf8(bytes).is_ok() {
+        let (path, told) = (path.display(), name_of(told));
+        tracing::warn!("{path}: read as {told}, as ingest.encoding says; it looks like UTF-8");
+    }
+}
+
+/// What a file is that is no source, with what makes one of it.
+fn other_kind(head: &[u8]) -> Option<&'static str> {
+    let kinds: [(&[u8], &str); 5] = [
+        (b"PK\x03\x04", "a ZIP archive or an Excel workbook\nhint: unzip it, or save it as CSV"),
+        (b"\xd0\xcf\x11\xe0", "an Excel workbook\nhint: save it as CSV"),
+        (b"BZh", "bzip2\nhint: bunzip2 it"),
+        (b"\xfd7zXZ", "xz\nhint: unxz it"),
+        (b"ARROW1", "an Arrow file\nhint: save it as Parquet"),
+    ];
+    kinds.into_iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, kind)| kind)
+}
+
+/// The ending of a name in small letters, without that of its compression.
+fn unpacked_ending(path: &Path) -> String {
+    let ending =
+        |path: &Path| path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    match ending(path).as_str() {
+        "gz" | "zst" | "zstd" => ending(&path.with_extension("")),
+        other => other.to_owned(),
+    }
+}
+
+fn has_tab(text: &[u8]) -> bool {
+    text.split(|b| *b == b'\n').next().is_some_and(|line| line.contains(&b'\t'))
+}
+
+/// Fills `buffer` as far as the file goes.
+fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut n_bytes = 0;
+    while n_bytes < buffer.len() {
+        match file.read(&mut buffer[n_bytes..])? {
+            0 => break,
+            n => n_bytes += n,
+        }
+    }
+    Ok(n_bytes)
+}
+
+/// A file without a name, which is gone when it is closed.
+fn temporary() -> Result<File> {
+    tempfile::tempfile().context("making a temporary file in TMPDIR")
+}
+
+#[expect(unsafe_code, reason = "mapping a file is unsafe by its signature")]
+fn map(file: &File) -> Result<Mmap> {
+    // SAFETY: the map is read-only; a file that another process truncates meanwhile is outside the contract of this command.
+    unsafe { Mmap::map(file) }.context("mapping it into memory")
+}
