@@ -1,11 +1,8 @@
 //! All examples made anew. In: a snapshot. Out: files of `examples` that replace all that are there.
 
-use std::sync::Arc;
-
 use anyhow::Result;
 use tuwen_corpus::{Files, Scratch, Snapshot, spilling_session};
 
-use crate::curate::near::near_udf;
 use crate::curate::rules::Rules;
 
 /// The files with the rows of all pairs.
@@ -29,8 +26,7 @@ pub(super) async fn rebuild(
     rules.clean_captions(&ctx, scratch).await?;
     scratch.release(&ctx, "pair_images")?;
     rules.used_images(&ctx).await?;
-    let near_test = rules.near_sources(&ctx, scratch).await?;
-    ctx.register_udf(near_udf("near_test", Arc::new(near_test)));
+    rules.near_sources(&ctx, scratch).await?.register(&ctx);
     rules.leaks(&ctx, scratch).await?;
     let examples = rules.examples(&ctx).await?;
     snapshot.write_files("examples", examples, 0).await
