@@ -2,7 +2,7 @@
 create table examples (
     example_id varchar not null comment 'the pair''s pair_id',
     image_id varchar comment 'the image the caption belongs to; null if none was got',
-    split varchar comment 'train or test; null if rejected',
+    split varchar comment 'train, validation or test; null if rejected',
     text varchar comment 'the clean caption; null if the line was malformed',
     input_ids array<int> comment 'token ids of the clean caption, special tokens as the tokenizer puts them; null if rejected',
     n_tokens int comment 'length of input_ids; null if rejected',

@@ -4,7 +4,7 @@
 select
     cast(pair_images.pair_id as varchar) as pair_id,
     cast(pair_images.image_id as varchar) as image_id,
-    cast(pair_images.split_hint as varchar) as split_hint,
+    cast(pair_images.split as varchar) as split,
     cast(pair_images.source as varchar) as source,
     cast(pair_images.source_line as bigint) as source_line,
     cast(pair_images.text as varchar) as text,

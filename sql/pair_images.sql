@@ -1,4 +1,5 @@
--- A row is one pair with its clean caption and the image it got: from the image folder where the file was there, else from its URL.
+-- A row is one pair with its clean caption, the image it got (from the image folder where the file was there, else from its URL), and
+-- the split that it is for by the rule in force (split_of; see pipeline/etl/src/curate/split.rs).
 -- reads: pairs, answers
 -- params: none
 with by_file as (
@@ -23,6 +24,9 @@ located as (
     select
         pairs.pair_id,
         clean_caption(pairs.text) as text,
+        pairs.text as raw_text,
+        pairs.url,
+        pairs.filename,
         pairs.split_hint,
         pairs.source,
         pairs.source_line,
@@ -39,7 +43,7 @@ located as (
 select
     cast(pair_id as varchar) as pair_id,
     cast(text as varchar) as text,
-    cast(split_hint as varchar) as split_hint,
+    cast(split_of(raw_text, url, filename, split_hint, source, source_line, image_id) as varchar) as split,
     cast(source as varchar) as source,
     cast(source_line as bigint) as source_line,
     cast(image_id as varchar) as image_id,

@@ -3,6 +3,6 @@
 -- params: none
 select
     cast(image_id as varchar) as image_id,
-    cast(split_hint as varchar) as split
+    cast(split as varchar) as split
 from clean_captions
 where fault is null

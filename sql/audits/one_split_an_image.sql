@@ -1,4 +1,4 @@
--- A row is one image that has examples in the train split and in another.
+-- A row is one image that has examples in more than one split.
 -- reads: examples
 -- params: none
 with torn as (
@@ -6,7 +6,7 @@ with torn as (
     from examples
     where split is not null
     group by id_key(image_id)
-    having bool_or(split = 'train') and bool_or(split <> 'train')
+    having min(split) <> max(split)
 )
 
 select distinct examples.image_id as image_id

@@ -8,7 +8,7 @@ select
 from examples
 where
     (split is null) = (reject_reason is null)
-    or split not in ('train', 'test')
+    or split not in ('train', 'validation', 'test')
     or reject_reason not in (
         'malformed_line', 'no_locator', 'not_fetched', 'fetch_failed', 'not_decoded', 'image_rejected',
         'placeholder_image', 'empty_caption', 'short_caption', 'long_caption', 'duplicate_caption', 'leak'

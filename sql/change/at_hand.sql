@@ -1,4 +1,4 @@
--- A row is one image for which near ones are looked for: concerned, or near a change of the test split.
+-- A row is one image for which near ones are looked for: concerned, or near a change of the splits held out.
 -- reads: image_rows, near_changes
 -- params: none
 select

@@ -103,6 +103,8 @@ class Work:
         """`tuwen COMMAND` (curate or run) on `corpus`. Squares have 8 px, as in the made tables, and no gate is red."""
         # The crawl that the corpora are of tried twice.
         settings = ["decode.size=8", "max_rejected_percent=100", "fetch.allow_private_hosts=true", "fetch.attempts=2"]
+        # By the file name, as the made rows are put into splits, and DuckDB puts them.
+        settings.append("curate.split=filename")
         flags = ["--corpus", corpus, "--tokenizer", self.tokenizer, "--json"]
         for setting in settings:
             flags += ["--set", setting]

@@ -6,6 +6,8 @@ use std::ops::{Bound, Range, RangeBounds, RangeInclusive};
 
 use toml::Value;
 
+use crate::split::{RULES, SQL, Shares, is_rule};
+
 /// What a setting may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Allowed {
@@ -21,6 +23,10 @@ pub enum Allowed {
     Line,
     /// `cpu`, `cuda`, `cuda:N` or `auto`.
     Device,
+    /// The name of a rule for splits, or `sql:` and an expression.
+    SplitRule,
+    /// The shares of splits, or nothing.
+    Shares,
     /// One word of a closed list.
     OneOf(&'static [&'static str]),
     /// A whole number in a range, both ends included.
@@ -72,7 +78,11 @@ pub(crate) const fn above(limit: f64) -> Allowed {
 impl Allowed {
     /// Whether the setting is a text, which is taken as it is typed.
     pub(crate) fn is_text(&self) -> bool {
-        matches!(self, Self::Text | Self::FilledText | Self::HeaderText | Self::Line | Self::Device)
+        match self {
+            Self::Text | Self::FilledText | Self::HeaderText | Self::Line => true,
+            Self::Device | Self::SplitRule | Self::Shares => true,
+            _ => false,
+        }
     }
 
     /// Whether it may be `value`.
@@ -85,6 +95,8 @@ impl Allowed {
             }
             (Self::Line, Value::String(text)) => !text.chars().any(char::is_control),
             (Self::Device, Value::String(text)) => is_device(text),
+            (Self::SplitRule, Value::String(text)) => is_rule(text),
+            (Self::Shares, Value::String(text)) => text.is_empty() || Shares::parse(text).is_some(),
             (Self::OneOf(words), Value::String(text)) => words.contains(&text.as_str()),
             // transformers' `early_stopping` is a bool or a word.
             (Self::OneOf(words), Value::Boolean(bool)) => {
@@ -146,6 +158,8 @@ impl fmt::Display for Allowed {
             Self::HeaderText => f.write_str("a text of one line"),
             Self::Line => f.write_str("a text of one line, or nothing"),
             Self::Device => f.write_str("cpu, cuda, cuda:N or auto"),
+            Self::SplitRule => write!(f, "one of {}, or {SQL} EXPRESSION", RULES.join(", ")),
+            Self::Shares => write!(f, "shares that are 1 together, such as {}", Shares::default()),
             Self::OneOf(words) => write!(f, "one of {}", words.join(", ")),
             Self::Whole { least, most } => write!(f, "{least} to {most}"),
             Self::Number { least, most } => match (least, most) {

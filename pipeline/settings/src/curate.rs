@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::allowed::Allowed::Text;
+use crate::allowed::Allowed::{Shares, SplitRule, Text};
 use crate::allowed::{number, whole};
 use crate::key::settings;
 
@@ -23,6 +23,17 @@ settings! {
         max_chars: u64 = 200, whole(1..=1_000_000);
         /// Most different captions of one image. One with more counts as a placeholder.
         placeholder_captions: u64 = 10, whole(1..=1_000_000_000);
+        /// Rule that puts pairs into splits. Kept: that of the corpus's last curation, of a new
+        /// corpus auto. Auto: train, validation or test as the name of the source says, else that
+        /// of the file, else by hash. Source: as the name of the source says, else train.
+        /// Filename: train if the file name (the URL where there is none) contains "train", else
+        /// test, as the original does. Hash: by the hash of the image, with split_shares. Or sql:
+        /// and an expression over the columns of pairs and image_id, such as sql: case when source
+        /// = 'held.csv' then 'test' else 'train' end.
+        split: String = "kept".to_owned(), SplitRule;
+        /// Shares of the splits by hash. Such as train=0.98,validation=0.01,test=0.01; empty:
+        /// those of the corpus's last curation, of a new corpus these.
+        split_shares: String = String::new(), Shares;
         /// Largest difference of near-identical images. That of two copies laid on each other, as
         /// part of what there is to see; 0 if they are equal.
         near_difference: f64 = 0.035, number(0.0..=0.3);

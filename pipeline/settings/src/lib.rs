@@ -22,6 +22,7 @@ mod key;
 mod layers;
 mod nearest;
 mod show;
+mod split;
 #[cfg(test)]
 mod tests;
 mod train;
@@ -41,6 +42,7 @@ pub use crate::ingest::IngestSettings;
 pub use crate::key::{Key, Section, keys, sections};
 pub use crate::layers::DEFAULT_FILE;
 pub use crate::show::{Row, reference_markdown};
+pub use crate::split::{Shares, Split};
 pub use crate::train::{PRESETS, TrainSettings};
 pub use crate::train_choices::{
     BestMetric, EarlyStopping, LrSchedule, OnBadImage, Precision, ReadPath, TrainOrder,

@@ -14,7 +14,9 @@ use crate::cli::hold::Holding;
 #[derive(Args)]
 #[command(after_help = "Examples:
   tuwen curate --tokenizer tokenizer.json
-  tuwen curate --tokenizer tokenizer.json --set curate.min_chars=4")]
+  tuwen curate --tokenizer tokenizer.json --set curate.min_chars=4
+  tuwen curate --tokenizer tokenizer.json --split hash
+  tuwen curate --tokenizer tokenizer.json --split source")]
 pub(super) struct Curate {
     #[command(flatten)]
     curate: CurateFlags,
@@ -33,6 +35,12 @@ pub(super) struct CurateFlags {
     /// Tokens kept of a caption, special tokens included
     #[arg(long, value_name = "N")]
     max_length: Option<usize>,
+    /// Rule that puts pairs into splits: auto, source, filename, hash or sql: EXPRESSION [default: the corpus's; of a new one auto]
+    #[arg(long, value_name = "RULE")]
+    split: Option<String>,
+    /// Shares of the splits by hash, such as train=0.98,validation=0.01,test=0.01
+    #[arg(long, value_name = "SHARES")]
+    split_shares: Option<String>,
     /// Commit although a gate is red (max_rejected_percent, curate.min_examples, curate.audits)
     #[arg(long)]
     force: bool,
@@ -43,6 +51,8 @@ impl CurateFlags {
         vec![
             ("curate.tokenizer", self.tokenizer.clone()),
             ("curate.max_length", self.max_length.map(|n| n.to_string())),
+            ("curate.split", self.split.clone()),
+            ("curate.split_shares", self.split_shares.clone()),
         ]
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use tuwen_etl::curate::{CaptionTokenizer, curate};
+use tuwen_etl::curate::{CaptionTokenizer, SplitRule, curate};
 use tuwen_etl::decode::decode;
 
 use crate::cli::curate::CurateFlags;
@@ -34,11 +34,12 @@ impl Run {
     pub(super) async fn run(self) -> Result<ExitCode> {
         let flags = self.fetch.settings().into_iter().chain(self.curate.settings()).collect();
         let settings = self.corpus.settings(flags)?;
-        // A wrong tokenizer should be told before hours of downloads.
+        // A wrong tokenizer, or rule, should be told before hours of downloads.
         CaptionTokenizer::open(
             &PathBuf::from(&settings.curate.tokenizer),
             settings.curate.max_length,
         )?;
+        SplitRule::of(&settings.curate, None)?;
         let (sources, corpus) = self.fetch.open(&settings).await?;
         self.holding
             .run(&corpus, "run", async |stop, stages| {

@@ -8,7 +8,7 @@ use tuwen_etl::decode::decode;
 use tuwen_etl::fetch::{Origin, fetch};
 use tuwen_etl::ingest::ingest;
 
-use crate::corpus::Crawl;
+use crate::corpus::{Crawl, sources};
 
 const EXAMPLES: &str =
     "select example_id, image_id, split, text, cast(input_ids as varchar), n_tokens, reject_reason
@@ -51,7 +51,7 @@ fn grow(random: &mut Random, folder: &Path) -> Vec<String> {
     let captions = ["红圆", "圆红", "红", "红圆红圆", "红圆600_600", " ", "圆圆"];
     let mut rows = Vec::new();
     for _ in 0..1 + random.below(5) {
-        let split = if random.one_in(3) { "test" } else { "train" };
+        let split = ["test", "val", "train", "train"][random.below(4) as usize];
         let (scene, brighter) = (random.below(4), random.below(3));
         let name = format!("{split}-{scene}-{brighter}.png");
         let path = folder.join(&name);
@@ -88,7 +88,7 @@ async fn what_a_change_concerns_is_all_that_a_rebuild_would_change() {
         for round in 0..9 {
             let rows = grow(&mut random, &pictures);
             let csv = crawl.csv(&format!("{round}.csv"), &rows);
-            ingest(&corpus, &[csv], &crawl.stop).await.unwrap();
+            ingest(&corpus, &sources(&[csv]), &crawl.stop).await.unwrap();
             crawl.settings.fetch.retry_failed = random.one_in(2);
             if !random.one_in(5) {
                 let origin = Origin::Folder(pictures.clone());

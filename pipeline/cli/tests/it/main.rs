@@ -21,4 +21,5 @@ mod races;
 mod s3;
 mod server;
 mod slt;
+mod splits;
 mod stream;

@@ -17,7 +17,8 @@ use datafusion::scalar::ScalarValue;
 use tuwen_corpus::report::Progress;
 use tuwen_corpus::{AUDITS, Rows, bare_session};
 use tuwen_etl::curate::{
-    CaptionTokenizer, caption_rules, caption_udfs, distance_udfs, thumb_distance, tokenize_udf,
+    CaptionTokenizer, SplitRule, caption_rules, caption_udfs, distance_udfs, thumb_distance,
+    tokenize_udf,
 };
 use tuwen_etl::decode::decode_udf;
 use tuwen_schemas::{TABLES, schema};
@@ -140,11 +141,14 @@ fn stage_views() -> Vec<View> {
         view("clean_captions", "clean_captions").param("min_chars", 2i64).param("max_chars", 5i64),
         view("repeated_captions", "repeated_captions"),
         view("used_images", "used_images"),
-        view("test_images", "test_images"),
-        view("near_sources", "near_sources"),
+        view("held_out_images", "held_out_images"),
+        view("near_sources", "near_sources").param("split", "test"),
+        view("near_sources_validation", "near_sources").param("split", "validation"),
         view("leaks", "leaks")
             .near("near_test_thumb", "near_sources")
-            .near("near_test", "near_sources"),
+            .near("near_test", "near_sources")
+            .near("near_validation_thumb", "near_sources_validation")
+            .near("near_validation", "near_sources_validation"),
         view("examples_sql", "examples"),
         view("rejects", "rejects"),
         view("hosts", "hosts"),
@@ -163,16 +167,24 @@ fn change_views() -> Vec<View> {
         view("concerned_rows", "change/pair_rows").reads("pairs_at_hand", "concerned_pairs"),
         view("image_rows", "change/image_rows"),
         view("near_images", "change/near_images").near("near_thumb", "images_at_hand"),
+        view("near_examples", "change/near_examples"),
         view("used_before", "change/used_before"),
-        view("test_changes", "change/test_changes").reads("used_images", "judged_images"),
+        view("held_out_changes", "change/held_out_changes").reads("used_images", "judged_images"),
         view("near_used", "change/near_used").reads("used_images", "judged_images"),
-        view("test_images_now", "test_images").reads("used_images", "near_used"),
+        view("held_out_images_now", "held_out_images").reads("used_images", "near_used"),
         view("near_sources_now", "near_sources")
+            .param("split", "test")
             .reads("images", "near_images")
-            .reads("test_images", "test_images_now"),
-        view("near_changes", "change/near_changes").near("near_change", "test_changes"),
+            .reads("held_out_images", "held_out_images_now"),
+        view("near_validation_now", "near_sources")
+            .param("split", "validation")
+            .reads("images", "near_images")
+            .reads("held_out_images", "held_out_images_now"),
+        view("near_changes", "change/near_changes").near("near_change", "held_out_changes"),
         view("at_hand", "change/at_hand"),
-        view("flipped", "change/flipped").near("near_test", "near_sources_now"),
+        view("flipped", "change/flipped")
+            .near("near_test", "near_sources_now")
+            .near("near_validation", "near_validation_now"),
         view("old_examples", "change/old_examples"),
         view("changed_examples", "change/changed_examples"),
         view("rewritten", "change/rewritten"),
@@ -265,6 +277,12 @@ fn near_udf(name: &str, n_columns: usize, images: Images) -> ScalarUDF {
     )
 }
 
+/// `split_of` by a rule of which the `.slt` say what it gives.
+fn split_udf() -> Result<ScalarUDF> {
+    let split = "sql: split_hint".to_owned();
+    SplitRule::of(&CurateSettings { split, ..CurateSettings::default() }, None)?.udf()
+}
+
 struct Session {
     ctx: SessionContext,
     near: Vec<Near>,
@@ -303,6 +321,7 @@ impl Session {
         caption_udfs(caption_rules(&CurateSettings::default())?)
             .into_iter()
             .for_each(|udf| ctx.register_udf(udf));
+        ctx.register_udf(split_udf()?);
         ctx.register_udf(decode_udf(DecodeSettings::default(), Progress::hidden()));
         distance_udfs().into_iter().for_each(|udf| ctx.register_udf(udf));
 

@@ -3,7 +3,7 @@
 //!
 //! A row depends on its pair, on what its locators answered, on its image, on the other pairs of that image (placeholders and
 //! repeated captions), and on the images near it (leaks). So the rules run on the pairs of those images alone which something
-//! new touches; a row that is near an image which came into the test split, or left it, only turns into a leak or back.
+//! new touches; a row that is near an image which came into a split held out, or left it, only turns into a leak or back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tuwen_corpus::{Change, NewFiles, Scratch, Snapshot, seeking_session, spillin
 use tuwen_schemas::schema;
 
 use crate::curate::near::{near_thumb_udf, near_udf};
-use crate::curate::rules::Rules;
+use crate::curate::rules::{HeldOut, Rules};
 use crate::replace::{FILE_COLUMN, replace};
 use tuwen_image::NearIndex;
 
@@ -140,7 +140,7 @@ impl Sessions<'_> {
         self.share("originals_of_rows", "originals").await
     }
 
-    /// The rules over the concerned rows: `made` has their examples, `flipped` those near a change of the test split.
+    /// The rules over the concerned rows: `made` has their examples, `flipped` those near a change of the splits held out.
     async fn judge(&self, rules: &Rules<'_>) -> Result<()> {
         rules.pair_images(&self.concerned, self.scratch).await?;
         rules.clean_captions(&self.concerned, self.scratch).await?;
@@ -148,17 +148,17 @@ impl Sessions<'_> {
         self.share_back("used_images").await?;
         self.empty("images", "near_changes")?;
         self.near_images(rules).await?;
-        let test_changes = rules.near_index(self.frame(change_sql!("test_changes")).await?).await?;
-        if !test_changes.is_empty() {
-            self.all.register_udf(near_udf("near_change", Arc::new(test_changes)));
+        let changes = self.frame(change_sql!("held_out_changes")).await?;
+        let changes = rules.near_index(changes).await?;
+        if !changes.is_empty() {
+            self.all.register_udf(near_udf("near_change", Arc::new(changes)));
             if self.step(change_sql!("near_changes")).await? > 0 {
                 self.near_images(rules).await?;
             }
         }
-        let near_test = Arc::new(self.near_test(rules).await?);
+        let held_out = self.held_out(rules).await?;
         for ctx in [&self.all, &self.concerned] {
-            ctx.register_udf(near_udf("near_test", Arc::clone(&near_test)));
-            ctx.register_udf(near_thumb_udf("near_test_thumb", Arc::clone(&near_test)));
+            held_out.register(ctx);
         }
         rules.leaks(&self.concerned, self.scratch).await?;
         let made = rules.examples(&self.concerned).await?;
@@ -174,21 +174,23 @@ impl Sessions<'_> {
         let at_hand = rules.near_index(self.frame(change_sql!("at_hand")).await?).await?;
         self.all.register_udf(near_thumb_udf("near_thumb", Arc::new(at_hand)));
         self.step(change_sql!("near_images")).await?;
+        self.step(change_sql!("near_examples")).await?;
         self.step(change_sql!("used_before")).await?;
         self.step(change_sql!("near_used")).await?;
         Ok(())
     }
 
-    /// The index of the images of the test split, as far as one at hand may be near.
-    async fn near_test(&self, rules: &Rules<'_>) -> Result<NearIndex> {
+    /// The images of the splits held out, as far as one at hand may be near.
+    async fn held_out(&self, rules: &Rules<'_>) -> Result<HeldOut> {
         let ctx = spilling_session(0)?;
         for (name, alias) in [("near_images", "images"), ("near_used", "used_images")] {
             ctx.register_table(alias, self.all.table_provider(name).await?)?;
         }
-        let index = rules.near_sources(&ctx, self.scratch).await?;
-        self.concerned.deregister_table("test_images")?;
-        self.concerned.register_table("test_images", ctx.table_provider("test_images").await?)?;
-        Ok(index)
+        let held_out = rules.near_sources(&ctx, self.scratch).await?;
+        let images = ctx.table_provider("held_out_images").await?;
+        self.concerned.deregister_table("held_out_images")?;
+        self.concerned.register_table("held_out_images", images)?;
+        Ok(held_out)
     }
 
     /// `changed_examples`: of what was made anew, what is other than it was.

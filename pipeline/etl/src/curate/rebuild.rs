@@ -1,11 +1,8 @@
 //! All examples made anew. In: a snapshot. Out: files of `examples` that replace all that are there.
 
-use std::sync::Arc;
-
 use anyhow::Result;
 use tuwen_corpus::{Files, Scratch, Snapshot, seeking_session, spilling_session};
 
-use crate::curate::near::{near_thumb_udf, near_udf};
 use crate::curate::rules::Rules;
 
 /// The files with the rows of all pairs.
@@ -29,15 +26,14 @@ pub(super) async fn rebuild(
     rules.clean_captions(&ctx, scratch).await?;
     scratch.release(&ctx, "pair_images")?;
     rules.used_images(&ctx).await?;
-    let near_test = Arc::new(rules.near_sources(&ctx, scratch).await?);
+    let held_out = rules.near_sources(&ctx, scratch).await?;
     // Of most images the thumbnail alone is decoded.
     let seeking = seeking_session()?;
     snapshot.register(&seeking).await?;
-    for name in ["used_images", "test_images"] {
+    for name in ["used_images", "held_out_images"] {
         seeking.register_table(name, ctx.table_provider(name).await?)?;
     }
-    seeking.register_udf(near_thumb_udf("near_test_thumb", Arc::clone(&near_test)));
-    seeking.register_udf(near_udf("near_test", near_test));
+    held_out.register(&seeking);
     rules.leaks(&seeking, scratch).await?;
     ctx.register_table("leaks", seeking.table_provider("leaks").await?)?;
     let examples = rules.examples(&ctx).await?;

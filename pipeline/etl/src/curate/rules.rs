@@ -2,19 +2,21 @@
 //! change concerns. Out: its pairs judged, step by step in scratch tables; and what identifies the rules, so that another
 //! version of them is seen as a change.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::{DataFrame, SessionContext};
 use serde::Serialize;
 use serde_json::Value;
 use tuwen_corpus::Scratch;
 use tuwen_corpus::id::{hex, id_of};
 use tuwen_corpus::query::frame;
-use tuwen_settings::CurateSettings;
+use tuwen_settings::{CurateSettings, Split};
 
-use crate::curate::near::collect;
-use crate::curate::{CaptionTokenizer, caption_rules, caption_udfs, tokenize_udf};
+use crate::curate::near::{collect, near_thumb_udf, near_udf};
+use crate::curate::{CaptionTokenizer, SplitRule, caption_rules, caption_udfs, tokenize_udf};
 use tuwen_image::NearIndex;
 
 const ANSWERS: &str = include_str!("../../../../sql/answers.sql");
@@ -23,7 +25,7 @@ const SHARED_IMAGES: &str = include_str!("../../../../sql/shared_images.sql");
 const PLACEHOLDER_IMAGES: &str = include_str!("../../../../sql/placeholder_images.sql");
 const CLEAN_CAPTIONS: &str = include_str!("../../../../sql/clean_captions.sql");
 const REPEATED_CAPTIONS: &str = include_str!("../../../../sql/repeated_captions.sql");
-const TEST_IMAGES: &str = include_str!("../../../../sql/test_images.sql");
+const HELD_OUT_IMAGES: &str = include_str!("../../../../sql/held_out_images.sql");
 const USED_IMAGES: &str = include_str!("../../../../sql/used_images.sql");
 const NEAR_SOURCES: &str = include_str!("../../../../sql/near_sources.sql");
 const LEAKS: &str = include_str!("../../../../sql/leaks.sql");
@@ -34,6 +36,24 @@ pub(super) struct Rules<'a> {
     settings: &'a CurateSettings,
     cleaning: tuwen_caption::Rules,
     tokenizer: CaptionTokenizer,
+    split: SplitRule,
+    split_udf: ScalarUDF,
+}
+
+/// The images of the splits that are held out, as others are compared with them.
+pub(super) struct HeldOut {
+    test: Arc<NearIndex>,
+    validation: Arc<NearIndex>,
+}
+
+impl HeldOut {
+    /// Registers the functions `near_test` and `near_validation`, and those of thumbnails alone.
+    pub(super) fn register(&self, ctx: &SessionContext) {
+        for (split, index) in [("test", &self.test), ("validation", &self.validation)] {
+            ctx.register_udf(near_udf(&format!("near_{split}"), Arc::clone(index)));
+            ctx.register_udf(near_thumb_udf(&format!("near_{split}_thumb"), Arc::clone(index)));
+        }
+    }
 }
 
 /// What identifies the rules; recorded with each run.
@@ -45,8 +65,17 @@ struct Identity<'a> {
 }
 
 impl<'a> Rules<'a> {
-    pub(super) fn new(settings: &'a CurateSettings, tokenizer: CaptionTokenizer) -> Result<Self> {
-        Ok(Self { settings, cleaning: caption_rules(settings)?, tokenizer })
+    /// The rules with `split`.
+    ///
+    /// # Errors
+    /// Those of [`SplitRule::udf`], and of caption rules that have no such name.
+    pub(super) fn new(
+        settings: &'a CurateSettings,
+        tokenizer: CaptionTokenizer,
+        split: SplitRule,
+    ) -> Result<Self> {
+        let (cleaning, split_udf) = (caption_rules(settings)?, split.udf()?);
+        Ok(Self { settings, cleaning, tokenizer, split, split_udf })
     }
 
     pub(super) fn identity(&self) -> Value {
@@ -58,7 +87,7 @@ impl<'a> Rules<'a> {
             CLEAN_CAPTIONS,
             REPEATED_CAPTIONS,
             USED_IMAGES,
-            TEST_IMAGES,
+            HELD_OUT_IMAGES,
             NEAR_SOURCES,
             LEAKS,
             EXAMPLES,
@@ -67,6 +96,7 @@ impl<'a> Rules<'a> {
         // The gates decide whether rows are committed, not what they are.
         let settings =
             CurateSettings { audits: String::new(), min_examples: 0, ..self.settings.clone() };
+        let settings = self.split.recorded_in(settings);
         serde_json::json!(Identity {
             settings: &settings,
             tokenizer_id: &self.tokenizer.file_id,
@@ -74,12 +104,13 @@ impl<'a> Rules<'a> {
         })
     }
 
-    /// The functions that the rules' SQL uses; `near_test` and `near_test_thumb` come with [`Rules::near_sources`].
+    /// The functions that the rules' SQL uses; those of [`HeldOut`] come with [`Rules::near_sources`].
     pub(super) fn register(&self, ctx: &SessionContext) {
         for udf in caption_udfs(self.cleaning) {
             ctx.register_udf(udf);
         }
         ctx.register_udf(tokenize_udf(self.tokenizer.clone()));
+        ctx.register_udf(self.split_udf.clone());
     }
 
     /// pairs, originals, images -> answers, pair_images.
@@ -105,6 +136,7 @@ impl<'a> Rules<'a> {
         ];
         let rows = frame(ctx, "clean_captions", CLEAN_CAPTIONS, params).await?;
         let n_rows = scratch.hold(ctx, "clean_captions", rows).await?;
+        self.split.check(ctx).await?;
         hold(ctx, scratch, "repeated_captions", REPEATED_CAPTIONS).await?;
         Ok(n_rows)
     }
@@ -117,18 +149,26 @@ impl<'a> Rules<'a> {
         Ok(())
     }
 
-    /// used_images, images -> test_images, and the index behind the functions `near_test` and `near_test_thumb`.
+    /// used_images, images -> held_out_images, and the indexes behind the functions that look for near ones.
     pub(super) async fn near_sources(
         &self,
         ctx: &SessionContext,
         scratch: &Scratch,
-    ) -> Result<NearIndex> {
-        hold(ctx, scratch, "test_images", TEST_IMAGES).await?;
+    ) -> Result<HeldOut> {
+        hold(ctx, scratch, "held_out_images", HELD_OUT_IMAGES).await?;
         let clock = Instant::now();
-        let index = self.near_index(frame(ctx, "near_sources", NEAR_SOURCES, []).await?).await?;
+        let index = async |split: Split| {
+            let params = [("split", split.name().into())];
+            let sources = frame(ctx, "near_sources", NEAR_SOURCES, params).await?;
+            anyhow::Ok(Arc::new(self.near_index(sources).await?))
+        };
+        let held_out = HeldOut {
+            test: index(Split::Test).await?,
+            validation: index(Split::Validation).await?,
+        };
         let seconds = clock.elapsed().as_secs_f64();
         tracing::debug!(step = "near_sources", seconds, "near_sources: {seconds:.2} s");
-        Ok(index)
+        Ok(held_out)
     }
 
     /// The index of images near to which others are looked for.
@@ -136,7 +176,7 @@ impl<'a> Rules<'a> {
         collect(self.settings.near_difference, sources).await
     }
 
-    /// used_images, test_images, images, near_test, near_test_thumb -> leaks.
+    /// used_images, held_out_images, images -> leaks.
     pub(super) async fn leaks(&self, ctx: &SessionContext, scratch: &Scratch) -> Result<u64> {
         hold(ctx, scratch, "leaks", LEAKS).await
     }

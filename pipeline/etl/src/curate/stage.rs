@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 use tuwen_corpus::query::tally;
 use tuwen_corpus::report::{Progress, StageReport};
 use tuwen_corpus::{
-    Change, Corpus, NewFiles, Rows, Run, Scratch, Snapshot, audit, spilling_session,
+    Change, Corpus, LastRun, NewFiles, Rows, Run, Scratch, Snapshot, audit, spilling_session,
 };
 use tuwen_settings::Settings;
 
 use crate::curate::change::change;
 use crate::curate::rebuild::rebuild;
 use crate::curate::rules::Rules;
-use crate::curate::{CaptionTokenizer, gates};
+use crate::curate::{CaptionTokenizer, SplitRule, gates};
 use crate::driver::{self, Chunk, RedGate, Stage};
 
 /// Whether gates that are red hold up the commit.
@@ -41,7 +41,8 @@ pub async fn curate(
     gates: Gates,
     stop: &CancellationToken,
 ) -> Result<StageReport> {
-    driver::run(corpus, Curate::new(settings, gates, stop), stop).await
+    let last = corpus.snapshot().await?.last_run(Curate::NAME).await?;
+    driver::run(corpus, Curate::new(settings, last.as_ref(), gates, stop), stop).await
 }
 
 struct Curate<'a> {
@@ -130,13 +131,19 @@ impl Stage for Curate<'_> {
 }
 
 impl<'a> Curate<'a> {
-    fn new(settings: &'a Settings, gates: Gates, stop: &'a CancellationToken) -> Result<Self> {
+    fn new(
+        settings: &'a Settings,
+        last: Option<&LastRun>,
+        gates: Gates,
+        stop: &'a CancellationToken,
+    ) -> Result<Self> {
         let tokenizer = Path::new(&settings.curate.tokenizer);
         let tokenizer = CaptionTokenizer::open(tokenizer, settings.curate.max_length)?;
+        let split = SplitRule::of(&settings.curate, last)?;
         Ok(Self {
             settings,
             gates,
-            rules: Rules::new(&settings.curate, tokenizer)?,
+            rules: Rules::new(&settings.curate, tokenizer, split)?,
             scratch: Scratch::new()?,
             todo: None,
             has_judged: false,

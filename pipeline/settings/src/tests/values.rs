@@ -48,6 +48,15 @@ fn values_that_are_not_allowed_are_errors_that_name_key_value_and_origin() {
             "max_rejected_percent: expected a number, 0 to 100, found `half`",
         ),
         ("corpus=", "corpus: expected a text that is not empty, found nothing"),
+        (
+            "curate.split=random",
+            "curate.split: expected one of kept, auto, source, filename, hash, or sql: EXPRESSION, found `random`",
+        ),
+        (
+            "curate.split_shares=train=2",
+            "curate.split_shares: expected shares that are 1 together, such as train=0.98,validation=0.01,test=0.01, found `train=2`",
+        ),
+        ("ingest.encoding=", "ingest.encoding: expected a text that is not empty, found nothing"),
         ("curate.near_difference=9", "curate.near_difference: expected 0 to 0.3, found 9"),
         ("train.preset=huge", "train.preset: expected one of seed, tiny, found `huge`"),
         ("train.grad_accumulation=0", "train.grad_accumulation: expected 1 to 65536, found 0"),
