@@ -1,4 +1,4 @@
--- A row is one example in a split or left out as a leak, whose image's hash is near that of one at hand; the split of a leak is null.
+-- A row is one example in a split or left out as a leak, whose image's thumbnail is near that of one at hand; the split of a leak is null.
 -- reads: examples, near_images
 -- params: none
 select
