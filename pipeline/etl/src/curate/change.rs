@@ -18,7 +18,6 @@ use tuwen_schemas::schema;
 use crate::curate::near::{near_thumb_udf, near_udf};
 use crate::curate::rules::{HeldOut, Rules};
 use crate::replace::{FILE_COLUMN, replace};
-use tuwen_image::NearIndex;
 
 macro_rules! change_sql {
     ($name:literal) => {
