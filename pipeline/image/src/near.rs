@@ -241,7 +241,7 @@ mod tests {
         there.unwrap_or(f32::INFINITY)
     }
 
-    type Paint = Box<dyn Fn(f32, f32) -> [u8; 3]>;
+    type Paint<'a> = Box<dyn Fn(f32, f32) -> [u8; 3] + 'a>;
 
     /// A rough ground, such as a photo has: waves of some lengths.
     fn rough(x: f32, y: f32) -> [u8; 3] {
@@ -257,7 +257,7 @@ mod tests {
         let disc = [THING];
         let ring = [Thing { shape: Shape::Ring, rgb: BLUE, place: [0.6, 0.35], extent: 0.2 }];
         let fading = |_: f32, y: f32| [(90.0 + 120.0 * y) as u8; 3];
-        let scenes: [Paint; 5] = [
+        let scenes: [Paint<'_>; 5] = [
             Box::new(scene(|_, _| WHITE, &disc)),
             Box::new(scene(|_, _| [0; 3], &ring)),
             Box::new(scene(|_, _| [128; 3], &disc)),
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn other_pictures_on_the_same_ground_are_not_near() {
         let fading = |x: f32, _: f32| [(60.0 + 150.0 * x) as u8; 3];
-        let grounds: [(&str, Paint); 4] = [
+        let grounds: [(&str, Paint<'_>); 4] = [
             ("white", Box::new(|_, _| WHITE)),
             ("black", Box::new(|_, _| [0; 3])),
             ("grey", Box::new(|_, _| [128; 3])),
