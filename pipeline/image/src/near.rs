@@ -241,6 +241,8 @@ mod tests {
         there.unwrap_or(f32::INFINITY)
     }
 
+    type Paint<'a> = Box<dyn Fn(f32, f32) -> [u8; 3] + 'a>;
+
     /// A rough ground, such as a photo has: waves of some lengths.
     fn rough(x: f32, y: f32) -> [u8; 3] {
         let wave = |a: f32, b: f32| (a * x + b * y).sin();
@@ -255,7 +257,7 @@ mod tests {
         let disc = [THING];
         let ring = [Thing { shape: Shape::Ring, rgb: BLUE, place: [0.6, 0.35], extent: 0.2 }];
         let fading = |_: f32, y: f32| [(90.0 + 120.0 * y) as u8; 3];
-        let scenes: [Box<dyn Fn(f32, f32) -> [u8; 3]>; 5] = [
+        let scenes: [Paint<'_>; 5] = [
             Box::new(scene(|_, _| WHITE, &disc)),
             Box::new(scene(|_, _| [0; 3], &ring)),
             Box::new(scene(|_, _| [128; 3], &disc)),
@@ -301,11 +303,11 @@ mod tests {
     #[test]
     fn other_pictures_on_the_same_ground_are_not_near() {
         let fading = |x: f32, _: f32| [(60.0 + 150.0 * x) as u8; 3];
-        let grounds: [(&str, fn(f32, f32) -> [u8; 3]); 4] = [
-            ("white", |_, _| WHITE),
-            ("black", |_, _| [0; 3]),
-            ("grey", |_, _| [128; 3]),
-            ("fading", fading),
+        let grounds: [(&str, Paint<'_>); 4] = [
+            ("white", Box::new(|_, _| WHITE)),
+            ("black", Box::new(|_, _| [0; 3])),
+            ("grey", Box::new(|_, _| [128; 3])),
+            ("fading", Box::new(fading)),
         ];
         for (name, ground) in grounds {
             let others = [
@@ -317,9 +319,9 @@ mod tests {
                 ("one more", vec![THING, Thing { rgb: BLUE, place: [0.2, 0.25], ..THING }]),
                 ("nothing", vec![]),
             ];
-            let original = drawn(scene(ground, &[THING]));
+            let original = drawn(scene(&ground, &[THING]));
             for (what, things) in others {
-                let difference = difference(&original, &drawn(scene(ground, &things)));
+                let difference = difference(&original, &drawn(scene(&ground, &things)));
                 assert!(difference > LIMIT, "{name}, {what}: {difference}");
             }
         }

@@ -7,6 +7,12 @@ use crate::hash::{THUMB_BYTES, THUMB_SIDE};
 pub(crate) const LUMA_LIMIT: u8 = 24;
 const CHROMA_LIMIT: i16 = 14;
 
+/// The same where there is nothing to see but the ground: its colour is what there is.
+const GROUND_LIMIT: u8 = 6;
+
+/// Sum of squares of what else there is to see in a thumbnail, up to which that is nothing: 2 levels.
+const NOTHING: f32 = 4.0 * THUMB_BYTES as f32;
+
 /// Largest sum of differences of the keys of copies; [`KEY_UNIT`] is all there is to see.
 const KEY_LIMIT: u8 = 100;
 const KEY_UNIT: f32 = 80.0;
@@ -105,8 +111,13 @@ impl Outline {
 
     /// Whether the outlines are those of copies, as far as they say.
     pub(crate) fn may_be_near(&self, other: &Self) -> bool {
-        self.luma.abs_diff(other.luma) <= LUMA_LIMIT
-            && self.chroma.iter().zip(other.chroma).all(|(a, b)| (a - b).abs() <= CHROMA_LIMIT)
+        let is_ground = self.detail.min(other.detail) <= NOTHING;
+        let (luma_limit, chroma_limit) = match is_ground {
+            true => (GROUND_LIMIT, i16::from(GROUND_LIMIT)),
+            false => (LUMA_LIMIT, CHROMA_LIMIT),
+        };
+        self.luma.abs_diff(other.luma) <= luma_limit
+            && self.chroma.iter().zip(other.chroma).all(|(a, b)| (a - b).abs() <= chroma_limit)
             && keys_are_near(key_difference(&self.key, &other.key))
     }
 }

@@ -97,73 +97,103 @@ fn place<const S: usize>(i: usize) -> f32 {
     (i as f32 + 0.5) / S as f32
 }
 
-/// One picture laid on another; each channel less its mean in what both show.
-pub(crate) struct Laid<const S: usize, const C: usize> {
-    under: Planes<S, C>,
+/// One picture laid on another.
+pub(crate) struct Laid<'a, const S: usize, const C: usize> {
+    under: &'a Planes<S, C>,
+    /// The other one, its edges moved.
     over: Planes<S, C>,
-    /// `under` less `over` of the same contrast, where both show something, and 0 elsewhere.
-    rest: Planes<S, C>,
-    /// Pixels that both show, by row and by column.
+    /// Means of the channels of each, where both show something.
+    means: [[f32; C]; 2],
+    /// What makes the contrast of `over` that of `under`.
+    gain: f32,
+    /// 1 for the rows, and for the columns, that both show, and 0 for others.
     inside: [[f32; S]; 2],
+    n_pixels: f32,
 }
 
-impl<const S: usize, const C: usize> Laid<S, C> {
-    pub(crate) fn new(a: &Planes<S, C>, b: &Planes<S, C>, shifts: &Shifts) -> Self {
+impl<'a, const S: usize, const C: usize> Laid<'a, S, C> {
+    pub(crate) fn new(under: &'a Planes<S, C>, other: &Planes<S, C>, shifts: &Shifts) -> Self {
         let Shifts([left, right, top, bottom]) = *shifts;
         let (across, down) = (Axis::<S>::new(left, right), Axis::<S>::new(top, bottom));
-        let n_pixels = across.inside.iter().sum::<f32>() * down.inside.iter().sum::<f32>();
-        let (mut under, mut over) = (*a, *b);
+        let mut over = *other;
+        if *shifts != Shifts::default() {
+            for (plane, out) in other.iter().zip(&mut over) {
+                warp(plane, &across, &down, out);
+            }
+        }
+        let inside = [down.inside, across.inside];
+        let n_pixels = inside[0].iter().sum::<f32>() * inside[1].iter().sum::<f32>();
+        let mut means = [[0.0; C]; 2];
+        for (planes, means) in [under, &over].iter().zip(&mut means) {
+            for (plane, mean) in planes.iter().zip(means) {
+                *mean = weighted_sum(plane, &inside) / n_pixels;
+            }
+        }
         let (mut product, mut square) = ([0.0; S], [0.0; S]);
         for channel in 0..C {
-            if *shifts != Shifts::default() {
-                warp(&b[channel], &across, &down, &mut over[channel]);
-            }
-            for plane in [&mut under[channel], &mut over[channel]] {
-                let mut sums = [0.0; S];
-                for (row, inside) in plane.iter().zip(down.inside) {
-                    for x in 0..S {
-                        sums[x] += row[x] * inside;
-                    }
-                }
-                let mean =
-                    sums.iter().zip(across.inside).map(|(s, i)| s * i).sum::<f32>() / n_pixels;
-                for value in plane.as_flattened_mut() {
-                    *value -= mean;
-                }
-            }
+            let [under_mean, over_mean] = means.map(|means| means[channel]);
             for (y, (under, over)) in under[channel].iter().zip(&over[channel]).enumerate() {
                 for x in 0..S {
-                    let over_inside = over[x] * down.inside[y] * across.inside[x];
-                    product[x] += under[x] * over_inside;
-                    square[x] += over[x] * over_inside;
+                    let over = over[x] - over_mean;
+                    let over_inside = over * inside[0][y] * inside[1][x];
+                    product[x] += (under[x] - under_mean) * over_inside;
+                    square[x] += over * over_inside;
                 }
             }
         }
         // That of equal pictures is 1, even ones among them.
         let gain = (product.iter().sum::<f32>() + 1.0) / (square.iter().sum::<f32>() + 1.0);
-        let gain = gain.clamp(GAINS.0, GAINS.1);
-        let mut rest = under;
-        for (rest, over) in rest.iter_mut().zip(&over) {
-            for y in 0..S {
-                for x in 0..S {
-                    let difference = rest[y][x] - gain * over[y][x];
-                    rest[y][x] = difference * down.inside[y] * across.inside[x];
-                }
-            }
+        Self { under, over, means, gain: gain.clamp(GAINS.0, GAINS.1), inside, n_pixels }
+    }
+
+    /// A row of the lower picture less that of the upper one, 0 where one shows nothing.
+    fn rest(&self, channel: usize, y: usize) -> [f32; S] {
+        let [under_mean, over_mean] = self.means.map(|means| means[channel]);
+        let (under, over) = (&self.under[channel][y], &self.over[channel][y]);
+        let inside = self.inside[0][y];
+        let mut rest = [0.0; S];
+        for x in 0..S {
+            let difference = (under[x] - under_mean) - self.gain * (over[x] - over_mean);
+            rest[x] = difference * inside * self.inside[1][x];
         }
-        Self { under, over, rest, inside: [down.inside, across.inside] }
+        rest
     }
 
     /// What differs, as part of what there is to see: the root of the mean squares' ratio, times the ratio of the largest values. A
     /// strip along an edge may be left out if nearly all there is to see lies elsewhere: marks are put there. Where there is much
     /// to see less is alike by chance, so more may differ.
     pub(crate) fn difference(&self) -> f32 {
-        let n_pixels = self.inside[0].iter().sum::<f32>() * self.inside[1].iter().sum::<f32>();
-        let (under, over) = (self.without_ramp(&self.under), self.without_ramp(&self.over));
-        let extent = extent(&under, &over) / n_pixels;
-        let rest = Regions::of(&self.rest);
-        let (under, over) = (Regions::of(&under), Regions::of(&over));
-        let n_values = C as f32 * n_pixels;
+        let (mut under, mut over, mut rest) = (Columns::new(), Columns::new(), Columns::new());
+        let ramps = [self.under, &self.over].map(|planes| planes.each_ref().map(Ramp::of));
+        let (mut squares, mut fourths) = ([0.0f32; S], [0.0f32; S]);
+        for y in 0..S {
+            let mut of_pixels = [0.0; S];
+            for channel in 0..C {
+                let [a, b] = [(0, self.under), (1, &self.over)].map(|(picture, planes)| {
+                    let mut row = ramps[picture][channel].taken_off(&planes[channel][y], y);
+                    for (value, inside) in row.iter_mut().zip(self.inside[1]) {
+                        *value *= self.inside[0][y] * inside;
+                    }
+                    row
+                });
+                for x in 0..S {
+                    of_pixels[x] += a[x] * a[x] + b[x] * b[x];
+                }
+                under.add(y, &a);
+                over.add(y, &b);
+                rest.add(y, &self.rest(channel, y));
+            }
+            for x in 0..S {
+                squares[x] += of_pixels[x];
+                fourths[x] += of_pixels[x] * of_pixels[x];
+            }
+        }
+        // Over how many pixels the squares are spread.
+        let extent = squares.iter().sum::<f32>().powi(2)
+            / (fourths.iter().sum::<f32>() + 1.0)
+            / self.n_pixels;
+        let [rest, under, over] = [rest, under, over].map(|columns| columns.regions());
+        let n_values = C as f32 * self.n_pixels;
         let energy = 0.5 * (under.squares(None) + over.squares(None)) / n_values;
         let contrast = under.largest(None).min(over.largest(None));
         let to_see = under.squares(None).min(over.squares(None));
@@ -177,31 +207,52 @@ impl<const S: usize, const C: usize> Laid<S, C> {
         let ratio = strips.map(ratio).fold(ratio(None), f32::min);
         ratio / (extent / USUAL_EXTENT).clamp(ALLOWANCES.0, ALLOWANCES.1)
     }
+}
 
-    /// Planes less their means and what rises or falls evenly, where both pictures show something, and 0 elsewhere.
-    fn without_ramp(&self, planes: &Planes<S, C>) -> Planes<S, C> {
-        let from_middle = |i: usize| i as f32 - (S as f32 - 1.0) / 2.0;
-        let squares = S as f32 * (0..S).map(|i| from_middle(i) * from_middle(i)).sum::<f32>();
-        let mut out = *planes;
-        for plane in &mut out {
-            let (mut sums, mut weighted) = ([0.0; S], [0.0; S]);
-            for (y, row) in plane.iter().enumerate() {
-                for x in 0..S {
-                    sums[x] += row[x];
-                    weighted[x] += row[x] * from_middle(y);
-                }
-            }
-            let mean = sums.iter().sum::<f32>() / (S * S) as f32;
-            let across = (0..S).map(|x| sums[x] * from_middle(x)).sum::<f32>() / squares;
-            let down = weighted.iter().sum::<f32>() / squares;
-            for (y, row) in plane.iter_mut().enumerate() {
-                for x in 0..S {
-                    let ramp = mean + across * from_middle(x) + down * from_middle(y);
-                    row[x] = (row[x] - ramp) * self.inside[0][y] * self.inside[1][x];
-                }
+/// Sum of a plane's values, weighted by row and by column.
+fn weighted_sum<const S: usize>(plane: &[[f32; S]; S], weights: &[[f32; S]; 2]) -> f32 {
+    let mut sums = [0.0; S];
+    for (row, weight) in plane.iter().zip(weights[0]) {
+        for x in 0..S {
+            sums[x] += row[x] * weight;
+        }
+    }
+    (0..S).map(|x| sums[x] * weights[1][x]).sum()
+}
+
+/// What is even in a plane, or rises or falls evenly: its values by column, and how they grow from row to row.
+struct Ramp<const S: usize> {
+    columns: [f32; S],
+    down: f32,
+}
+
+fn from_middle<const S: usize>(i: usize) -> f32 {
+    i as f32 - (S as f32 - 1.0) / 2.0
+}
+
+impl<const S: usize> Ramp<S> {
+    fn of(plane: &[[f32; S]; S]) -> Self {
+        let squares = S as f32 * (0..S).map(|i| from_middle::<S>(i).powi(2)).sum::<f32>();
+        let (mut sums, mut weighted) = ([0.0; S], [0.0; S]);
+        for (y, row) in plane.iter().enumerate() {
+            for x in 0..S {
+                sums[x] += row[x];
+                weighted[x] += row[x] * from_middle::<S>(y);
             }
         }
-        out
+        let mean = sums.iter().sum::<f32>() / (S * S) as f32;
+        let across = (0..S).map(|x| sums[x] * from_middle::<S>(x)).sum::<f32>() / squares;
+        let columns = std::array::from_fn(|x| mean + across * from_middle::<S>(x));
+        Self { columns, down: weighted.iter().sum::<f32>() / squares }
+    }
+
+    fn taken_off(&self, row: &[f32; S], y: usize) -> [f32; S] {
+        let down = self.down * from_middle::<S>(y);
+        let mut left = [0.0; S];
+        for x in 0..S {
+            left[x] = row[x] - (self.columns[x] + down);
+        }
+        left
     }
 }
 
@@ -219,65 +270,59 @@ fn warp<const S: usize>(
                 row[x] += weight * plane[*from][x];
             }
         }
-        for x in 0..S {
-            let ([a, b, c, d], weights) = (across.from[x], across.weights[x]);
-            out[x] = weights[0] * row[a]
-                + weights[1] * row[b]
-                + weights[2] * row[c]
-                + weights[3] * row[d];
+        for (out, (from, weights)) in out.iter_mut().zip(across.from.iter().zip(&across.weights)) {
+            let [a, b, c, d] = from.map(|x| row[x]);
+            *out = weights[0] * a + weights[1] * b + weights[2] * c + weights[3] * d;
         }
     }
 }
 
-/// Number of pixels over which two pictures' squares are spread: (sum of squares)^2 / sum of fourth powers.
-fn extent<const S: usize, const C: usize>(a: &Planes<S, C>, b: &Planes<S, C>) -> f32 {
-    let (mut squares, mut fourths) = ([0.0f32; S], [0.0f32; S]);
-    for y in 0..S {
+/// Sums of squares and largest values by column, for the rows at the top, in the middle and at the bottom.
+struct Columns<const S: usize> {
+    squares: [[f32; S]; 3],
+    largest: [[f32; S]; 3],
+}
+
+impl<const S: usize> Columns<S> {
+    fn new() -> Self {
+        Self { squares: [[0.0; S]; 3], largest: [[0.0; S]; 3] }
+    }
+
+    /// Which of three strips line `i` lies in.
+    fn band(i: usize) -> usize {
+        usize::from(i >= S / 8) + usize::from(i >= S - S / 8)
+    }
+
+    fn add(&mut self, y: usize, row: &[f32; S]) {
+        let (squares, largest) =
+            (&mut self.squares[Self::band(y)], &mut self.largest[Self::band(y)]);
         for x in 0..S {
-            let mut of_pixel = 0.0;
-            for (a, b) in a.iter().zip(b) {
-                of_pixel += a[y][x] * a[y][x] + b[y][x] * b[y][x];
+            squares[x] += row[x] * row[x];
+            largest[x] = if row[x].abs() > largest[x] { row[x].abs() } else { largest[x] };
+        }
+    }
+
+    fn regions(&self) -> Regions {
+        let mut regions = Regions { squares: [[0.0; 3]; 3], largest: [[0.0; 3]; 3] };
+        for down in 0..3 {
+            for x in 0..S {
+                let across = Self::band(x);
+                regions.squares[down][across] += self.squares[down][x];
+                let largest = &mut regions.largest[down][across];
+                *largest = largest.max(self.largest[down][x]);
             }
-            squares[x] += of_pixel;
-            fourths[x] += of_pixel * of_pixel;
         }
+        regions
     }
-    let squares = squares.iter().sum::<f32>();
-    squares * squares / (fourths.iter().sum::<f32>() + 1.0)
 }
 
-/// Sums of squares and largest values of planes, by the regions that strips along the edges make: three by three.
+/// Sums of squares and largest values, by the regions that strips along the edges make: three by three.
 struct Regions {
     squares: [[f32; 3]; 3],
     largest: [[f32; 3]; 3],
 }
 
 impl Regions {
-    fn of<const S: usize, const C: usize>(planes: &Planes<S, C>) -> Self {
-        let band = |i: usize| usize::from(i >= S / 8) + usize::from(i >= S - S / 8);
-        // By column, for the rows at the top, in the middle and at the bottom.
-        let mut squares = [[0.0f32; S]; 3];
-        let mut largest = [[0.0f32; S]; 3];
-        for plane in planes {
-            for (y, row) in plane.iter().enumerate() {
-                let (squares, largest) = (&mut squares[band(y)], &mut largest[band(y)]);
-                for x in 0..S {
-                    squares[x] += row[x] * row[x];
-                    largest[x] = if row[x].abs() > largest[x] { row[x].abs() } else { largest[x] };
-                }
-            }
-        }
-        let mut regions = Self { squares: [[0.0; 3]; 3], largest: [[0.0; 3]; 3] };
-        for down in 0..3 {
-            for x in 0..S {
-                regions.squares[down][band(x)] += squares[down][x];
-                regions.largest[down][band(x)] =
-                    regions.largest[down][band(x)].max(largest[down][x]);
-            }
-        }
-        regions
-    }
-
     /// The sum of squares without a strip: top, bottom, left, right.
     fn squares(&self, left_out: Option<usize>) -> f32 {
         regions_without(left_out).map(|(down, across)| self.squares[down][across]).sum()
@@ -304,7 +349,7 @@ fn regions_without(strip: Option<usize>) -> impl Iterator<Item = (usize, usize)>
 
 impl Shifts {
     /// One step of Gauss and Newton: how the picture above changes with each edge explains as much of the rest as it can.
-    pub(crate) fn improve<const S: usize, const C: usize>(&mut self, laid: &Laid<S, C>) {
+    pub(crate) fn improve<const S: usize, const C: usize>(&mut self, laid: &Laid<'_, S, C>) {
         // Sums by column: of products of the slopes across (s) and down (t), of both with the rest, and for what depends on the row,
         // weighted by how near its top (and bottom) is.
         let mut ss = [0.0f32; S];
@@ -312,11 +357,12 @@ impl Shifts {
         let mut st = [[0.0f32; S]; 2];
         let mut sr = [0.0f32; S];
         let mut tr = [[0.0f32; S]; 2];
-        for (over, rest) in laid.over.iter().zip(&laid.rest) {
+        for (channel, over) in laid.over.iter().enumerate() {
             for y in 0..S {
                 if laid.inside[0][y] == 0.0 {
                     continue;
                 }
+                let rest = laid.rest(channel, y);
                 let (high, low) = (1.0 - place::<S>(y), place::<S>(y));
                 let (row, above, below) =
                     (&over[y], &over[y.saturating_sub(1)], &over[(y + 1).min(S - 1)]);
@@ -332,13 +378,13 @@ impl Shifts {
                     let s = across[x] * inside;
                     let t = (below[x] - above[x]) * scale * inside;
                     ss[x] += s * s;
-                    sr[x] += s * rest[y][x];
+                    sr[x] += s * rest[x];
                     for (sum, weight) in tt.iter_mut().zip([high * high, high * low, low * low]) {
                         sum[x] += t * t * weight;
                     }
                     for ((st, tr), weight) in st.iter_mut().zip(&mut tr).zip([high, low]) {
                         st[x] += s * t * weight;
-                        tr[x] += t * rest[y][x] * weight;
+                        tr[x] += t * rest[x] * weight;
                     }
                 }
             }
@@ -390,10 +436,11 @@ fn slope_scale<const S: usize>(y: usize) -> f32 {
 /// The solution of a symmetric, positive definite system, whose right side is the last column (Gauss).
 fn solved(mut matrix: [[f64; 5]; 4]) -> [f64; 4] {
     for i in 0..4 {
-        for below in i + 1..4 {
-            let factor = matrix[below][i] / matrix[i][i];
-            for column in i..5 {
-                matrix[below][column] -= factor * matrix[i][column];
+        let pivot = matrix[i];
+        for row in &mut matrix[i + 1..] {
+            let factor = row[i] / pivot[i];
+            for (value, above) in row.iter_mut().zip(pivot).skip(i) {
+                *value -= factor * above;
             }
         }
     }
