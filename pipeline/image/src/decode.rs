@@ -76,10 +76,15 @@ pub fn decode_full(bytes: &[u8]) -> Result<(Header, crate::image::Rgb), Rejected
         }
         let is_jpeg = bytes.starts_with(&[0xff, 0xd8, 0xff]);
         let header = if is_jpeg { jpeg::header(bytes) } else { formats::header(bytes) }?;
-        if u64::from(header.width) * u64::from(header.height) > DecodeSettings::default().max_pixels {
+        if u64::from(header.width) * u64::from(header.height) > DecodeSettings::default().max_pixels
+        {
             return Err(Rejected::new(RejectReason::TooManyPixels, "many"));
         }
-        let rgb = if is_jpeg { jpeg::pixels(bytes, &DecodeSettings::default()) } else { formats::pixels(bytes, &header) }?;
+        let rgb = if is_jpeg {
+            jpeg::pixels(bytes, &DecodeSettings::default())
+        } else {
+            formats::pixels(bytes, &header)
+        }?;
         Ok((header, rgb))
     })
     .unwrap_or_else(|message| Err(Rejected::new(RejectReason::Corrupt, message)))
