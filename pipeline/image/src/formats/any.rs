@@ -18,11 +18,7 @@ pub(super) fn header(bytes: &[u8], format: ImageFormat) -> Result<Header, Reject
     Ok(Header { width, height, format: name(format), color, orientation, frames })
 }
 
-pub(super) fn pixels(
-    bytes: &[u8],
-    format: ImageFormat,
-    header: &Header,
-) -> Result<Rgb, Rejected> {
+pub(super) fn pixels(bytes: &[u8], format: ImageFormat, header: &Header) -> Result<Rgb, Rejected> {
     if format == ImageFormat::WebP && ends_early(bytes) {
         return Err(reject::truncated("the RIFF header names more bytes than there are"));
     }
@@ -54,7 +50,8 @@ pub(super) fn limits(max_alloc_bytes: u64) -> Limits {
 
 /// Bytes behind each line of a BMP, to a whole number of words.
 fn bmp_padding(bytes: &[u8], header: &Header) -> usize {
-    let bits = bytes.get(28..30).map_or(0, |bits| usize::from(u16::from_le_bytes([bits[0], bits[1]])));
+    let bits =
+        bytes.get(28..30).map_or(0, |bits| usize::from(u16::from_le_bytes([bits[0], bits[1]])));
     (header.width as usize * bits).div_ceil(8).wrapping_neg() % 4
 }
 
@@ -103,7 +100,8 @@ fn ends_early(bytes: &[u8]) -> bool {
 
 /// Frames of an animated WebP; 1 where the container cannot be followed.
 fn webp_frames(bytes: &[u8]) -> u32 {
-    image_webp::WebPDecoder::new(Cursor::new(bytes)).map_or(1, |decoder| decoder.num_frames().max(1))
+    image_webp::WebPDecoder::new(Cursor::new(bytes))
+        .map_or(1, |decoder| decoder.num_frames().max(1))
 }
 
 fn name(format: ImageFormat) -> &'static str {

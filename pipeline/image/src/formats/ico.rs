@@ -55,7 +55,8 @@ fn picture(bytes: &[u8]) -> Result<(&'static str, &[u8]), Rejected> {
     let count = bytes.get(4..6).map_or(0, |n| usize::from(u16::from_le_bytes([n[0], n[1]])));
     let mut best: Option<((u32, u32), &[u8; 16])> = None;
     for entry in &directory[..count.min(directory.len())] {
-        let [width, height] = [entry[0], entry[1]].map(|px| if px == 0 { 256 } else { u32::from(px) });
+        let [width, height] =
+            [entry[0], entry[1]].map(|px| if px == 0 { 256 } else { u32::from(px) });
         let bits = match (u32::from(u16::from_le_bytes([entry[6], entry[7]])), entry[2]) {
             // Where a cursor has its hot spot.
             _ if is_cursor => 0,

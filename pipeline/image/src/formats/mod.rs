@@ -108,7 +108,10 @@ mod tests {
             for length in (1..file.len()).rev() {
                 match decoded(&file[..length]) {
                     Ok(rgb) => {
-                        assert!(rgb.pixels == whole.pixels, "{name}: {length} bytes give another picture");
+                        assert!(
+                            rgb.pixels == whole.pixels,
+                            "{name}: {length} bytes give another picture"
+                        );
                         n_to_spare += 1;
                     }
                     Err(rejected) => assert!(!rejected.detail.contains("panicked"), "{rejected}"),

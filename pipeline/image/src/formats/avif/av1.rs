@@ -17,8 +17,9 @@ use rav1d::src::lib::{
     dav1d_open, dav1d_picture_unref, dav1d_send_data,
 };
 
+use super::super::reject;
 use super::yuv::{Layout, Planes};
-use crate::image::{RejectReason, Rejected};
+use crate::image::Rejected;
 
 /// What rav1d answers when it wants more data, or has no picture yet: -EAGAIN.
 const AGAIN: i32 = -libc::EAGAIN;
@@ -51,35 +52,35 @@ impl Drop for Picture {
 }
 
 fn corrupt(detail: &str, code: i32) -> Rejected {
-    Rejected::new(RejectReason::Corrupt, format!("AV1: {detail} ({code})"))
+    reject::corrupt(format!("AV1: {detail} ({code})"))
 }
 
 /// Decodes the highest layer of one picture, whose `data` lie in parts.
 ///
 /// # Errors
 /// The data are no AV1, or their picture has more than `max_px` pixels.
-pub(super) fn decode(
-    data: &[&[u8]],
-    operating_point: u8,
-    max_px: u32,
-) -> Result<Planes, Rejected> {
+pub(super) fn decode(data: &[&[u8]], operating_point: u8, max_px: u32) -> Result<Planes, Rejected> {
     let decoder = open(operating_point, max_px)?;
     let mut sent = wrapped(data)?;
     let mut picture = Picture(Dav1dPicture::default());
     loop {
         if sent.0.data.is_some() {
             // SAFETY: both are what the functions of rav1d above made, and nobody else has them.
-            let code = unsafe { dav1d_send_data(decoder.0.clone(), Some(NonNull::from(&mut sent.0))) }.0;
+            let code =
+                unsafe { dav1d_send_data(decoder.0.clone(), Some(NonNull::from(&mut sent.0))) }.0;
             if code < 0 && code != AGAIN {
                 return Err(corrupt("the data are refused", code));
             }
         }
         // SAFETY: as above; the picture is empty, for each earlier try failed.
-        let code = unsafe { dav1d_get_picture(decoder.0.clone(), Some(NonNull::from(&mut picture.0))) }.0;
+        let code =
+            unsafe { dav1d_get_picture(decoder.0.clone(), Some(NonNull::from(&mut picture.0))) }.0;
         match code {
             0 => return planes(&picture.0),
             AGAIN if sent.0.data.is_some() => {}
-            AGAIN => return Err(Rejected::new(RejectReason::Truncated, "AV1: the data hold no whole picture")),
+            AGAIN => {
+                return Err(reject::truncated("AV1: the data hold no whole picture"));
+            }
             code => return Err(corrupt("the picture cannot be decoded", code)),
         }
     }
@@ -114,7 +115,7 @@ fn wrapped(parts: &[&[u8]]) -> Result<Data, Rejected> {
     // SAFETY: the data are empty before.
     let mut at = unsafe { dav1d_data_create(Some(NonNull::from(&mut data.0)), length) };
     if length == 0 || at.is_null() {
-        return Err(Rejected::new(RejectReason::Truncated, "AV1: no data"));
+        return Err(reject::truncated("AV1: no data"));
     }
     for part in parts {
         // SAFETY: `at` has room for what is left of `length` bytes, and nobody else knows of it yet.

@@ -1,8 +1,9 @@
 //! Luma and chroma to RGB, as PIL's libavif does it: by libyuv's fixed-point arithmetic for the matrices that libyuv has, in floating
-//! point for the others. In: planes. Out: RGB of 8 bits. Sources: libyuv 1924 (`row_common.cc`, `scale_common.cc`), libavif 1.4
+//! point for the others. In: planes. Out: RGB of 8 bits. Sources: libyuv (`row_common.cc`, `scale_common.cc`), libavif 1.4
 //! (`reformat.c`, `reformat_libyuv.c`), and ITU-T H.273 for the numbers of the matrices.
 
-use crate::image::{RejectReason, Rejected};
+use super::super::reject;
+use crate::image::Rejected;
 
 /// Where chroma is known.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,7 +65,8 @@ impl Planes {
     /// Puts `tile` at column `x` and row `y`, cut where this picture ends.
     pub(super) fn paste(&mut self, tile: &Self, x: usize, y: usize) {
         for plane in 0..self.samples.len().min(tile.samples.len()) {
-            let halves_x = usize::from(plane > 0 && matches!(self.layout, Layout::Half | Layout::HalfWidth));
+            let halves_x =
+                usize::from(plane > 0 && matches!(self.layout, Layout::Half | Layout::HalfWidth));
             let halves_y = usize::from(plane > 0 && self.layout == Layout::Half);
             let (x, y) = (x >> halves_x, y >> halves_y);
             let (columns, rows) = self.size(plane);
@@ -93,14 +95,15 @@ impl Planes {
         }
     }
 
-    /// Takes back that `pixels` were multiplied with this picture's luma, where it is not 0.
+    /// Takes back that `pixels` were multiplied with this picture's luma, as libyuv does; where that is 0 they are black.
     pub(super) fn divide(&self, pixels: &mut [u8]) {
         for (rgb, alpha) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(&self.samples[0]) {
-            let alpha = u32::from(alpha >> (self.bits - 8));
-            *rgb = rgb.map(|level| {
-                let level = (u32::from(level) * 255 + alpha / 2).checked_div(alpha);
-                level.unwrap_or(0).min(255) as u8
-            });
+            let inverse = match u32::from(alpha >> (self.bits - 8)) {
+                0 => 0,
+                1 => 0xffff,
+                alpha => 0x10000 / alpha,
+            };
+            *rgb = rgb.map(|level| ((u32::from(level) * 0x101 * inverse) >> 16).min(255) as u8);
         }
     }
 
@@ -126,7 +129,8 @@ impl Planes {
             (9, false) => [128, 12, 42, 107],
             _ => return None,
         };
-        let y_scale = if (self.known_matrix(), self.is_full) == (9, false) { 19003 } else { y_scale };
+        let y_scale =
+            if (self.known_matrix(), self.is_full) == (9, false) { 19003 } else { y_scale };
         Some(FixedPoint { y_scale, y_bias, u_to_b, u_to_g, v_to_g, v_to_r })
     }
 
@@ -159,10 +163,8 @@ impl Planes {
     }
 
     fn float_rgb(&self) -> Result<Vec<u8>, Rejected> {
-        let unknown = || {
-            let detail = format!("AVIF with matrix coefficients {}", self.matrix);
-            Rejected::new(RejectReason::UnsupportedFormat, detail)
-        };
+        let unknown =
+            || reject::unsupported(format!("AVIF with matrix coefficients {}", self.matrix));
         let weights = match self.known_matrix() {
             1 => Some((0.2126, 0.0722)),
             4 => Some((0.30, 0.11)),
@@ -202,7 +204,11 @@ impl Planes {
                     Some((red, blue)) => {
                         let green = 1.0 - red - blue;
                         let both = red * (1.0 - red) * v + blue * (1.0 - blue) * u;
-                        [y + 2.0 * (1.0 - red) * v, y - 2.0 * both / green, y + 2.0 * (1.0 - blue) * u]
+                        [
+                            y + 2.0 * (1.0 - red) * v,
+                            y - 2.0 * both / green,
+                            y + 2.0 * (1.0 - blue) * u,
+                        ]
                     }
                     None if is_identity => [v, y, u],
                     None => [y - u + v, y + u, y - u - v],

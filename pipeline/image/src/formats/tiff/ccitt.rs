@@ -1,8 +1,8 @@
 //! Fax coding of black and white. In: the data of a strip. Out: its lines, one bit a pixel, black 1. Sources: ITU-T T.4 and T.6,
 //! TIFF 6.0 sections 10 and 11; the code tables are those of the `fax` crate.
 
-use fax::maps::{Mode, black, mode, white};
 use fax::BitReader;
+use fax::maps::{Mode, black, mode, white};
 
 use super::super::reject;
 use crate::image::Rejected;

@@ -16,11 +16,7 @@ struct Format {
 impl Format {
     fn number(self, bytes: &[u8]) -> u64 {
         let shift = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
-        if self.is_little {
-            bytes.iter().rev().fold(0, shift)
-        } else {
-            bytes.iter().fold(0, shift)
-        }
+        if self.is_little { bytes.iter().rev().fold(0, shift) } else { bytes.iter().fold(0, shift) }
     }
 }
 
@@ -131,13 +127,17 @@ impl Directory<'_> {
 
     /// A tag's values as they lie in the file; none if the tag is not there.
     pub(super) fn bytes(&self, tag: u16) -> Result<Option<&[u8]>, Rejected> {
-        let Some(entry) = self.entries.iter().find(|entry| entry.tag == tag) else { return Ok(None) };
+        let Some(entry) = self.entries.iter().find(|entry| entry.tag == tag) else {
+            return Ok(None);
+        };
         slice(self.file, entry.at, entry.count.saturating_mul(size_bytes(entry.kind))).map(Some)
     }
 
     /// A tag's whole numbers; none if the tag is not there.
     pub(super) fn numbers(&self, tag: u16) -> Result<Option<Vec<u64>>, Rejected> {
-        let Some(entry) = self.entries.iter().find(|entry| entry.tag == tag) else { return Ok(None) };
+        let Some(entry) = self.entries.iter().find(|entry| entry.tag == tag) else {
+            return Ok(None);
+        };
         if entry.count > MAX_ENTRIES {
             return Err(reject::corrupt(format!("tag {tag} has {} values", entry.count)));
         }

@@ -40,7 +40,9 @@ pub(super) fn pixels(bytes: &[u8]) -> Result<Rgb, Rejected> {
                 *level = colors.level(&page, line, x);
             }
         }
-        for (out, levels) in out.as_chunks_mut::<3>().0.iter_mut().zip(levels.chunks_exact(page.samples)) {
+        for (out, levels) in
+            out.as_chunks_mut::<3>().0.iter_mut().zip(levels.chunks_exact(page.samples))
+        {
             *out = colors.rgb(levels);
         }
     }
@@ -56,10 +58,34 @@ fn color(page: &Page<'_>) -> Result<&'static str, Rejected> {
     Ok(match (page.photometric, page.samples) {
         (0 | 1, 1) if page.sample_format == 3 => "float",
         (0 | 1, 1) if page.bits > 8 => "l16",
-        (0 | 1, 2..) if is_whole && has_alpha => if is_deep { "la16" } else { "la" },
-        (0 | 1, 1..) if is_whole => if is_deep { "l16" } else { "l" },
-        (2, 4..) if is_whole && (has_alpha || page.extra.is_empty()) => if is_deep { "rgba16" } else { "rgba" },
-        (2, 3..) if is_whole => if is_deep { "rgb16" } else { "rgb" },
+        (0 | 1, 2..) if is_whole && has_alpha => {
+            if is_deep {
+                "la16"
+            } else {
+                "la"
+            }
+        }
+        (0 | 1, 1..) if is_whole => {
+            if is_deep {
+                "l16"
+            } else {
+                "l"
+            }
+        }
+        (2, 4..) if is_whole && (has_alpha || page.extra.is_empty()) => {
+            if is_deep {
+                "rgba16"
+            } else {
+                "rgba"
+            }
+        }
+        (2, 3..) if is_whole => {
+            if is_deep {
+                "rgb16"
+            } else {
+                "rgb"
+            }
+        }
         (3, 1..) if page.bits <= 8 => "p",
         (5, 4..) if is_whole => "cmyk",
         (6, 1) if page.bits == 8 => "l",
@@ -101,7 +127,9 @@ impl Colors {
             (5, _) => Meaning::Cmyk,
             // libjpeg has made RGB of it already.
             (6, _) if page.compression != 7 || page.is_planar => Meaning::YCbCr,
-            _ => Meaning::Rgb { is_premultiplied: page.samples > 3 && page.extra.first() == Some(&1) },
+            _ => Meaning::Rgb {
+                is_premultiplied: page.samples > 3 && page.extra.first() == Some(&1),
+            },
         };
         let is_palette = matches!(meaning, Meaning::Palette(_));
         let scale = match page.bits {
@@ -148,13 +176,16 @@ impl Colors {
         match &self.meaning {
             Meaning::Grey { is_inverted: false } => [levels[0]; 3],
             Meaning::Grey { is_inverted: true } => [255 - levels[0]; 3],
-            Meaning::Palette(colors) => colors.get(usize::from(levels[0])).copied().unwrap_or([0; 3]),
+            Meaning::Palette(colors) => {
+                colors.get(usize::from(levels[0])).copied().unwrap_or([0; 3])
+            }
             Meaning::Cmyk => rgb_of_cmyk([levels[0], levels[1], levels[2], levels[3]]),
             Meaning::Rgb { is_premultiplied: false } => [levels[0], levels[1], levels[2]],
             Meaning::Rgb { is_premultiplied: true } => {
                 let alpha = u32::from(levels[3]);
-                [levels[0], levels[1], levels[2]]
-                    .map(|level| (u32::from(level) * 255).checked_div(alpha).unwrap_or(0).min(255) as u8)
+                [levels[0], levels[1], levels[2]].map(|level| {
+                    (u32::from(level) * 255).checked_div(alpha).unwrap_or(0).min(255) as u8
+                })
             }
             Meaning::YCbCr => {
                 let [y, blue, red] = [levels[0], levels[1], levels[2]].map(f32::from);

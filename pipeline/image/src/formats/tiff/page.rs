@@ -63,7 +63,8 @@ pub(super) fn page<'a>(tags: &'a Directory<'_>) -> Result<Page<'a>, Rejected> {
     let bits_of_first = bits.first().copied().unwrap_or(1);
     let formats = all(339)?;
     let sample_format = formats.first().copied().unwrap_or(1);
-    if bits.iter().any(|other| *other != bits_of_first) || formats.iter().any(|f| *f != sample_format)
+    if bits.iter().any(|other| *other != bits_of_first)
+        || formats.iter().any(|f| *f != sample_format)
     {
         return Err(reject::unsupported("TIFF whose channels differ in their bits"));
     }
@@ -104,7 +105,10 @@ pub(super) fn page<'a>(tags: &'a Directory<'_>) -> Result<Page<'a>, Rejected> {
         compression,
         predictor: tags.number(317, 1)?,
         fax_options: tags.number(292, 0)?,
-        orientation: u8::try_from(tags.number(274, 1)?).ok().filter(|n| (1..=8).contains(n)).unwrap_or(1),
+        orientation: u8::try_from(tags.number(274, 1)?)
+            .ok()
+            .filter(|n| (1..=8).contains(n))
+            .unwrap_or(1),
         is_planar: tags.number(284, 1)? == 2 && samples > 1,
         is_reversed: tags.number(266, 1)? == 2,
         is_tiled,

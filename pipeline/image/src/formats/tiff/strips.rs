@@ -13,6 +13,9 @@ use super::ccitt::{self, Scheme};
 use super::page::Page;
 use crate::image::Rejected;
 
+/// Scans of a progressive JPEG beyond which it is an attack and not a picture.
+const MAX_SCANS: u32 = 500;
+
 /// The samples of each plane: lines of whole bytes, each sample of all channels of a pixel, then the next pixel.
 pub(super) fn planes(file: &[u8], page: &Page<'_>) -> Result<Vec<Vec<u8>>, Rejected> {
     let (across, down) = page.chunks();
@@ -26,8 +29,13 @@ pub(super) fn planes(file: &[u8], page: &Page<'_>) -> Result<Vec<Vec<u8>>, Rejec
     for plane in 0..n_planes {
         let mut samples = vec![0; line_bytes * page.height];
         for index in 0..across * down {
-            let (left, top) = (index % across * chunk_line_bytes, index / across * page.chunk_height);
-            let rows = if page.is_tiled { page.chunk_height } else { page.chunk_height.min(page.height - top) };
+            let (left, top) =
+                (index % across * chunk_line_bytes, index / across * page.chunk_height);
+            let rows = if page.is_tiled {
+                page.chunk_height
+            } else {
+                page.chunk_height.min(page.height - top)
+            };
             let chunk = chunk(file, page, plane * across * down + index, rows)?;
             let length = chunk_line_bytes.min(line_bytes - left);
             let lines = samples[top * line_bytes..].chunks_exact_mut(line_bytes);
@@ -138,12 +146,15 @@ fn jpeg(page: &Page<'_>, data: &[u8], rows: usize) -> Result<Vec<u8>, Rejected> 
         _ => return Err(reject::unsupported("TIFF with JPEG of other than 1, 3 or 4 channels")),
     };
     let tables = page.jpeg_tables.and_then(|tables| tables.strip_prefix(b"\xff\xd8"));
-    let tables = tables.map_or(&[][..], |tables| tables.strip_suffix(b"\xff\xd9").unwrap_or(tables));
-    let data = data.strip_prefix(b"\xff\xd8").ok_or_else(|| reject::corrupt("no JPEG in a TIFF"))?;
+    let tables =
+        tables.map_or(&[][..], |tables| tables.strip_suffix(b"\xff\xd9").unwrap_or(tables));
+    let data =
+        data.strip_prefix(b"\xff\xd8").ok_or_else(|| reject::corrupt("no JPEG in a TIFF"))?;
     let transform = u8::from(page.photometric == 6);
     let adobe = [b"\xff\xd8\xff\xee\0\x0eAdobe\0\x64\0\0\0\0".as_slice(), &[transform]].concat();
     let stream = [&adobe, tables, data].concat();
     let mut decompressor = Decompressor::new().map_err(failed)?;
+    decompressor.set_scan_limit(MAX_SCANS).map_err(failed)?;
     let header = decompressor.read_header(&stream).map_err(failed)?;
     if header.width > page.chunk_width || header.height > page.chunk_height || header.height < rows
     {
@@ -171,7 +182,8 @@ fn add_up(page: &Page<'_>, data: &mut [u8]) {
             8 => (step..line.len()).for_each(|x| line[x] = line[x].wrapping_add(line[x - step])),
             16 => {
                 let (line, little) = (line.as_chunks_mut::<2>().0, page.is_little);
-                let get = |v: [u8; 2]| if little { u16::from_le_bytes(v) } else { u16::from_be_bytes(v) };
+                let get =
+                    |v: [u8; 2]| if little { u16::from_le_bytes(v) } else { u16::from_be_bytes(v) };
                 for x in step..line.len() {
                     let sum = get(line[x]).wrapping_add(get(line[x - step]));
                     line[x] = if little { sum.to_le_bytes() } else { sum.to_be_bytes() };
@@ -179,7 +191,8 @@ fn add_up(page: &Page<'_>, data: &mut [u8]) {
             }
             32 => {
                 let (line, little) = (line.as_chunks_mut::<4>().0, page.is_little);
-                let get = |v: [u8; 4]| if little { u32::from_le_bytes(v) } else { u32::from_be_bytes(v) };
+                let get =
+                    |v: [u8; 4]| if little { u32::from_le_bytes(v) } else { u32::from_be_bytes(v) };
                 for x in step..line.len() {
                     let sum = get(line[x]).wrapping_add(get(line[x - step]));
                     line[x] = if little { sum.to_le_bytes() } else { sum.to_be_bytes() };
