@@ -33,7 +33,9 @@ impl Corpus {
         let base = base.base.unwrap_or(base.root);
         let root = root_url(location)?;
         if root == base {
-            bail!("corpus `{location}`: expected another corpus to share the originals of, found itself");
+            bail!(
+                "corpus `{location}`: expected another corpus to share the originals of, found itself"
+            );
         }
         if let Some(folder) = local_folder(&root) {
             std::fs::create_dir_all(&folder)

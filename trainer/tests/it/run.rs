@@ -68,7 +68,8 @@ fn make_sample() -> anyhow::Result<tempfile::TempDir> {
         let settings = DecodeSettings { size: 48, ..DecodeSettings::default() };
         tuwen_etl::decode::decode(&corpus, &settings, &[], None, &stop).await?;
         // Striped pictures look alike; here they are wanted all.
-        let curate = CurateSettings { tokenizer, near_difference: 0.0, ..CurateSettings::default() };
+        let curate =
+            CurateSettings { tokenizer, near_difference: 0.0, ..CurateSettings::default() };
         let settings = Settings { curate, ..Settings::default() };
         tuwen_etl::curate::curate(&corpus, &settings, Gates::Judge, &stop).await
     })?;

@@ -79,9 +79,8 @@ impl SplitRule {
     /// An SQL expression does not plan, or gives something else the next time.
     pub fn of(settings: &CurateSettings, last: Option<&LastRun>) -> Result<Self> {
         let recorded = last.and_then(recorded);
-        let kept = |rule: &Self| rule.clone();
         let new = Self { kind: Kind::Auto, shares: Shares::default() };
-        let mut rule = recorded.as_ref().map_or(new, kept);
+        let mut rule = recorded.clone().unwrap_or(new);
         if settings.split != "kept" {
             rule.kind = Kind::of(&settings.split)?;
         }

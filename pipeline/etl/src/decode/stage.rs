@@ -90,7 +90,8 @@ impl Stage for Decode<'_> {
         let todo = frame(&ctx, "decode_todo", text, []).await?;
         let n_new = self.scratch.hold(&ctx, "todo", todo).await?;
         let new = Seqs::of(&ctx, "todo").await?;
-        let names: Vec<ScalarValue> = self.again.iter().map(|reason| reason.name().into()).collect();
+        let names: Vec<ScalarValue> =
+            self.again.iter().map(|reason| reason.name().into()).collect();
         let names = ScalarValue::List(ScalarValue::new_list_nullable(&names, &DataType::Utf8));
         let text = include_str!("../../../../sql/decode_again.sql");
         let again = frame(&ctx, "decode_again", text, [("reasons", names)]).await?;

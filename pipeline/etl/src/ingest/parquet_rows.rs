@@ -1,8 +1,9 @@
-//! Rows of a Parquet file. In: an opened file. Out: its rows, a few thousand at a time in memory; only the columns that are asked for
+//! Rows of a Parquet file. In: an opened file. Out: its rows, a thousand at a time in memory; only the columns that are asked for
 //! are read. A page that cannot be read is an error: what lies behind it cannot be found.
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, RecordBatch};
@@ -15,7 +16,7 @@ use crate::ingest::columns::{Columns, Mismatch};
 use crate::ingest::row::{Fields, MOST_ROW_BYTES, Row, malformed};
 
 /// Rows decoded at once.
-const BATCH_ROWS: usize = 4096;
+const BATCH_ROWS: usize = 1024;
 
 /// The rows of one file, in order.
 pub(super) struct ParquetRows {
@@ -108,7 +109,7 @@ impl Batch {
             let Some(place) = place else { continue };
             let values = batch.column(place);
             let texts = cast(values, &DataType::LargeUtf8)?;
-            *column = Some((texts.as_string::<i64>().clone(), values.clone()));
+            *column = Some((texts.as_string::<i64>().clone(), Arc::clone(values)));
         }
         Ok(Self { columns, n_rows: batch.num_rows(), next: 0 })
     }

@@ -90,8 +90,10 @@ async fn a_corpus_says_its_codec_and_keeps_it() {
 
     crawl.settings.decode.codec = PixelCodec::Raw;
     let corpus = Corpus::open(&crawl.settings.corpus).await.unwrap();
-    let error =
-        decode(&corpus, &crawl.settings.decode, &[], None, &crawl.stop).await.unwrap_err().to_string();
+    let error = decode(&corpus, &crawl.settings.decode, &[], None, &crawl.stop)
+        .await
+        .unwrap_err()
+        .to_string();
     let expected = "table `images` holds images of codec jpeg, decode.codec is raw\n\
                     hint: --set decode.codec=jpeg, or into a corpus of its own that shares what was fetched: tuwen decode --corpus OTHER --originals-of CORPUS";
     assert_eq!(error, expected);

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Int32Array, Int32Builder, Int64Array, ListBuilder, RecordBatch,
-    StringArray, new_null_array,
+    ArrayRef, BinaryArray, BooleanArray, Int32Array, Int32Builder, Int64Array, ListBuilder,
+    RecordBatch, StringArray, new_null_array,
 };
 use arrow::datatypes::{Field, SchemaRef};
 use deltalake::DeltaTable;
