@@ -23,32 +23,27 @@ pub struct NearIndex {
     /// First image of each luma, and the number of images.
     starts: [usize; 257],
     keys: Vec<Keys>,
-    images: Vec<Image>,
-}
-
-/// An image of the index.
-#[derive(Debug)]
-struct Image {
-    outline: Outline,
-    thumb: Thumb,
-    look: Option<Box<Look>>,
+    /// Apart from the rest, so that they stay in a processor's cache.
+    outlines: Vec<Outline>,
+    images: Vec<(Thumb, Option<Box<Look>>)>,
 }
 
 impl NearIndex {
     /// An index of `images`, each a thumbnail and a look, of which those that differ by at most `limit` are near
     /// ([`near_difference`](crate::near_difference)).
     pub fn new(limit: f64, images: impl IntoIterator<Item = (Thumb, Option<Box<Look>>)>) -> Self {
-        let mut images: Vec<Image> = images
-            .into_iter()
-            .map(|(thumb, look)| Image { outline: Outline::of(&thumb), thumb, look })
-            .collect();
-        images.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
-        images.dedup_by(|a, b| a.order() == b.order());
-        let keys = images.chunks(IMAGES_AT_ONCE).map(keys_of).collect();
-        let starts = std::array::from_fn(|luma| {
-            images.partition_point(|image| usize::from(image.outline.luma) < luma)
+        let mut images: Vec<_> =
+            images.into_iter().map(|image| (Outline::of(&image.0), image)).collect();
+        images.sort_unstable_by(|(a, a_image), (b, b_image)| {
+            a.luma.cmp(&b.luma).then_with(|| a_image.cmp(b_image))
         });
-        Self { limit: limit as f32, starts, keys, images }
+        images.dedup_by(|(_, a), (_, b)| a == b);
+        let (outlines, images): (Vec<Outline>, Vec<_>) = images.into_iter().unzip();
+        let keys = outlines.chunks(IMAGES_AT_ONCE).map(keys_of).collect();
+        let starts = std::array::from_fn(|luma| {
+            outlines.partition_point(|outline| usize::from(outline.luma) < luma)
+        });
+        Self { limit: limit as f32, starts, keys, outlines, images }
     }
 
     /// Whether there is no image.
@@ -78,14 +73,16 @@ impl NearIndex {
         let end = self.starts[usize::from(outline.luma.saturating_add(LUMA_LIMIT)) + 1];
         let key = outline.key.map(|byte| [byte; IMAGES_AT_ONCE]);
         let blocks = first / IMAGES_AT_ONCE..end.div_ceil(IMAGES_AT_ONCE);
-        let images = self.images[blocks.start * IMAGES_AT_ONCE..].chunks(IMAGES_AT_ONCE);
-        for (keys, images) in self.keys[blocks].iter().zip(images) {
-            let differences = differences(keys, &key);
+        for block in blocks {
+            let differences = differences(&self.keys[block], &key);
             if !differences.iter().fold(false, |any, &difference| any | keys_are_near(difference)) {
                 continue;
             }
-            for (&difference, image) in differences.iter().zip(images) {
-                if keys_are_near(difference) && is_near(seen, image.seen()) {
+            let first = block * IMAGES_AT_ONCE;
+            let others = self.outlines[first..].iter().zip(&self.images[first..]);
+            for (&difference, (outline, (thumb, look))) in differences.iter().zip(others) {
+                let other = Seen { outline, thumb, look: look.as_deref() };
+                if keys_are_near(difference) && is_near(seen, other) {
                     return true;
                 }
             }
@@ -94,21 +91,10 @@ impl NearIndex {
     }
 }
 
-impl Image {
-    /// By luma first; that of equal images is equal.
-    fn order(&self) -> (u8, &Thumb, &Option<Box<Look>>) {
-        (self.outline.luma, &self.thumb, &self.look)
-    }
-
-    fn seen(&self) -> Seen<'_> {
-        Seen { outline: &self.outline, thumb: &self.thumb, look: self.look.as_deref() }
-    }
-}
-
-fn keys_of(images: &[Image]) -> Keys {
+fn keys_of(outlines: &[Outline]) -> Keys {
     let mut keys = [[0; IMAGES_AT_ONCE]; KEY_BYTES];
-    for (i, image) in images.iter().enumerate() {
-        for (bytes, byte) in keys.iter_mut().zip(image.outline.key) {
+    for (i, outline) in outlines.iter().enumerate() {
+        for (bytes, byte) in keys.iter_mut().zip(outline.key) {
             bytes[i] = byte;
         }
     }

@@ -41,21 +41,27 @@ pub(crate) fn planes<const S: usize, const C: usize>(bytes: &[u8]) -> Planes<S, 
     for plane in &mut planes {
         for row in plane.iter_mut() {
             let old = *row;
-            for x in 0..S {
-                let beside = old[x.saturating_sub(1)] + old[(x + 1).min(S - 1)];
-                row[x] = (1.0 - 2.0 * SMOOTHING) * old[x] + SMOOTHING * beside;
-            }
+            let (mut before, mut after) = (old, old);
+            before[1..].copy_from_slice(&old[..S - 1]);
+            after[..S - 1].copy_from_slice(&old[1..]);
+            *row = smoothed(&before, &old, &after);
         }
-        let old = *plane;
+        let mut above = plane[0];
         for y in 0..S {
-            let (above, below) = (&old[y.saturating_sub(1)], &old[(y + 1).min(S - 1)]);
-            for x in 0..S {
-                let beside = above[x] + below[x];
-                plane[y][x] = (1.0 - 2.0 * SMOOTHING) * old[y][x] + SMOOTHING * beside;
-            }
+            let (old, below) = (plane[y], plane[(y + 1).min(S - 1)]);
+            plane[y] = smoothed(&above, &old, &below);
+            above = old;
         }
     }
     planes
+}
+
+fn smoothed<const S: usize>(before: &[f32; S], at: &[f32; S], after: &[f32; S]) -> [f32; S] {
+    let mut out = [0.0; S];
+    for x in 0..S {
+        out[x] = (1.0 - 2.0 * SMOOTHING) * at[x] + SMOOTHING * (before[x] + after[x]);
+    }
+    out
 }
 
 /// How far the edges of one picture lie inside those of another, as parts of the side: left, right, top, bottom; to the right and
