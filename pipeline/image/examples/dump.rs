@@ -1,6 +1,8 @@
 use std::io::Write;
 // stdin: lines "path"; writes path.rgb.. out folder argv1; prints name \t header or rejection
+#[allow(unsafe_code)]
 fn main() {
+    if std::env::var_os("NOASM").is_some() { unsafe { rav1d::src::cpu::dav1d_set_cpu_flags_mask(0) } }
     let out = std::env::args().nth(1).unwrap();
     let timeit = std::env::args().nth(2).is_some();
     for line in std::io::stdin().lines() {
