@@ -83,9 +83,12 @@ impl Items<'_> {
 fn items<'a>(file: &'a [u8], meta: &Range<usize>) -> Result<(u32, Items<'a>), Rejected> {
     // A full box: version and flags come before its children.
     let parts = boxes::parts(file, (meta.start + 4).min(meta.end)..meta.end)?;
-    let missing = || match meta.end == file.len() {
-        true => reject::truncated("the description ends early"),
-        false => reject::corrupt("a box is missing"),
+    let missing = || {
+        if meta.end == file.len() {
+            reject::truncated("the description ends early")
+        } else {
+            reject::corrupt("a box is missing")
+        }
     };
     let body = |name: &[u8; 4]| find(&parts, name).map(|part| part.body.clone());
     let open = |range: Range<usize>| Bytes(&file[range]);

@@ -107,9 +107,12 @@ pub(super) fn decode(
         }
         let changes =
             if by_runs { runs(&mut source, width) } else { by_line(&mut source, &above, width) };
-        let changes = changes.ok_or_else(|| match source.is_over() {
-            true => reject::truncated("the fax data end within a line"),
-            false => reject::corrupt("a fax code that there is not"),
+        let changes = changes.ok_or_else(|| {
+            if source.is_over() {
+                reject::truncated("the fax data end within a line")
+            } else {
+                reject::corrupt("a fax code that there is not")
+            }
         })?;
         for black in changes.chunks(2) {
             let end = black.get(1).copied().unwrap_or(width).min(width);

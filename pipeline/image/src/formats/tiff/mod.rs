@@ -52,44 +52,19 @@ pub(super) fn pixels(bytes: &[u8]) -> Result<Rgb, Rejected> {
 
 /// The colour type, of pages that are supported.
 fn color(page: &Page<'_>) -> Result<&'static str, Rejected> {
-    let is_deep = page.bits == 16;
     let has_alpha = page.extra.first().is_some_and(|kind| *kind != 0);
     let is_whole = page.sample_format <= 2 && page.bits <= 16;
-    Ok(match (page.photometric, page.samples) {
-        (0 | 1, 1) if page.sample_format == 3 => "float",
-        (0 | 1, 1) if page.bits > 8 => "l16",
-        (0 | 1, 2..) if is_whole && has_alpha => {
-            if is_deep {
-                "la16"
-            } else {
-                "la"
-            }
-        }
-        (0 | 1, 1..) if is_whole => {
-            if is_deep {
-                "l16"
-            } else {
-                "l"
-            }
-        }
-        (2, 4..) if is_whole && (has_alpha || page.extra.is_empty()) => {
-            if is_deep {
-                "rgba16"
-            } else {
-                "rgba"
-            }
-        }
-        (2, 3..) if is_whole => {
-            if is_deep {
-                "rgb16"
-            } else {
-                "rgb"
-            }
-        }
-        (3, 1..) if page.bits <= 8 => "p",
-        (5, 4..) if is_whole => "cmyk",
-        (6, 1) if page.bits == 8 => "l",
-        (6, 3..) if page.bits == 8 => "rgb",
+    let (shallow, deep) = match (page.photometric, page.samples) {
+        (0 | 1, 1) if page.sample_format == 3 => ("float", "float"),
+        (0 | 1, 1) if page.bits > 8 => ("l16", "l16"),
+        (0 | 1, 2..) if is_whole && has_alpha => ("la", "la16"),
+        (0 | 1, 1..) if is_whole => ("l", "l16"),
+        (2, 4..) if is_whole && (has_alpha || page.extra.is_empty()) => ("rgba", "rgba16"),
+        (2, 3..) if is_whole => ("rgb", "rgb16"),
+        (3, 1..) if page.bits <= 8 => ("p", "p"),
+        (5, 4..) if is_whole => ("cmyk", "cmyk"),
+        (6, 1) if page.bits == 8 => ("l", "l"),
+        (6, 3..) if page.bits == 8 => ("rgb", "rgb"),
         (8..=10, _) => return Err(reject::unsupported("TIFF in CIE L*a*b*")),
         (photometric, samples) => {
             let detail = format!(
@@ -98,7 +73,8 @@ fn color(page: &Page<'_>) -> Result<&'static str, Rejected> {
             );
             return Err(reject::unsupported(detail));
         }
-    })
+    };
+    Ok(if page.bits == 16 { deep } else { shallow })
 }
 
 /// What the samples of a page mean.

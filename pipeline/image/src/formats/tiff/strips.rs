@@ -139,7 +139,10 @@ fn packbits(data: &[u8], length: usize) -> Result<Vec<u8>, Rejected> {
 /// A JPEG stream whose tables may stand elsewhere. Whether its colours are those of the page, or luma and chroma, the page says.
 fn jpeg(page: &Page<'_>, data: &[u8], rows: usize) -> Result<Vec<u8>, Rejected> {
     let failed = |error: turbojpeg::Error| reject::corrupt(error);
-    let (format, channels) = match page.pixel_bits() / 8 {
+    let (format, channels) = match page.pixel_bits() / page.bits {
+        _ if page.bits != 8 => {
+            return Err(reject::unsupported("TIFF with JPEG of other than 8 bits"));
+        }
         1 => (PixelFormat::GRAY, 1),
         3 => (PixelFormat::RGB, 3),
         4 => (PixelFormat::CMYK, 4),
