@@ -9,7 +9,7 @@ use tuwen_etl::ingest::ingest;
 use tuwen_image::RejectReason;
 use tuwen_settings::ResizeFilter;
 
-use crate::corpus::Crawl;
+use crate::corpus::{Crawl, sources};
 
 /// A square of `side` pixels.
 fn png(side: u32) -> Vec<u8> {
@@ -112,7 +112,7 @@ async fn a_corpus_shares_what_another_has_fetched() {
 
     // Only the other writes what is shared, and no upkeep touches it from here.
     let csv = crawl.csv("more.csv", &["图,,train-8.png".to_owned()]);
-    let error = ingest(&corpus, &[csv], &stop).await.unwrap_err().to_string();
+    let error = ingest(&corpus, &sources(&[csv]), &stop).await.unwrap_err().to_string();
     let expected = format!("table `pairs` is shared with corpus {base}, which alone writes it\n");
     assert!(error.starts_with(&expected), "{error}");
     let snapshot = corpus.snapshot().await.unwrap();
