@@ -7,5 +7,6 @@ create table examples (
     input_ids array<int> comment 'token ids of the clean caption, special tokens as the tokenizer puts them; null if rejected',
     n_tokens int comment 'length of input_ids; null if rejected',
     reject_reason varchar comment 'null if the pair is in a split, otherwise one of the CurateReject reasons',
+    near_group varchar comment 'the smallest image_id among the near-identical images of train that this pair''s image is one of; null if there are none, outside train, and where curate.group_near was not set',
     primary key (example_id)
-) with (version = 2);
+) with (version = 3);

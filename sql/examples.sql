@@ -1,5 +1,5 @@
 -- A row is one pair: in a split with its tokens, or rejected with the first reason that applies.
--- reads: clean_captions, repeated_captions, leaks
+-- reads: clean_captions, repeated_captions, leaks, near_groups
 -- params: none
 with judged as (
     select
@@ -31,11 +31,15 @@ tokenised as (
 )
 
 select
-    cast(pair_id as varchar) as example_id,
-    cast(image_id as varchar) as image_id,
-    cast(case when reject_reason is null then split end as varchar) as split,
-    cast(text as varchar) as text,
-    input_ids as input_ids,
-    cast(array_length(input_ids) as int) as n_tokens,
-    cast(reject_reason as varchar) as reject_reason
+    cast(tokenised.pair_id as varchar) as example_id,
+    cast(tokenised.image_id as varchar) as image_id,
+    cast(case when tokenised.reject_reason is null then tokenised.split end as varchar) as split,
+    cast(tokenised.text as varchar) as text,
+    tokenised.input_ids as input_ids,
+    cast(array_length(tokenised.input_ids) as int) as n_tokens,
+    cast(tokenised.reject_reason as varchar) as reject_reason,
+    cast(case
+        when tokenised.reject_reason is null and tokenised.split = 'train' then near_groups.near_group
+    end as varchar) as near_group
 from tokenised
+left join near_groups on tokenised.image_id = near_groups.image_id

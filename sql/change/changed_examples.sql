@@ -15,6 +15,7 @@ select
     remade.input_ids as input_ids,
     remade.n_tokens as n_tokens,
     remade.reject_reason as reject_reason,
+    remade.near_group as near_group,
     old.file as file,
     old.reject_reason as old_reason
 from remade

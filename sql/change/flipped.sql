@@ -34,5 +34,6 @@ select
     cast(text as varchar) as text,
     input_ids as input_ids,
     cast(array_length(input_ids) as int) as n_tokens,
-    cast(case when is_leak then 'leak' end as varchar) as reject_reason
+    cast(case when is_leak then 'leak' end as varchar) as reject_reason,
+    cast(null as varchar) as near_group
 from flipped

@@ -8,7 +8,8 @@ select
     kept.text as text,
     kept.input_ids as input_ids,
     kept.n_tokens as n_tokens,
-    kept.reject_reason as reject_reason
+    kept.reject_reason as reject_reason,
+    kept.near_group as near_group
 from rewritten_files as kept
 left anti join changed_examples on kept.example_id = changed_examples.example_id
 union all
@@ -19,5 +20,6 @@ select
     text,
     input_ids,
     n_tokens,
-    reject_reason
+    reject_reason,
+    near_group
 from changed_examples

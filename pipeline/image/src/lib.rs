@@ -1,7 +1,8 @@
 //! Bytes to pixels. In: a picture file of any format. Out: a square of RGB pixels and what the file was, or the reason why
 //! not. `decode.rs` reads the header and dispatches, `jpeg.rs` (by `libjpeg.rs`) and `formats/` decode, `resize.rs` scales (by
 //! `weights.rs`), `hash.rs` hashes, `codec.rs` writes the square down, `copy.rs` moves it, `media_type.rs` knows pictures by how they
-//! begin, `near.rs` says which are near-identical (`outline.rs`, `overlay.rs`), `near_index.rs` finds them. Never trusts a file
+//! begin, `near.rs` says which are near-identical (`outline.rs`, `overlay.rs`), `near_index.rs` and
+//! `near_groups.rs` find them. Never trusts a file
 //! name, nor a decoder.
 
 mod codec;
@@ -14,6 +15,7 @@ mod jpeg;
 mod libjpeg;
 mod media_type;
 mod near;
+mod near_groups;
 mod near_index;
 mod outline;
 mod overlay;
@@ -27,5 +29,6 @@ pub use hash::{DHASH_BITS, LOOK_BYTES, THUMB_BYTES, dhash, look, thumb};
 pub use image::{Header, RejectReason, Rejected, Rgb};
 pub use media_type::media_type;
 pub use near::{Look, Thumb, near_difference};
-pub use near_index::NearIndex;
+pub use near_groups::near_groups;
+pub use near_index::{NearIndex, Row};
 pub use resize::{mirror, resize_into, resize_rgb};

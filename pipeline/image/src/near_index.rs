@@ -25,25 +25,54 @@ pub struct NearIndex {
     keys: Vec<Keys>,
     /// Apart from the rest, so that they stay in a processor's cache.
     outlines: Vec<Outline>,
-    images: Vec<(Thumb, Option<Box<Look>>)>,
+    images: Vec<Row>,
 }
+
+/// An image as it is compared: its thumbnail and its look.
+pub type Row = (Thumb, Option<Box<Look>>);
 
 impl NearIndex {
     /// An index of `images`, each a thumbnail and a look, of which those that differ by at most `limit` are near
     /// ([`near_difference`](crate::near_difference)).
-    pub fn new(limit: f64, images: impl IntoIterator<Item = (Thumb, Option<Box<Look>>)>) -> Self {
+    pub fn new(limit: f64, images: impl IntoIterator<Item = Row>) -> Self {
         let mut images: Vec<_> =
             images.into_iter().map(|image| (Outline::of(&image.0), image)).collect();
         images.sort_unstable_by(|(a, a_image), (b, b_image)| {
             a.luma.cmp(&b.luma).then_with(|| a_image.cmp(b_image))
         });
         images.dedup_by(|(_, a), (_, b)| a == b);
+        Self::of_sorted(limit, images)
+    }
+
+    /// An index of images in the order of their lumas.
+    pub(crate) fn of_sorted(limit: f64, images: Vec<(Outline, Row)>) -> Self {
         let (outlines, images): (Vec<Outline>, Vec<_>) = images.into_iter().unzip();
         let keys = outlines.chunks(IMAGES_AT_ONCE).map(keys_of).collect();
         let starts = std::array::from_fn(|luma| {
             outlines.partition_point(|outline| usize::from(outline.luma) < luma)
         });
         Self { limit: limit as f32, starts, keys, outlines, images }
+    }
+
+    /// Number of images.
+    pub(crate) fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    /// Calls `join` with the places before `place` whose images are near that of `place`, of those that `is_wanted` wants to know.
+    pub(crate) fn each_before(
+        &self,
+        place: usize,
+        mut is_wanted: impl FnMut(usize) -> bool,
+        mut join: impl FnMut(usize),
+    ) {
+        let (thumb, look) = &self.images[place];
+        self.any_seen(thumb, look.as_deref(), |other, a, b| {
+            if other < place && is_wanted(other) && is_near(a, b, self.limit) {
+                join(other);
+            }
+            false
+        });
     }
 
     /// Whether there is no image.
@@ -53,19 +82,19 @@ impl NearIndex {
 
     /// Whether any image of the index is near the one of this thumbnail and look.
     pub fn any(&self, thumb: &Thumb, look: Option<&Look>) -> bool {
-        self.any_seen(thumb, look, |a, b| is_near(a, b, self.limit))
+        self.any_seen(thumb, look, |_, a, b| is_near(a, b, self.limit))
     }
 
     /// Whether any image of the index may be near one of this thumbnail, whatever its look.
     pub fn any_thumb(&self, thumb: &Thumb) -> bool {
-        self.any_seen(thumb, None, thumbs_may_be_near)
+        self.any_seen(thumb, None, |_, a, b| thumbs_may_be_near(a, b))
     }
 
     fn any_seen(
         &self,
         thumb: &Thumb,
         look: Option<&Look>,
-        is_near: impl Fn(Seen<'_>, Seen<'_>) -> bool,
+        mut is_near: impl FnMut(usize, Seen<'_>, Seen<'_>) -> bool,
     ) -> bool {
         let outline = Outline::of(thumb);
         let seen = Seen { outline: &outline, thumb, look };
@@ -80,9 +109,11 @@ impl NearIndex {
             }
             let first = block * IMAGES_AT_ONCE;
             let others = self.outlines[first..].iter().zip(&self.images[first..]);
-            for (&difference, (outline, (thumb, look))) in differences.iter().zip(others) {
+            for (i, (&difference, (outline, (thumb, look)))) in
+                differences.iter().zip(others).enumerate()
+            {
                 let other = Seen { outline, thumb, look: look.as_deref() };
-                if keys_are_near(difference) && is_near(seen, other) {
+                if keys_are_near(difference) && is_near(first + i, seen, other) {
                     return true;
                 }
             }
@@ -132,8 +163,6 @@ mod tests {
             (self.0 >> 33) % bound
         }
     }
-
-    type Row = (Thumb, Option<Box<Look>>);
 
     /// Pictures of blocks on a ground of few colours, many nearly equal; some have no look.
     fn rows(n: usize, grounds: &[u8], random: &mut Random) -> Vec<Row> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::allowed::Allowed::{Shares, SplitRule, Text};
+use crate::allowed::Allowed::{Bool, Shares, SplitRule, Text};
 use crate::allowed::{number, whole};
 use crate::key::settings;
 
@@ -37,6 +37,10 @@ settings! {
         /// Largest difference of near-identical images. That of two copies laid on each other, as
         /// part of what there is to see; 0 if they are equal.
         near_difference: f64 = 0.035, number(0.0..=0.3);
+        /// Whether near-identical images of train are grouped. The column `near_group` of examples
+        /// names their group, so that `train.predicate` can take one of each. Every run makes all
+        /// rows anew then, and compares all images of train with each other.
+        group_near: bool = false, Bool;
         /// Folder with audits of your own; empty: none. Each is an SQL file that must return no
         /// row.
         audits: String = String::new(), Text;

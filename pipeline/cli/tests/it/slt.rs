@@ -149,6 +149,7 @@ fn stage_views() -> Vec<View> {
             .near("near_test", "near_sources")
             .near("near_validation_thumb", "near_sources_validation")
             .near("near_validation", "near_sources_validation"),
+        view("grouped_images", "grouped_images"),
         view("examples_sql", "examples"),
         view("rejects", "rejects"),
         view("hosts", "hosts"),
@@ -309,6 +310,7 @@ impl Session {
         }
         for table in [
             "create table decode_chunk (seq bigint)",
+            "create table near_groups (image_id varchar, near_group varchar)",
             "create table images_in_files (image_id varchar, reject_reason varchar, file varchar)",
             "create table asked_images (image_id varchar)",
             "create table sampled (example_id varchar, position bigint)",

@@ -160,6 +160,7 @@ impl Sessions<'_> {
             held_out.register(ctx);
         }
         rules.leaks(&self.concerned, self.scratch).await?;
+        rules.near_groups(&self.concerned).await?;
         let made = rules.examples(&self.concerned).await?;
         self.scratch.hold(&self.concerned, "made", made).await?;
         self.share_back("made").await?;

@@ -5,14 +5,16 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 use datafusion::prelude::DataFrame;
 use futures::TryStreamExt;
 
-use tuwen_image::{Look, NearIndex, Thumb, near_difference};
+use tuwen_image::{Look, NearIndex, Row, Thumb, near_difference, near_groups};
 
 /// Bits in which two hashes differ.
 pub fn hash_distance(a: i64, b: i64) -> u32 {
@@ -33,16 +35,54 @@ pub(super) async fn collect(limit: f64, images: DataFrame) -> Result<NearIndex> 
     let mut stream = images.execute_stream().await?;
     let mut rows = Vec::new();
     while let Some(batch) = stream.try_next().await? {
-        let [thumbs, looks] = [0, 1].map(|i| batch.column(i).as_binary::<i32>());
-        for (thumb, look) in thumbs.iter().zip(looks) {
-            let Some(thumb) = thumb else { continue };
-            let thumb: &Thumb = checked("thumb", thumb).map_err(anyhow::Error::msg)?;
-            let look: Option<&Look> =
-                look.map(|look| checked("look", look)).transpose().map_err(anyhow::Error::msg)?;
-            rows.push((*thumb, look.map(|look| Box::new(*look))));
-        }
+        push_rows(&mut rows, batch.column(0), batch.column(1))?;
     }
     Ok(NearIndex::new(limit, rows))
+}
+
+fn push_rows(rows: &mut Vec<Row>, thumbs: &ArrayRef, looks: &ArrayRef) -> Result<()> {
+    for (thumb, look) in thumbs.as_binary::<i32>().iter().zip(looks.as_binary::<i32>()) {
+        let Some(thumb) = thumb else { continue };
+        let thumb: &Thumb = checked("thumb", thumb).map_err(anyhow::Error::msg)?;
+        let look: Option<&Look> =
+            look.map(|look| checked("look", look)).transpose().map_err(anyhow::Error::msg)?;
+        rows.push((*thumb, look.map(|look| Box::new(*look))));
+    }
+    Ok(())
+}
+
+/// The groups of the rows of `images`, which are (image_id, thumb, look) in the order of their ids and have thumbnails, as
+/// [`grouped_of`] has them. Memory as [`collect`].
+///
+/// # Errors
+/// As [`collect`].
+pub(super) async fn grouped(limit: f64, images: DataFrame) -> Result<RecordBatch> {
+    let (mut ids, mut rows) = (Vec::new(), Vec::new());
+    let mut stream = images.execute_stream().await?;
+    while let Some(batch) = stream.try_next().await? {
+        let column = batch.column(0).as_string::<i32>();
+        ids.extend(column.iter().map(|id| id.unwrap_or_default().to_owned()));
+        push_rows(&mut rows, batch.column(1), batch.column(2))?;
+    }
+    let n_threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let groups = tokio::task::spawn_blocking(move || near_groups(limit, rows, n_threads)).await?;
+    grouped_of(&ids, &groups)
+}
+
+/// A table (image_id, near_group) of the images that have near ones: `groups` has the place of the first of each one's group.
+pub(super) fn grouped_of(ids: &[String], groups: &[u32]) -> Result<RecordBatch> {
+    let mut sizes = vec![0_u32; groups.len()];
+    groups.iter().for_each(|group| sizes[*group as usize] += 1);
+    let several = || ids.iter().zip(groups).filter(|(_, group)| sizes[**group as usize] > 1);
+    let images: StringArray = several().map(|(id, _)| Some(id.as_str())).collect();
+    let firsts: StringArray =
+        several().map(|(_, group)| Some(ids[*group as usize].as_str())).collect();
+    let columns: [(&str, ArrayRef); 2] =
+        [("image_id", Arc::new(images)), ("near_group", Arc::new(firsts))];
+    let schema = Schema::new(
+        columns.each_ref().map(|(name, _)| Field::new(*name, DataType::Utf8, true)).to_vec(),
+    );
+    Ok(RecordBatch::try_new(Arc::new(schema), columns.map(|(_, column)| column).to_vec())?)
 }
 
 fn checked<'a, const N: usize>(column: &str, bytes: &'a [u8]) -> Result<&'a [u8; N], String> {

@@ -36,6 +36,7 @@ pub(super) async fn rebuild(
     held_out.register(&seeking);
     rules.leaks(&seeking, scratch).await?;
     ctx.register_table("leaks", seeking.table_provider("leaks").await?)?;
+    rules.near_groups(&ctx).await?;
     let examples = rules.examples(&ctx).await?;
     snapshot.write_files("examples", examples, 0).await
 }

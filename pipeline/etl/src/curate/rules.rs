@@ -15,7 +15,7 @@ use tuwen_corpus::id::{hex, id_of};
 use tuwen_corpus::query::frame;
 use tuwen_settings::{CurateSettings, Split};
 
-use crate::curate::near::{collect, near_thumb_udf, near_udf};
+use crate::curate::near::{collect, grouped, grouped_of, near_thumb_udf, near_udf};
 use crate::curate::{CaptionTokenizer, SplitRule, caption_rules, caption_udfs, tokenize_udf};
 use tuwen_image::NearIndex;
 
@@ -29,6 +29,7 @@ const HELD_OUT_IMAGES: &str = include_str!("../../../../sql/held_out_images.sql"
 const USED_IMAGES: &str = include_str!("../../../../sql/used_images.sql");
 const NEAR_SOURCES: &str = include_str!("../../../../sql/near_sources.sql");
 const LEAKS: &str = include_str!("../../../../sql/leaks.sql");
+const GROUPED_IMAGES: &str = include_str!("../../../../sql/grouped_images.sql");
 const EXAMPLES: &str = include_str!("../../../../sql/examples.sql");
 
 /// What `examples` depends on besides the tables.
@@ -90,6 +91,7 @@ impl<'a> Rules<'a> {
             HELD_OUT_IMAGES,
             NEAR_SOURCES,
             LEAKS,
+            GROUPED_IMAGES,
             EXAMPLES,
         ];
         let text = [&sql.concat(), env!("CARGO_PKG_VERSION")].concat();
@@ -181,7 +183,26 @@ impl<'a> Rules<'a> {
         hold(ctx, scratch, "leaks", LEAKS).await
     }
 
-    /// clean_captions, leaks -> the rows of examples.
+    /// used_images, leaks, images -> near_groups, if they are asked for; else that is empty.
+    pub(super) async fn near_groups(&self, ctx: &SessionContext) -> Result<()> {
+        let groups = match self.settings.group_near {
+            true => {
+                let images = frame(ctx, "grouped_images", GROUPED_IMAGES, []).await?;
+                grouped(self.settings.near_difference, images).await?
+            }
+            false => grouped_of(&[], &[])?,
+        };
+        ctx.deregister_table("near_groups")?;
+        ctx.register_batch("near_groups", groups)?;
+        Ok(())
+    }
+
+    /// Whether a row depends on images that no change of it touches: then all are made anew.
+    pub(super) fn depend_on_all(&self) -> bool {
+        self.settings.group_near
+    }
+
+    /// clean_captions, repeated_captions, leaks, near_groups -> the rows of examples.
     pub(super) async fn examples(&self, ctx: &SessionContext) -> Result<DataFrame> {
         frame(ctx, "examples", EXAMPLES, []).await
     }

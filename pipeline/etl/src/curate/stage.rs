@@ -87,7 +87,7 @@ impl Stage for Curate<'_> {
         }
         report.rows_in = n_pairs;
         // Where somebody else wrote examples, what came since does not say which of them are right.
-        let new = new.filter(|new| new[Self::TABLE].is_empty());
+        let new = new.filter(|new| new[Self::TABLE].is_empty() && !self.rules.depend_on_all());
         self.todo = Some(new.cloned().map_or(Todo::Rebuild, Todo::Change));
         Ok(Some(n_pairs))
     }

@@ -384,6 +384,7 @@ fn examples(rows: &[Row], generation: u64) -> RecordBatch {
             "reject_reason" => Arc::new(
                 rows.iter().map(|row| (!good(row)).then_some("image")).collect::<StringArray>(),
             ),
+            "near_group" => new_null_array(field.data_type(), rows.len()),
             other => panic!("column `{other}` of examples is new"),
         }
     };
