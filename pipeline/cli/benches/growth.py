@@ -8,7 +8,7 @@ are their largest resident set. Where something is measured several times, the f
 and the largest. A step of which a command fails is in `failed`, with what that said; the others go on, and the exit code is 1.
 
 * `curate`: `tuwen curate` of `--pairs` rows on a copy without examples, so that all are made: `curate_s`, `curate_peak_gib`.
-* `skewed`: the same for pictures of which two fifths have almost the same hashes: `curate_skewed_s`, `curate_skewed_peak_gib`.
+* `skewed`: the same for pictures of which two fifths are on plain grounds: `curate_skewed_s`, `curate_skewed_peak_gib`.
 * `nightly`: one `tuwen run` (ingest, fetch from a server on this machine, decode, curate) of 1,000 new rows on that corpus once it
   is curated, three nights one after the other, after a first one that finds no earlier runs of fetch and decode and asks all rows
   (`first_night_s`): `nightly_s`, `nightly_peak_gib`, `nightly_curate_s` (that stage alone, as it says itself),

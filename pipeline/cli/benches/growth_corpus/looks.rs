@@ -15,8 +15,7 @@ pub(crate) enum Looks {
     /// Random hashes, smooth random thumbnails. 2 % of the pictures look exactly like another, 1 % like another with one to three
     /// bits and a few levels changed; which other does not mind the splits.
     Photos,
-    /// 60 % as above and 40 % smooth pictures: 12 % with hash 0 and 6 % with hash -1 in all colours, 10 % bright in the middle,
-    /// 7 % half and 5 % three quarters plain.
+    /// 60 % as above and 40 % smooth pictures in all colours, three in ten of them nearly white.
     Skewed,
 }
 

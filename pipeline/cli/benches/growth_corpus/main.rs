@@ -4,7 +4,7 @@
 //!
 //! What such a corpus is: rows, URLs, captions, repetitions, failures and hashes in the proportions of a crawl, committed in chunks
 //! as the stages commit them, in tuwen's own files. What it is not: pictures. An original is 20 bytes, a stored square 8 px wide,
-//! and a difference hash is drawn beside its thumbnail, not worked out from it; curation reads no more of an image than that.
+//! and its thumbnail and look are drawn, not worked out from it; curation reads no more of an image than that.
 //! Same seed, same rows in the same order; only the names of the files differ.
 
 use std::io::Write;
@@ -33,7 +33,7 @@ enum Command {
         /// The folder, which must not be there yet.
         #[arg(long)]
         out: PathBuf,
-        /// 40 % of the pictures are smooth, on plain grounds: few distinct hashes, thousands of images under the hashes 0 and -1.
+        /// 40 % of the pictures are smooth, on plain grounds: much the same to who looks for near-identical ones.
         #[arg(long)]
         skewed: bool,
         #[arg(long, default_value_t = 1)]
