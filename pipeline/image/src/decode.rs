@@ -66,26 +66,3 @@ fn decode(bytes: &[u8], settings: &DecodeSettings) -> Result<DecodedImage, Rejec
     let size = settings.size as usize;
     Ok(DecodedImage { dhash: dhash(&pixels, size), thumb: thumb(&pixels, size), header, pixels })
 }
-
-#[doc(hidden)]
-#[allow(missing_docs)]
-pub fn decode_full(bytes: &[u8]) -> Result<(Header, crate::image::Rgb), Rejected> {
-    caught(|| {
-        if bytes.is_empty() {
-            return Err(Rejected::new(RejectReason::Empty, "0 bytes"));
-        }
-        let is_jpeg = bytes.starts_with(&[0xff, 0xd8, 0xff]);
-        let header = if is_jpeg { jpeg::header(bytes) } else { formats::header(bytes) }?;
-        if u64::from(header.width) * u64::from(header.height) > DecodeSettings::default().max_pixels
-        {
-            return Err(Rejected::new(RejectReason::TooManyPixels, "many"));
-        }
-        let rgb = if is_jpeg {
-            jpeg::pixels(bytes, &DecodeSettings::default())
-        } else {
-            formats::pixels(bytes, &header)
-        }?;
-        Ok((header, rgb))
-    })
-    .unwrap_or_else(|message| Err(Rejected::new(RejectReason::Corrupt, message)))
-}

@@ -16,7 +16,7 @@ mod panics;
 mod resize;
 
 pub use codec::{decode_stored, encode_stored};
-pub use decode::{DecodedImage, decode_full, decode_image};
+pub use decode::{DecodedImage, decode_image};
 pub use hash::{DHASH_BITS, THUMB_BYTES, dhash, thumb};
 pub use image::{Header, RejectReason, Rejected, Rgb};
 pub use media_type::media_type;
