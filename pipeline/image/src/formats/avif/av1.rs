@@ -1,18 +1,18 @@
-//! AV1 by rav1d, the Rust port of dav1d, which PIL's libavif uses. In: the data of one picture. Out: its planes, as decoded. Never
-//! uses a second thread, nor prints; a picture of more pixels than allowed is none.
+//! AV1 by rav1d (as the crate `re_rav1d` has it), the Rust port of dav1d, which PIL's libavif uses. In: the data of one picture. Out:
+//! its planes, as decoded. Never uses a second thread, nor prints; a picture of more pixels than allowed is none.
 
-#![expect(unsafe_code, reason = "rav1d 1.1 has the interface of the C library only")]
+#![expect(unsafe_code, reason = "the wrapper that the crate has prints what it finds wrong")]
 
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-use rav1d::include::dav1d::data::Dav1dData;
-use rav1d::include::dav1d::dav1d::{Dav1dContext, Dav1dLogger, Dav1dSettings};
-use rav1d::include::dav1d::headers::{
+use re_rav1d::include::dav1d::data::Dav1dData;
+use re_rav1d::include::dav1d::dav1d::{Dav1dContext, Dav1dLogger, Dav1dSettings};
+use re_rav1d::include::dav1d::headers::{
     DAV1D_PIXEL_LAYOUT_I400, DAV1D_PIXEL_LAYOUT_I420, DAV1D_PIXEL_LAYOUT_I422,
 };
-use rav1d::include::dav1d::picture::Dav1dPicture;
-use rav1d::src::lib::{
+use re_rav1d::include::dav1d::picture::Dav1dPicture;
+use re_rav1d::src::lib::{
     dav1d_close, dav1d_data_create, dav1d_data_unref, dav1d_default_settings, dav1d_get_picture,
     dav1d_open, dav1d_picture_unref, dav1d_send_data,
 };
@@ -66,15 +66,13 @@ pub(super) fn decode(data: &[&[u8]], operating_point: u8, max_px: u32) -> Result
     loop {
         if sent.0.data.is_some() {
             // SAFETY: both are what the functions of rav1d above made, and nobody else has them.
-            let code =
-                unsafe { dav1d_send_data(decoder.0.clone(), Some(NonNull::from(&mut sent.0))) }.0;
+            let code = unsafe { dav1d_send_data(decoder.0, Some(NonNull::from(&mut sent.0))) }.0;
             if code < 0 && code != AGAIN {
                 return Err(corrupt("the data are refused", code));
             }
         }
         // SAFETY: as above; the picture is empty, for each earlier try failed.
-        let code =
-            unsafe { dav1d_get_picture(decoder.0.clone(), Some(NonNull::from(&mut picture.0))) }.0;
+        let code = unsafe { dav1d_get_picture(decoder.0, Some(NonNull::from(&mut picture.0))) }.0;
         match code {
             0 => return planes(&picture.0),
             AGAIN if sent.0.data.is_some() => {}

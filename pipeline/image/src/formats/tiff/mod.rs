@@ -125,7 +125,7 @@ impl Colors {
         }
         if page.bits == 12 {
             let [high, low] = [line[x * 3 / 2], line.get(x * 3 / 2 + 1).copied().unwrap_or(0)];
-            return if x % 2 == 0 { high } else { high << 4 | low >> 4 };
+            return if x.is_multiple_of(2) { high } else { high << 4 | low >> 4 };
         }
         let bytes = page.bits / 8;
         let mut number = [0; 8];

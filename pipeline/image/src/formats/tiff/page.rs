@@ -84,7 +84,7 @@ pub(super) fn page<'a>(tags: &'a Directory<'_>) -> Result<Page<'a>, Rejected> {
     if chunk_width == 0 || chunk_height == 0 || offsets.is_empty() {
         return Err(reject::corrupt("a TIFF without strips or tiles"));
     }
-    let chunk_px = chunk_width.checked_mul(chunk_height).unwrap_or(u64::MAX);
+    let chunk_px = chunk_width.saturating_mul(chunk_height);
     if chunk_px > ALLOC_BYTES_FIXED / ALLOC_BYTES_PER_PX + width * height {
         return Err(Rejected::new(RejectReason::OutOfMemory, "a tile larger than the picture"));
     }
