@@ -225,7 +225,7 @@ async fn examples_that_an_audit_refuses_are_made_anew() {
     let run = Run::start("optimize", &snapshot);
     let ctx = snapshot.session(Rows::Light).await.unwrap();
     let rows = ctx.table("examples").await.unwrap();
-    let rows = rows.with_column("split", lit("validation")).unwrap();
+    let rows = rows.with_column("split", lit("holdout")).unwrap();
     let adds = snapshot.write_files("examples", rows, 0).await.unwrap().adds;
     let removes = snapshot.removes("examples", None).unwrap();
     let change = Change { adds, removes, only_rearranged: true };
