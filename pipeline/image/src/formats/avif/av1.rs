@@ -1,5 +1,6 @@
 //! AV1 by rav1d (as the crate `re_rav1d` has it), the Rust port of dav1d, which PIL's libavif uses. In: the data of one picture. Out:
-//! its planes, as decoded. Never uses a second thread, nor prints; a picture of more pixels than allowed is none.
+//! its planes, as decoded. Works on one thread, which is lost where rav1d panics; never prints; a picture of more pixels than allowed is
+//! none.
 
 #![expect(unsafe_code, reason = "the wrapper that the crate has prints what it finds wrong")]
 
@@ -19,7 +20,8 @@ use re_rav1d::src::lib::{
 
 use super::super::reject;
 use super::yuv::{Layout, Planes};
-use crate::image::Rejected;
+use crate::image::{RejectReason, Rejected};
+use crate::panics::apart;
 
 /// What rav1d answers when it wants more data, or has no picture yet: -EAGAIN.
 const AGAIN: i32 = -libc::EAGAIN;
@@ -60,6 +62,11 @@ fn corrupt(detail: &str, code: i32) -> Rejected {
 /// # Errors
 /// The data are no AV1, or their picture has more than `max_px` pixels.
 pub(super) fn decode(data: &[&[u8]], operating_point: u8, max_px: u32) -> Result<Planes, Rejected> {
+    let data = data.concat();
+    apart(move || decode_here(&data, operating_point, max_px)).map_err(reject::corrupt)?
+}
+
+fn decode_here(data: &[u8], operating_point: u8, max_px: u32) -> Result<Planes, Rejected> {
     let decoder = open(operating_point, max_px)?;
     let mut sent = wrapped(data)?;
     let mut picture = Picture(Dav1dPicture::default());
@@ -107,21 +114,18 @@ fn open(operating_point: u8, max_px: u32) -> Result<Decoder, Rejected> {
 }
 
 /// A copy, for rav1d keeps data as long as it likes.
-fn wrapped(parts: &[&[u8]]) -> Result<Data, Rejected> {
-    let length = parts.iter().map(|part| part.len()).sum::<usize>();
-    let mut data = Data(Dav1dData::default());
-    // SAFETY: the data are empty before.
-    let mut at = unsafe { dav1d_data_create(Some(NonNull::from(&mut data.0)), length) };
-    if length == 0 || at.is_null() {
+fn wrapped(bytes: &[u8]) -> Result<Data, Rejected> {
+    if bytes.is_empty() {
         return Err(reject::truncated("AV1: no data"));
     }
-    for part in parts {
-        // SAFETY: `at` has room for what is left of `length` bytes, and nobody else knows of it yet.
-        unsafe {
-            at.copy_from_nonoverlapping(part.as_ptr(), part.len());
-            at = at.add(part.len());
-        }
+    let mut data = Data(Dav1dData::default());
+    // SAFETY: the data are empty before.
+    let room = unsafe { dav1d_data_create(Some(NonNull::from(&mut data.0)), bytes.len()) };
+    if room.is_null() {
+        return Err(Rejected::new(RejectReason::OutOfMemory, "AV1: no memory for the data"));
     }
+    // SAFETY: there is room for as many bytes, and nobody else knows of it yet.
+    unsafe { room.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     Ok(data)
 }
 
