@@ -43,7 +43,7 @@ fn folder() -> TempDir {
 fn run(at: &Path, args: &[&str]) -> Output {
     let fixed = ["run", "--image-dir", "images", "--tokenizer", "tokenizer.json"];
     // Flat pictures are near-identical by their hashes; here those are that are equal.
-    let rules = ["--set", "curate.near_levels=0", "--set", "decode.size=32"];
+    let rules = ["--set", "curate.near_difference=0", "--set", "decode.size=32"];
     tuwen(at, &[&fixed[..], &rules, args].concat())
 }
 
