@@ -22,5 +22,5 @@ pub(super) fn before_ending(text: &str) -> Option<&str> {
 
 /// `text` without the signs that joined what stood behind it.
 pub(super) fn trim_joiners(text: &str) -> &str {
-    text.trim_end_matches([' ', '_', '-', ',', '/', '(', '[', '（', '【'])
+    text.trim_end_matches([' ', '_', '-', ',', '/', '|', '(', '[', '（', '【'])
 }

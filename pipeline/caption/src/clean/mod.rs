@@ -2,6 +2,7 @@
 //! here, in the order in which they are applied; how each works is in the file of its name. `tests/captions.tsv` has the answers.
 
 mod blanks;
+mod cut;
 mod entities;
 mod files;
 mod invisible;

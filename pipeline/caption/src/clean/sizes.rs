@@ -62,6 +62,9 @@ const STANDARD: [(u32, u32); 34] = [
     (3840, 2160),
 ];
 
+/// Paper's millimetres that are no whole tens.
+const PAPER: [(u32, u32); 3] = [(594, 420), (841, 594), (1189, 841)];
+
 pub(super) fn without_size(text: &str) -> Option<&str> {
     let mut rest = text;
     while let Some(before) = before_size(rest) {
@@ -113,9 +116,9 @@ fn is_picture(joiner: char, width: u32, height: u32) -> bool {
         _ if width.min(height) < 300 => false,
         // Furniture's millimetres are whole tens.
         '*' => {
-            STANDARD.contains(&(width.max(height), width.min(height)))
-                || !width.is_multiple_of(10)
-                || !height.is_multiple_of(10)
+            let sides = (width.max(height), width.min(height));
+            let is_whole = width.is_multiple_of(10) && height.is_multiple_of(10);
+            STANDARD.contains(&sides) || !is_whole && !PAPER.contains(&sides)
         }
         _ => true,
     }
@@ -137,34 +140,13 @@ fn ends_before_size(before: &str, is_surely_picture: bool) -> bool {
     match backwards.next() {
         None => true,
         // Part of a name or number, unless it is a file's.
-        Some('_' | '-') => match backwards.next() {
-            Some(c) if c.is_ascii_alphabetic() => is_surely_picture,
+        Some('_' | '-' | '.') => match backwards.next() {
+            Some(c) if c.is_ascii_uppercase() => is_surely_picture,
             Some(c) => !c.is_ascii_digit(),
             None => true,
         },
         Some(' ') => !trimmed.ends_with(['*', '×', '=', '+', ':']),
-        Some(c) => {
-            !c.is_ascii_alphanumeric()
-                && !matches!(
-                    c,
-                    '.' | '*'
-                        | '×'
-                        | '='
-                        | '+'
-                        | ':'
-                        | '：'
-                        | '~'
-                        | '≈'
-                        | '≥'
-                        | '≤'
-                        | '<'
-                        | '>'
-                        | '$'
-                        | '¥'
-                        | '#'
-                        | '%'
-                )
-        }
+        Some(c) => !c.is_ascii_alphanumeric() && !"@*×=+:：~≈≥≤<>$¥#%".contains(c),
     }
 }
 

@@ -5,148 +5,29 @@ use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
 use html5gum::{Span, Tokenizer};
 
 /// Elements within a line: no blank where their tags were, as browsers show none.
-const INLINE: [&str; 49] = [
-    "a", "abbr", "acronym", "b", "basefont", "bdi", "bdo", "big", "blink", "cite", "code", "data",
-    "del", "dfn", "em", "font", "i", "ins", "kbd", "label", "mark", "math", "mi", "mn", "mo",
-    "mrow", "msub", "msup", "nobr", "o:p", "output", "q", "rb", "rp", "rt", "rtc", "ruby", "s",
-    "samp", "small", "span", "strike", "strong", "sub", "sup", "tt", "u", "var", "wbr",
-];
+const INLINE: &str = "\
+    a abbr acronym b basefont bdi bdo big blink cite code data del dfn em font i ins kbd label \
+    mark math mi mn mo mrow msub msup nobr output q rb rp rt rtc ruby s samp small span \
+    strike strong sub sup tt u var wbr";
 
 /// All others of HTML, today's and those it had once: they break the line, or stand for something that is seen.
-const OTHERS: [&str; 102] = [
-    "address",
-    "applet",
-    "area",
-    "article",
-    "aside",
-    "audio",
-    "base",
-    "bgsound",
-    "blockquote",
-    "body",
-    "br",
-    "button",
-    "canvas",
-    "caption",
-    "center",
-    "col",
-    "colgroup",
-    "datalist",
-    "dd",
-    "details",
-    "dialog",
-    "dir",
-    "div",
-    "dl",
-    "dt",
-    "embed",
-    "fieldset",
-    "figcaption",
-    "figure",
-    "footer",
-    "form",
-    "frame",
-    "frameset",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "h6",
-    "head",
-    "header",
-    "hgroup",
-    "hr",
-    "html",
-    "iframe",
-    "image",
-    "img",
-    "input",
-    "legend",
-    "li",
-    "link",
-    "listing",
-    "main",
-    "map",
-    "marquee",
-    "menu",
-    "menuitem",
-    "meta",
-    "meter",
-    "multicol",
-    "nav",
-    "noembed",
-    "noframes",
-    "noscript",
-    "object",
-    "ol",
-    "optgroup",
-    "option",
-    "p",
-    "param",
-    "picture",
-    "plaintext",
-    "pre",
-    "progress",
-    "search",
-    "section",
-    "select",
-    "slot",
-    "source",
-    "spacer",
-    "style",
-    "summary",
-    "svg",
-    "table",
-    "tbody",
-    "td",
-    "template",
-    "textarea",
-    "tfoot",
-    "th",
-    "thead",
-    "time",
-    "title",
-    "tr",
-    "track",
-    "ul",
-    "video",
-    "xmp",
-    "script",
-    "isindex",
-    "keygen",
-    "nextid",
-];
+const OTHERS: &str = "\
+    address applet area article aside audio base bgsound blockquote body br button canvas \
+    caption center col colgroup datalist dd details dialog dir div dl dt embed fieldset \
+    figcaption figure footer form frame frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html \
+    iframe image img input isindex keygen legend li link listing main map marquee menu menuitem \
+    meta meter multicol nav nextid noembed noframes noscript object ol optgroup option p param \
+    picture plaintext pre progress script search section select slot source spacer style summary \
+    svg table tbody td template textarea tfoot th thead time title tr track ul video xmp";
 
 /// Of drawings (SVG): many are words, so they are tags only with an attribute or where they end.
-const DRAWING: [&str; 26] = [
-    "circle",
-    "clippath",
-    "defs",
-    "desc",
-    "ellipse",
-    "filter",
-    "foreignobject",
-    "g",
-    "line",
-    "lineargradient",
-    "marker",
-    "mask",
-    "path",
-    "pattern",
-    "polygon",
-    "polyline",
-    "radialgradient",
-    "rect",
-    "stop",
-    "switch",
-    "symbol",
-    "text",
-    "textpath",
-    "tspan",
-    "use",
-    "view",
-];
+const DRAWING: &str = "\
+    circle clippath defs desc ellipse filter foreignobject g line lineargradient marker mask \
+    path pattern polygon polyline radialgradient rect stop switch symbol text textpath tspan use \
+    view";
+
+/// Names that can be nothing else where a text ends right behind them.
+const UNMISTAKABLE: &str = "br div font img li span strong td tr";
 
 /// Longer than any element's name.
 const MAX_NAME_BYTES: usize = 16;
@@ -210,9 +91,9 @@ fn markup_at(text: &str, patience: &mut usize) -> Option<Markup> {
     }
     let is_end = text.starts_with("</");
     let name = name_at(&text[if is_end { 2 } else { 1 }..])?;
-    let is_inline = INLINE.contains(&name.as_str());
-    let is_drawing = DRAWING.contains(&name.as_str());
-    if !is_inline && !is_drawing && !OTHERS.contains(&name.as_str()) {
+    let is_inline = is_among(&name, INLINE) || is_of_office(&name);
+    let is_drawing = is_among(&name, DRAWING);
+    if !is_inline && !is_drawing && !is_among(&name, OTHERS) {
         return None;
     }
     let is_break = !is_inline && !is_drawing;
@@ -225,11 +106,11 @@ fn markup_at(text: &str, patience: &mut usize) -> Option<Markup> {
         }
         return is_cut_off.then_some(Markup { n_bytes: text.len(), is_break });
     };
-    let has_values = token.attributes.iter().all(|name| has_value(text, *name));
+    let has_value = token.attributes.iter().any(|name| has_value(text, *name));
     let is_tag = token.attributes.iter().all(|name| is_attribute(text, *name))
         // A name of one letter may be a variable: if a<b and c>d.
-        && (name.len() > 1 || has_values)
-        && (!is_drawing || is_end || (has_values && !token.attributes.is_empty()));
+        && (name.len() > 1 || token.attributes.is_empty() || has_value)
+        && (!is_drawing || is_end || has_value);
     if !is_tag {
         *patience = patience.saturating_sub(token.end);
         return None;
@@ -244,6 +125,15 @@ fn name_at(text: &str) -> Option<String> {
     let n_bytes = bytes.iter().take(MAX_NAME_BYTES).position(is_end).unwrap_or(bytes.len());
     let is_name = (1..MAX_NAME_BYTES).contains(&n_bytes) && bytes[0].is_ascii_alphabetic();
     is_name.then(|| String::from_utf8_lossy(&bytes[..n_bytes]).to_ascii_lowercase())
+}
+
+/// What a word processor writes into pages: `<o:p>`, `<st1:place>`.
+fn is_of_office(name: &str) -> bool {
+    name.split_once(':').is_some_and(|(prefix, _)| matches!(prefix, "o" | "v" | "w" | "st1"))
+}
+
+fn is_among(name: &str, names: &str) -> bool {
+    names.split(' ').any(|known| known == name)
 }
 
 /// A token of HTML's tokenizer: where it ends, and where the names of its attributes stand.
@@ -296,7 +186,7 @@ fn is_cut_off(text: &str, name: &str, is_end: bool) -> bool {
         .trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '_'));
     let has_attribute = attribute.len() < rest.len() && attribute.trim_start().starts_with('=');
     let is_all = rest.is_empty() || rest == "/";
-    has_attribute || is_all && (is_end || matches!(name, "br" | "img"))
+    has_attribute || is_all && (is_end || is_among(name, UNMISTAKABLE))
 }
 
 fn starts_with(text: &str, start: &str) -> bool {

@@ -75,8 +75,29 @@ fn a_rule_that_is_off_changes_nothing() {
     );
 }
 
+#[test]
+fn nfkc_is_unicodes_but_for_what_a_reader_would_miss() {
+    use unicode_normalization::UnicodeNormalization;
+
+    let emoji = "🈁🈚🈯🈲🈳🈴🈵🈶🈸🈹🈺🉐🉑";
+    for c in '\0'..=char::MAX {
+        for text in [format!("中{c}国，"), format!("{c}\u{301}"), format!("e{c}　")] {
+            let found = nfkc::normalized(&text).unwrap_or_else(|| text.clone());
+            let expected: String = text.nfkc().collect();
+            let is_accent = c != ' ' && c.nfkd().next() == Some(' ') && c.nfkd().count() > 1;
+            let stays = found.contains(c) && (is_accent || emoji.contains(c));
+            assert!(found == expected || stays, "{text:?}: {found:?}");
+        }
+        let text = format!("1{c}");
+        let found = nfkc::normalized(&text).unwrap_or_else(|| text.clone());
+        assert!(found == text || found == text.nfkc().collect::<String>(), "{text:?}: {found:?}");
+    }
+}
+
 /// What rules cut or make, whole and in parts.
-const PIECES: [&str; 64] = [
+const PIECES: [&str; 66] = [
+    "[img]",
+    "[url=",
     "a",
     "b",
     "好",
@@ -174,6 +195,12 @@ fn an_attack_ends_and_leaves_nothing_to_clean() {
         times("http:"),
         times("http://("),
         times("(www.a.com"),
+        times("[url=http://"),
+        times("http://a]"),
+        times("www.a,"),
+        times("www.a.com,"),
+        times(" ") + &times("www.a.com "),
+        times("www。"),
         times("600_600 "),
         times("(600x600"),
         times(".jpg"),

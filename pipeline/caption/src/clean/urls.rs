@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use super::cut::cut;
+
 /// Top-level domains that no product, file or abbreviation ends in: two parts make a host.
 const SURE: [&str; 12] =
     ["com", "cn", "net", "org", "edu", "gov", "hk", "tw", "cc", "xyz", "jp", "kr"];
@@ -25,24 +27,29 @@ const CHINESE: [&str; 7] = ["com", "cn", "net", "中国", "公司", "网络", "�
 const MAX_LABEL: usize = 63;
 const MAX_HOST: usize = 253;
 
-/// What joins an address to the text beside it.
-const JOINERS: [char; 8] = ['_', '-', '–', '—', '|', '/', '·', '•'];
+/// What forums write around an address, or around the text of a link.
+const FORUM: [&str; 4] = ["[url]", "[/url]", "[img]", "[/img]"];
+/// What stands before the address of such a link.
+const LINK: &str = "[url=";
 
 pub(super) fn without_urls(text: &str) -> Option<String> {
     if !may_have_address(text) {
         return None;
     }
     let letters = Letters::of(text);
-    let mut addresses = Vec::new();
+    let mut addresses: Vec<Range<usize>> = Vec::new();
     let mut at = 0;
     while at < letters.n() {
-        match letters.address_at(at) {
-            Some(end) => {
-                addresses.push(letters.bytes(at)..letters.bytes(end));
-                at = end;
-            }
-            None => at += 1,
+        let Some(end) = letters.address_at(at) else {
+            at += 1;
+            continue;
+        };
+        let bytes = letters.bytes(at)..letters.bytes(end);
+        match addresses.last_mut() {
+            Some(last) if last.end == bytes.start => last.end = bytes.end,
+            _ => addresses.push(bytes),
         }
+        at = end;
     }
     (!addresses.is_empty()).then(|| cut(text, &addresses))
 }
@@ -62,7 +69,23 @@ impl Letters {
     fn of(text: &str) -> Self {
         let all = text.chars().map(ascii_of).collect();
         let places = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
-        Self { all, places }
+        let mut letters = Self { all, places };
+        for at in 1..letters.n() {
+            if letters.is_dot(at) {
+                letters.all[at] = '.';
+            }
+        }
+        letters
+    }
+
+    /// Whether a Chinese full stop stands where only a dot can be meant: `www.nipic。com`.
+    fn is_dot(&self, at: usize) -> bool {
+        let is_inside = |at: usize| self.get(at).is_some_and(|c| c.is_ascii_alphanumeric());
+        let is_domain = |name: &&str| self.has(at + 1, name) && !is_inside(at + 1 + name.len());
+        self.get(at) == Some('。')
+            && is_inside(at - 1)
+            && (SURE.iter().any(is_domain)
+                || at >= 3 && self.has(at - 3, "www") && is_inside(at + 1))
     }
 
     fn n(&self) -> usize {
@@ -101,6 +124,9 @@ impl Letters {
     /// Where the address that begins at `at` ends.
     fn address_at(&self, at: usize) -> Option<usize> {
         let first = self.get(at)?;
+        if first == '[' {
+            return self.forum_tag(at);
+        }
         if !(first.is_ascii_alphanumeric() || matches!(first, '/' | '@')) {
             return None;
         }
@@ -115,6 +141,20 @@ impl Letters {
                 _ => self.mail(at).or_else(|| self.host(at)),
             }
         })
+    }
+
+    /// `[img]`, `[url=http://…]`.
+    fn forum_tag(&self, at: usize) -> Option<usize> {
+        if let Some(n) = self.has_forum_word(at) {
+            return Some(at + n);
+        }
+        let start = at + LINK.len();
+        let address = self.has(at, LINK).then(|| self.with_scheme(start)).flatten()?;
+        (self.get(address) == Some(']')).then_some(address + 1)
+    }
+
+    fn has_forum_word(&self, at: usize) -> Option<usize> {
+        FORUM.iter().find(|word| self.has(at, word)).map(|word| word.len())
     }
 
     /// `http://` and whatever follows.
@@ -236,22 +276,20 @@ impl Letters {
     /// its own, and without the punctuation of the sentence around it.
     fn rest(&self, at: usize) -> usize {
         let (mut round, mut square) = (0_usize, 0_usize);
-        let n = self.run(at, is_of_address);
-        let mut end = at + n;
-        for (i, c) in self.all[at..end].iter().enumerate() {
-            let depth = match c {
-                '(' | ')' => &mut round,
-                '[' | ']' => &mut square,
-                _ => continue,
-            };
-            if matches!(c, '(' | '[') {
-                *depth += 1;
-            } else if *depth == 0 {
-                end = at + i;
-                break;
-            } else {
-                *depth -= 1;
+        let mut end = at;
+        while let Some(c) = self.get(end).filter(|c| is_of_address(*c)) {
+            let is_forum = |at| self.has_forum_word(at).is_some() || self.has(at, LINK);
+            match c {
+                '[' if is_forum(end) => break,
+                ')' if round == 0 => break,
+                ']' if square == 0 => break,
+                '(' => round += 1,
+                ')' => round -= 1,
+                '[' => square += 1,
+                ']' => square -= 1,
+                _ => {}
             }
+            end += 1;
         }
         while end > at
             && self.before(end).is_some_and(|c| {
@@ -337,113 +375,4 @@ fn is_of_address(c: char) -> bool {
         '!'..='~' | '\u{a1}'..='\u{ff}' | '\u{300}'..='\u{36f}' => true,
         _ => c < '\u{1100}' && c.is_alphanumeric(),
     }
-}
-
-/// `text` without `addresses`, joined as if they had never been there.
-fn cut(text: &str, addresses: &[Range<usize>]) -> String {
-    let mut left = String::with_capacity(text.len());
-    let mut at = 0;
-    for address in addresses {
-        // Brackets around an earlier one may have gone.
-        if address.start < at {
-            continue;
-        }
-        left.push_str(&text[at..address.start]);
-        at = address.end;
-        while let Some((n_left, n_right)) = empty_brackets(&left, &text[at..]) {
-            left.truncate(n_left);
-            at += n_right;
-        }
-        at += join(&mut left, &text[at..]);
-    }
-    left + &text[at..]
-}
-
-/// If `left` ends in a bracket that `right` closes: the bytes of `left` before it, and those of `right` up to behind it.
-fn empty_brackets(left: &str, right: &str) -> Option<(usize, usize)> {
-    let outside = left.trim_end();
-    let opening = outside.chars().next_back()?;
-    let inside = right.trim_start();
-    let closing = inside.chars().next()?;
-    let is_pair = matches!(
-        (opening, closing),
-        ('(', ')')
-            | ('[', ']')
-            | ('{', '}')
-            | ('<', '>')
-            | ('"', '"')
-            | ('\'', '\'')
-            | ('（', '）')
-            | ('［', '］')
-            | ('【', '】')
-            | ('〔', '〕')
-            | ('《', '》')
-            | ('〈', '〉')
-            | ('「', '」')
-            | ('『', '』')
-            | ('“', '”')
-            | ('‘', '’')
-    );
-    let n_right = right.len() - inside.len() + closing.len_utf8();
-    is_pair.then_some((outside.len() - opening.len_utf8(), n_right))
-}
-
-/// Makes `left` fit to what follows; gives the bytes of `right` that go.
-fn join(left: &mut String, right: &str) -> usize {
-    let after = right.trim_start();
-    let blanks = right.len() - after.len();
-    let outside = left.trim_end();
-    if after.is_empty() {
-        left.truncate(outside.trim_end_matches(JOINERS).trim_end().len());
-        return right.len();
-    }
-    if outside.is_empty() {
-        left.clear();
-        return right.len() - after.trim_start_matches(JOINERS).trim_start().len();
-    }
-    let next = after.chars().next().unwrap_or(' ');
-    // One joiner is left of the two around an address.
-    if JOINERS.contains(&next) && outside.ends_with(next) {
-        return blanks + next.len_utf8();
-    }
-    if is_closing(next) {
-        left.truncate(outside.len());
-        return blanks;
-    }
-    if left.len() > outside.len() {
-        return blanks;
-    }
-    let is_word = |c: char| c.is_alphanumeric();
-    if blanks == 0 && is_word(next) && outside.ends_with(is_word) {
-        left.push(' ');
-    }
-    0
-}
-
-fn is_closing(c: char) -> bool {
-    matches!(
-        c,
-        ',' | '.'
-            | ';'
-            | ':'
-            | '!'
-            | '?'
-            | ')'
-            | ']'
-            | '}'
-            | '，'
-            | '。'
-            | '、'
-            | '；'
-            | '：'
-            | '！'
-            | '？'
-            | '）'
-            | '】'
-            | '》'
-            | '」'
-            | '』'
-            | '”'
-            | '…'
-    )
 }
