@@ -116,6 +116,10 @@ fn fine_difference(a: Seen<'_>, b: Seen<'_>, enough: f32) -> f32 {
     if best.0 > HALVES_LIMIT {
         return best.0;
     }
+    // Where nothing is gained by moving it stays as it was.
+    if best.1 == Shifts::default() && smallest < f32::INFINITY {
+        return smallest;
+    }
     shifts = best.1;
     for _ in 0..3 {
         let (laid, difference) = look_with(&shifts);
