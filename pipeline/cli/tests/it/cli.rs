@@ -283,9 +283,9 @@ fn bad_input_is_one_line_and_nothing_written() {
 fn a_corpus_of_another_version_or_shape_is_refused() {
     for (from, to, expected) in [
         (
-            "\"tuwen.schema_version\":\"2\"",
+            "\"tuwen.schema_version\":\"3\"",
             "\"tuwen.schema_version\":\"0\"",
-            "schema version is 0, this tuwen reads versions 2 to 2",
+            "schema version is 0, this tuwen reads versions 2 to 3",
         ),
         (
             "\\\"name\\\":\\\"n_tokens\\\",\\\"type\\\":\\\"integer\\\"",

@@ -114,9 +114,13 @@ fn name(format: ImageFormat) -> &'static str {
 
 fn color_name(bytes: &[u8], format: ImageFormat, color: ExtendedColorType) -> &'static str {
     use ExtendedColorType as C;
-    // Bits a pixel of a BITMAPINFOHEADER: the decoder tells what it makes of a palette, the header what the file has.
-    if format == ImageFormat::Bmp && matches!(bytes.get(24..30), Some(&[.., 1..=8, 0])) {
-        return "p";
+    // Bits a pixel of a BITMAPINFOHEADER, or of OS/2's shorter one: the decoder tells what it makes of a palette, the header what the
+    // file has.
+    if format == ImageFormat::Bmp {
+        let at = if bytes.get(14) == Some(&12) { 24 } else { 28 };
+        if matches!(bytes.get(at..at + 2), Some([1..=8, 0])) {
+            return "p";
+        }
     }
     match color {
         C::A8 | C::L1 | C::L2 | C::L4 | C::L8 => "l",
