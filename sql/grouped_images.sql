@@ -7,13 +7,21 @@ with wanted as (
     from used_images
     left anti join leaks on used_images.image_id = leaks.image_id
     where used_images.split = 'train'
+),
+
+found as (
+    select
+        images.image_id,
+        images.thumb,
+        images.look
+    from images
+    left semi join wanted on images.image_id = wanted.image_id
+    where images.thumb is not null
 )
 
 select
-    cast(images.image_id as varchar) as image_id,
-    images.thumb as thumb,
-    images.look as look
-from images
-left semi join wanted on images.image_id = wanted.image_id
-where images.thumb is not null
-order by images.image_id
+    cast(image_id as varchar) as image_id,
+    thumb,
+    look
+from found
+order by image_id

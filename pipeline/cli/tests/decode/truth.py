@@ -60,8 +60,3 @@ def color(data: bytes, image: Image.Image) -> str:
     if image.mode in DEEP_GREY:
         return "l16"
     return {"1": "l", "YCbCr": "rgb", "F": "float", "PA": "p"}.get(image.mode, image.mode.lower())
-
-
-def is_lossy_webp(data: bytes) -> bool:
-    """Whether the file is a WebP with a lossy picture in it, which two decoders need not read alike."""
-    return data[:4] == b"RIFF" and b"VP8 " in data[:200]
