@@ -14,6 +14,7 @@ mod house;
 mod ingest;
 mod lost_answers;
 mod maintenance;
+mod near_groups;
 mod of_0_1_0;
 mod paths;
 mod python;

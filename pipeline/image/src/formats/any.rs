@@ -48,11 +48,15 @@ pub(super) fn limits(max_alloc_bytes: u64) -> Limits {
     limits
 }
 
+/// Bits a pixel of a BMP, whose header is OS/2's or Windows'.
+fn bmp_bits(bytes: &[u8]) -> usize {
+    let at = if bytes.get(14) == Some(&12) { 24 } else { 28 };
+    bytes.get(at..at + 2).map_or(0, |bits| usize::from(u16::from_le_bytes([bits[0], bits[1]])))
+}
+
 /// Bytes behind each line of a BMP, to a whole number of words.
 fn bmp_padding(bytes: &[u8], header: &Header) -> usize {
-    let bits =
-        bytes.get(28..30).map_or(0, |bits| usize::from(u16::from_le_bytes([bits[0], bits[1]])));
-    (header.width as usize * bits).div_ceil(8).wrapping_neg() % 4
+    (header.width as usize * bmp_bits(bytes)).div_ceil(8).wrapping_neg() % 4
 }
 
 fn decoder(
@@ -114,13 +118,9 @@ fn name(format: ImageFormat) -> &'static str {
 
 fn color_name(bytes: &[u8], format: ImageFormat, color: ExtendedColorType) -> &'static str {
     use ExtendedColorType as C;
-    // Bits a pixel of a BITMAPINFOHEADER, or of OS/2's shorter one: the decoder tells what it makes of a palette, the header what the
-    // file has.
-    if format == ImageFormat::Bmp {
-        let at = if bytes.get(14) == Some(&12) { 24 } else { 28 };
-        if matches!(bytes.get(at..at + 2), Some([1..=8, 0])) {
-            return "p";
-        }
+    // The decoder tells what it makes of a palette, the header what the file has.
+    if format == ImageFormat::Bmp && matches!(bmp_bits(bytes), 1..=8) {
+        return "p";
     }
     match color {
         C::A8 | C::L1 | C::L2 | C::L4 | C::L8 => "l",

@@ -67,6 +67,6 @@ fn first_sample(file: &[u8], table: &Range<usize>) -> Result<Option<Container>, 
     if end > file.len() as u64 {
         return Err(reject::truncated("the picture's data end before it does"));
     }
-    found.tiles.push(Vec::from([start as usize..end as usize]));
+    found.tiles.push(std::iter::once(start as usize..end as usize).collect());
     Ok(Some(found))
 }
