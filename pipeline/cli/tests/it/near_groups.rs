@@ -59,8 +59,7 @@ async fn near_identical_images_of_train_have_a_group() {
     save(&folder, "train-d.png", &picture(58, 130));
     let csv = crawl.csv("train2.csv", &rows(&["d"]));
     crawl.run(&[csv], Origin::Folder(folder.clone())).await;
-    let expected =
-        [of("a", Some("a")), of("b", Some("a")), of("c", Some("c")), of("d", Some("c"))];
+    let expected = [of("a", Some("a")), of("b", Some("a")), of("c", Some("c")), of("d", Some("c"))];
     assert_eq!(groups(&crawl).await, expected);
     let listed = crawl.query(include_str!("../../../../sql/queries/near_groups.sql")).await;
     assert_eq!(listed.iter().map(|row| row[1].as_str()).collect::<Vec<_>>(), ["2", "2"]);
