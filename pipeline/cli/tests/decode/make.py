@@ -161,7 +161,7 @@ def pngs() -> dict[str, bytes]:
 
 
 def broken_pngs() -> dict[str, bytes]:
-    """PNGs whose pixels are whole, whatever else is not; and animated ones."""
+    """PNG whose pixels are whole, whatever else is not; and animated ones."""
     made = {}
     whole = saved(picture("png_whole", 33, 22), "PNG")
     parts = rawfiles.chunks(whole)

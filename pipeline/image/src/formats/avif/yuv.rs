@@ -220,7 +220,7 @@ impl Planes {
     }
 }
 
-/// A matrix in 64ths, with the luma's bias and rounding.
+/// A matrix in parts of 64, with the luma's bias and rounding.
 struct FixedPoint {
     y_scale: u32,
     y_bias: i32,
