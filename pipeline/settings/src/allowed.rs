@@ -78,11 +78,16 @@ pub(crate) const fn above(limit: f64) -> Allowed {
 impl Allowed {
     /// Whether the setting is a text, which is taken as it is typed.
     pub(crate) fn is_text(&self) -> bool {
-        match self {
-            Self::Text | Self::FilledText | Self::HeaderText | Self::Line => true,
-            Self::Device | Self::SplitRule | Self::Shares => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::Text
+                | Self::FilledText
+                | Self::HeaderText
+                | Self::Line
+                | Self::Device
+                | Self::SplitRule
+                | Self::Shares
+        )
     }
 
     /// Whether it may be `value`.
