@@ -1,6 +1,6 @@
 """Compares decoded pixels with PIL. In: a folder of fixtures and a folder of raw pixels, each of 224*224*3 bytes and named
-after its fixture with `.rgb` at the end. Out: the largest difference of each file, and exit code 1 if there is one, or a file is
-missing. Never writes."""
+after its fixture with `.rgb` at the end. Out: the largest difference of each file, and exit code 1 if one is past its
+tolerance, or a file is missing. Never writes."""
 
 import sys
 from pathlib import Path
@@ -23,7 +23,8 @@ def main(fixtures: Path, raw: Path) -> int:
             continue
         got = np.fromfile(found, np.uint8).reshape(wanted.shape)
         difference = np.abs(got.astype(int) - wanted.astype(int))
-        verdict = "" if difference.max() == 0 else "  more than 0"
+        allowed = truth.tolerance(path.name)
+        verdict = "" if difference.max() <= allowed else f"  more than {allowed}"
         bad += bool(verdict)
         print(f"{path.name:36} max {difference.max():3} mean {difference.mean():.4f}{verdict}")
     print(f"{len(files)} files, {bad} of them differ too much")

@@ -444,7 +444,7 @@ def main() -> None:
         pixels = truth.pixels(FILES / name)
         spots = np.arange(16) * 223 // 15
         entry = {"file": name} | truth.header(FILES / name)
-        entry["tolerance"] = 0
+        entry["tolerance"] = truth.tolerance(name)
         entry["sha256"] = hashlib.sha256(pixels.tobytes()).hexdigest()
         entry["grid"] = pixels[np.ix_(spots, spots)].tobytes().hex()
         entries.append(entry)

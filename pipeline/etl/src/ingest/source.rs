@@ -52,7 +52,7 @@ enum Format {
 
 /// The rows of a source.
 pub(super) enum SourceRows {
-    Csv(CsvRows<Mmap>),
+    Csv(Box<CsvRows<Mmap>>),
     Json(JsonRows<Mmap>),
     Parquet(Box<ParquetRows>),
 }
@@ -185,7 +185,9 @@ impl Source {
         }
         if let Format::Divided(delimiter) = self.format {
             let rows = CsvRows::new(bytes, delimiter, name_of(self.encoding), &self.columns);
-            return rows.map(SourceRows::Csv).map_err(|found| self.mismatch(&found));
+            return rows
+                .map(|rows| SourceRows::Csv(Box::new(rows)))
+                .map_err(|found| self.mismatch(&found));
         }
         let rows = JsonRows::new(bytes, &self.columns);
         rows.map(SourceRows::Json).map_err(|found| self.mismatch(&found))
