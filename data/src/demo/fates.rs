@@ -70,7 +70,7 @@ pub(super) fn check(tuwen: &Tuwen, corpus: &str, truths: &[Truth]) -> Result<Fat
 }
 
 fn expected(truth: &Truth) -> String {
-    match (truth.image_reject.as_deref(), truth.fate.starts_with("rejected:")) {
+    match (truth.image_reject, truth.fate.starts_with("rejected:")) {
         // The demo fetches over HTTP: what a server sends in the place of a picture is seen then, and never comes to decode.
         (Some("not_an_image" | "empty"), _) => "rejected:fetch_failed".to_owned(),
         (Some(reason), _) => format!("{} ({reason})", truth.fate),

@@ -81,6 +81,11 @@ impl Corpus {
         Ok(Some(root_url(said.corpus.as_str())?))
     }
 
+    /// Where it lies, as a person writes it.
+    pub fn shown(&self) -> String {
+        shown(&self.root)
+    }
+
     /// Whether table `name` is another corpus's.
     pub fn is_shared(&self, name: &str) -> bool {
         self.base.is_some() && SHARED.contains(&name)

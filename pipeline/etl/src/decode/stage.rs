@@ -81,7 +81,7 @@ impl Stage for Decode<'_> {
         snapshot.register(&ctx).await?;
         // The last run was told the same, so what was there then is as it should be.
         if new.is_none_or(|new| !new["images"].is_empty()) {
-            check_stored(&ctx, &self.settings).await?;
+            check_stored(&ctx, snapshot.corpus(), &self.settings).await?;
         }
         if let Some(paths) = asked {
             snapshot.register_files(&ctx, "originals", paths, "originals").await?;
@@ -236,7 +236,11 @@ impl Seqs {
 
 /// A corpus holds images of one size, or a batch of them could not be built, of one codec, so that one disk is chosen for, and made
 /// in one way, or a model would see the difference.
-async fn check_stored(ctx: &SessionContext, settings: &DecodeSettings) -> Result<()> {
+async fn check_stored(
+    ctx: &SessionContext,
+    corpus: &Corpus,
+    settings: &DecodeSettings,
+) -> Result<()> {
     let size_px = settings.size.to_string();
     let oriented = settings.apply_orientation.to_string();
     let asked = [
@@ -250,10 +254,11 @@ async fn check_stored(ctx: &SessionContext, settings: &DecodeSettings) -> Result
         let stored = tally(ctx, "images", column).await?;
         // A rejected image has no codec, and one of an older tuwen does not say how it was made.
         if let Some(found) = stored.keys().find(|found| !found.is_empty() && *found != wanted) {
+            let here = corpus.shown();
             bail!(
                 "table `images` holds images of {column} {found}{unit}, {key} is {wanted}\n\
                  hint: --set {key}={found}, or into a corpus of its own that shares what was fetched: \
-                 tuwen decode --corpus OTHER --originals-of CORPUS"
+                 tuwen decode --originals-of '{here}' --corpus '{here}-{wanted}' --set {key}={wanted}"
             );
         }
     }

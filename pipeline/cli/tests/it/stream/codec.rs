@@ -94,7 +94,11 @@ async fn a_corpus_says_its_codec_and_keeps_it() {
         .await
         .unwrap_err()
         .to_string();
-    let expected = "table `images` holds images of codec jpeg, decode.codec is raw\n\
-                    hint: --set decode.codec=jpeg, or into a corpus of its own that shares what was fetched: tuwen decode --corpus OTHER --originals-of CORPUS";
+    let here = &crawl.settings.corpus;
+    let expected = format!(
+        "table `images` holds images of codec jpeg, decode.codec is raw\n\
+         hint: --set decode.codec=jpeg, or into a corpus of its own that shares what was fetched: \
+         tuwen decode --originals-of '{here}' --corpus '{here}-raw' --set decode.codec=raw"
+    );
     assert_eq!(error, expected);
 }
