@@ -35,6 +35,12 @@ impl Corpus {
             .map(|table| table.name)
             .filter(|name| snapshot.version(name).is_none() && !MAY_LACK.contains(name))
             .collect();
+        if let Some(base) = corpus.lost_base(&missing) {
+            bail!(
+                "corpus `{location}` shares the originals of {base}, where no corpus is (any more)\n\
+                 hint: tuwen decode --corpus {location} --originals-of FOLDER, with where it lies now"
+            );
+        }
         if missing.len() == TABLES.len() - MAY_LACK.len() {
             bail!(no_corpus(location));
         }

@@ -3,8 +3,8 @@
 //! them. That it shares them stands in a file of its own folder, so that no later command has to be told.
 
 use anyhow::{Context, Result, bail};
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -44,6 +44,10 @@ impl Corpus {
         let corpus = Self { root, base: None };
         match corpus.shared_with().await? {
             Some(known) if known == base => {}
+            // The other was moved.
+            Some(known) if (Self { root: known.clone(), base: None }).is_gone().await? => {
+                corpus.record(base).await?;
+            }
             Some(known) => bail!(
                 "corpus `{location}`: expected one that shares the originals of {}, found one that shares those of {}",
                 shown(&base),
@@ -57,13 +61,15 @@ impl Corpus {
                         shown(&base)
                     );
                 }
-                let (store, path) = corpus.store().await?;
-                let text = serde_json::to_vec(&OriginalsOf { corpus: base })?;
-                let only_new = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-                store.put_opts(&path.join(FILE), text.into(), only_new).await?;
+                corpus.record(base).await?;
             }
         }
         Self::open_or_create(location).await
+    }
+
+    /// Where the corpus should be whose originals it shares, if they are among the tables that are `missing`.
+    pub(crate) fn lost_base(&self, missing: &[&str]) -> Option<String> {
+        self.base.as_ref().filter(|_| missing.contains(&SHARED[0])).map(shown)
     }
 
     /// With whom the corpus shares what was fetched, as its folder says.
@@ -79,6 +85,19 @@ impl Corpus {
             format!("{path}: expected the corpus whose originals this one shares")
         })?;
         Ok(Some(root_url(said.corpus.as_str())?))
+    }
+
+    /// Writes down whose originals it shares.
+    async fn record(&self, base: Url) -> Result<()> {
+        let (store, path) = self.store().await?;
+        let text = serde_json::to_vec(&OriginalsOf { corpus: base })?;
+        store.put(&path.join(FILE), text.into()).await?;
+        Ok(())
+    }
+
+    /// Whether no pairs are there.
+    async fn is_gone(&self) -> Result<bool> {
+        Ok(self.delta(SHARED[0], None).await?.version().is_none())
     }
 
     /// Where it lies, as a person writes it.

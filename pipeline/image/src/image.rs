@@ -68,7 +68,7 @@ impl RejectReason {
     /// # Errors
     /// There is none; which there are.
     pub fn of(name: &str) -> Result<Self, String> {
-        let names = Self::ALL.map(Self::name).join(", ");
+        let (names, name) = (Self::ALL.map(Self::name).join(", "), name.trim());
         let found = Self::ALL.into_iter().find(|reason| reason.name() == name);
         found.ok_or_else(|| format!("expected one of {names}, found `{name}`"))
     }

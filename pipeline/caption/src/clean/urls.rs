@@ -27,6 +27,12 @@ const CHINESE: [&str; 7] = ["com", "cn", "net", "中国", "公司", "网络", "�
 const MAX_LABEL: usize = 63;
 const MAX_HOST: usize = 253;
 
+/// Endings of files to which an address with Chinese in its path leads.
+const ENDINGS: [&str; 12] = [
+    ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".html", ".htm", ".shtml", ".php", ".aspx",
+    ".jsp",
+];
+
 /// What forums write around an address, or around the text of a link.
 const FORUM: [&str; 4] = ["[url]", "[/url]", "[img]", "[/img]"];
 /// What stands before the address of such a link.
@@ -272,12 +278,19 @@ impl Letters {
         }
     }
 
-    /// The end of an address that goes on at `at`: up to the first character that no address has, a bracket that closes none of
-    /// its own, and without the punctuation of the sentence around it.
+    /// The end of an address that goes on at `at`: up to the first character that no address has, but for a path in Chinese, a bracket
+    /// that closes none of its own, and without the punctuation of the sentence around it.
     fn rest(&self, at: usize) -> usize {
         let (mut round, mut square) = (0_usize, 0_usize);
         let mut end = at;
-        while let Some(c) = self.get(end).filter(|c| is_of_address(*c)) {
+        while let Some(c) = self.get(end) {
+            if !is_of_address(c) {
+                match self.chinese_path(end) {
+                    Some(further) => end = further,
+                    None => break,
+                }
+                continue;
+            }
             let is_forum = |at| self.has_forum_word(at).is_some() || self.has(at, LINK);
             match c {
                 '[' if is_forum(end) => break,
@@ -303,6 +316,26 @@ impl Letters {
         let is_shortened =
             self.before(end) == Some('/') && (n_dots > 1 || self.get(end) == Some('…'));
         if is_shortened { end + n_dots } else { end }
+    }
+
+    /// Where a path goes on whose part at `at` is Chinese: behind its last slash, or a file's ending, whichever is further; none where
+    /// neither follows, for then it is the sentence that goes on.
+    fn chinese_path(&self, at: usize) -> Option<usize> {
+        if self.before(at) != Some('/') || !self.get(at).is_some_and(is_chinese) {
+            return None;
+        }
+        let part = |c: char| is_chinese(c) || is_of_address(c);
+        let stop = (at..).find(|i| !self.get(*i).is_some_and(part))?;
+        let ends = |i: usize| {
+            let is_ending = |ending: &str| {
+                let length = ending.len();
+                i >= at + length
+                    && self.has(i - length, ending)
+                    && !self.get(i).is_some_and(|c| c.is_ascii_alphanumeric())
+            };
+            self.before(i) == Some('/') || ENDINGS.iter().any(|ending| is_ending(ending))
+        };
+        (at + 1..=stop).rev().find(|i| ends(*i))
     }
 
     /// An address of mail.

@@ -39,7 +39,7 @@ pub(super) struct Decode {
     #[arg(long)]
     apply_orientation: bool,
     /// Try again what was rejected (for these reasons, divided by commas), as after an upgrade
-    #[arg(long, value_name = "REASONS", num_args = 0..=1, value_delimiter = ',', value_parser = RejectReason::of)]
+    #[arg(long, value_name = "REASONS", num_args = 0.., value_delimiter = ',', value_parser = RejectReason::of)]
     retry_rejected: Option<Vec<RejectReason>>,
     /// Do not judge the gate (max_rejected_percent: images that could not be decoded, of all)
     #[arg(long)]

@@ -128,6 +128,11 @@ impl FetchFlags {
         Ok((sources, corpus))
     }
 
+    /// Whether there are sources to put into the corpus.
+    pub(super) fn has_sources(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
     /// Ingests the sources, if there are any, and fetches.
     pub(super) async fn fetch(
         &self,

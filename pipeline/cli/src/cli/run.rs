@@ -44,7 +44,10 @@ impl Run {
         self.holding
             .run(&corpus, "run", async |stop, stages| {
                 // The gates of curate judge all rows.
-                self.fetch.fetch((&sources, &corpus), &settings, None, stop, stages).await?;
+                // What is shared with another corpus is fetched there.
+                if self.fetch.has_sources() || !corpus.is_shared("originals") {
+                    self.fetch.fetch((&sources, &corpus), &settings, None, stop, stages).await?;
+                }
                 stages.run("decode", decode(&corpus, &settings.decode, &[], None, stop)).await?;
                 let gates = self.curate.gates();
                 stages.run("curate", curate(&corpus, &settings, gates, stop)).await

@@ -126,6 +126,18 @@ async fn a_corpus_shares_what_another_has_fetched() {
         let error = Corpus::open_or_share(location, base).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+    // The other corpus is moved: that is said, and where it lies now can be.
+    let moved = crawl.folder.path().join("moved").display().to_string();
+    std::fs::rename(&base, &moved).unwrap();
+    let error = Corpus::open(&other).await.unwrap_err().to_string();
+    assert!(
+        error.contains(&format!("shares the originals of {base}, where no corpus is")),
+        "{error}"
+    );
+    Corpus::open_or_share(&other, &moved).await.unwrap();
+    assert_eq!(crawl.query(examples).await, of_base);
+    let base = moved;
+
     let own = crawl.folder.path().join("own").display().to_string();
     Corpus::open_or_create(&own).await.unwrap();
     let error = Corpus::open_or_share(&own, &base).await.unwrap_err().to_string();

@@ -14,8 +14,9 @@ pub(super) struct JsonRows<B> {
     bytes: B,
     at: usize,
     line: u64,
-    /// The keys of text, URL and file name.
+    /// The keys of text, URL and file name in most objects.
     keys: [Option<String>; 3],
+    columns: Columns,
 }
 
 impl<B: AsRef<[u8]>> JsonRows<B> {
@@ -24,7 +25,8 @@ impl<B: AsRef<[u8]>> JsonRows<B> {
     /// # Errors
     /// The columns are not there.
     pub(super) fn new(bytes: B, columns: &Columns) -> Result<Self, Mismatch> {
-        let mut rows = Self { bytes, at: 0, line: 1, keys: [const { None }; 3] };
+        let columns = columns.clone();
+        let mut rows = Self { bytes, at: 0, line: 1, keys: [const { None }; 3], columns };
         if rows.bytes.as_ref().starts_with(b"\xef\xbb\xbf") {
             rows.at = 3;
         }
@@ -43,11 +45,19 @@ impl<B: AsRef<[u8]>> JsonRows<B> {
             }
         }
         (rows.at, rows.line) = (begin, 1);
-        let Some(places) = columns.find(&names) else { return Err(Mismatch { names, sample }) };
-        rows.keys = [Some(places.text), places.url, places.filename]
-            .map(|place| place.map(|place| names[place].clone()));
+        let Some(keys) = keys_of(&rows.columns, &names) else {
+            return Err(Mismatch { names, sample });
+        };
+        rows.keys = keys;
         Ok(rows)
     }
+}
+
+/// The keys of text, URL and file name among `names`.
+fn keys_of(columns: &Columns, names: &[String]) -> Option<[Option<String>; 3]> {
+    let places = columns.find(names)?;
+    let places = [Some(places.text), places.url, places.filename];
+    Some(places.map(|place| place.map(|place| names[place].clone())))
 }
 
 impl<B: AsRef<[u8]>> Iterator for JsonRows<B> {
@@ -55,8 +65,17 @@ impl<B: AsRef<[u8]>> Iterator for JsonRows<B> {
 
     fn next(&mut self) -> Option<Row> {
         let (number, line) = next_line(self.bytes.as_ref(), &mut self.at, &mut self.line)?;
-        let [text_key, url_key, filename_key] = &self.keys;
         let fields = object(line).and_then(|mut object| {
+            // One that calls them otherwise than most.
+            let lacks =
+                |key: &Option<String>| key.as_ref().is_some_and(|key| !object.contains_key(key));
+            let own = self
+                .keys
+                .iter()
+                .any(lacks)
+                .then(|| keys_of(&self.columns, &object.keys().cloned().collect::<Vec<_>>()));
+            let own = own.flatten();
+            let [text_key, url_key, filename_key] = own.as_ref().unwrap_or(&self.keys);
             let mut field = |key: &Option<String>| match key {
                 Some(key) => text(key, object.remove(key)),
                 None => Ok(None),
@@ -146,6 +165,16 @@ mod tests {
             (10, "|None|None"),
         ];
         assert_eq!(rows, expected.map(|(line, text)| (line, text.to_owned())));
+        let json = "{\"text\":\"一\",\"url\":\"u\"}\n{\"caption\":\"二\",\"image_url\":\"v\"}\n\
+            {\"Text\":\"三\",\"URL\":\"w\"}\n{\"url\":\"x\"}\n";
+        let expected = [
+            "一|Some(\"u\")|None",
+            "二|Some(\"v\")|None",
+            "三|Some(\"w\")|None",
+            "|Some(\"x\")|None",
+        ];
+        let found: Vec<String> = shown(json, "").into_iter().map(|(_, row)| row).collect();
+        assert_eq!(found, expected);
         assert_eq!(
             shown("{\"a\":\"t\",\"b\":\"u\"}", "text=a,url=B"),
             [(1, "t|Some(\"u\")|None".to_owned())]
