@@ -6,6 +6,7 @@
 //! name, nor a decoder.
 
 mod codec;
+mod colours;
 pub mod copy;
 mod decode;
 mod formats;
