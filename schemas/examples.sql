@@ -1,4 +1,4 @@
--- A row is one pair: in a split, or rejected with the reason. Rewritten as a whole by curate; never touches pixels.
+-- A row is one pair: in a split, or rejected with the reason. Brought up to date by curate, which never reads pixels.
 create table examples (
     example_id varchar not null comment 'the pair''s pair_id',
     image_id varchar comment 'the image the caption belongs to; null if none was got',

@@ -1,9 +1,8 @@
 //! Bytes to pixels. In: a picture file of any format. Out: a square of RGB pixels and what the file was, or the reason why
 //! not. `decode.rs` reads the header and dispatches, `jpeg.rs` (by `libjpeg.rs`) and `formats/` decode, `resize.rs` scales (by
 //! `weights.rs`), `hash.rs` hashes, `codec.rs` writes the square down, `copy.rs` moves it, `media_type.rs` knows pictures by how they
-//! begin, `near.rs` says which are near-identical (`outline.rs`, `overlay.rs`), `near_index.rs` and
-//! `near_groups.rs` find them. Never trusts a file
-//! name, nor a decoder.
+//! begin, `near.rs` says which are near-identical (by `outline.rs`, `colours.rs` and `overlay.rs`), `near_index.rs` and
+//! `near_groups.rs` find them. Never trusts a file name, nor a decoder.
 
 mod codec;
 mod colours;
