@@ -17,6 +17,7 @@ use crate::libtorch;
 use crate::model::Model;
 use crate::optimizer::AdamW;
 use crate::pixels::{Crop, splitmix};
+use crate::ranks::Ranks;
 use crate::step::{BatchSource, Learner};
 
 /// Rounds of each measurement; the median counts.
@@ -98,13 +99,13 @@ pub fn bench(
         bail!("--steps: expected at least 1, found 0");
     }
     libtorch::set_threads(settings.threads);
-    let device = libtorch::device(&settings.device)?;
+    let device = libtorch::device(&settings.device, 0)?;
     let (model, _) = Model::start(settings, tokenizer, device)?;
     let pad = model.captioner.config.ids.pad;
     let parameters = model.captioner.layout.len();
     // A short batch would spoil the comparison.
     let whole_batches = TrainSettings { drop_last: true, ..settings.clone() };
-    let open = |corpus| Feed::open(corpus, &whole_batches, pad, None);
+    let open = |corpus| Feed::open(corpus, &whole_batches, &Ranks::alone(), pad, None);
     let mut feed = corpus.map(open).transpose()?;
     let side = match &feed {
         Some(feed) => feed.stream().size_px(),
@@ -184,7 +185,7 @@ impl BatchSource for RepeatedBatches {
         self.batches.pop_front().context("no batch was given back")
     }
 
-    fn done(&mut self, batch: Batch, _: Tensor) {
+    fn done(&mut self, batch: Batch, _: Tensor, _: usize) {
         self.images += batch.len();
         self.batches.push_back(batch);
     }
@@ -201,7 +202,7 @@ impl BatchSource for StreamedBatches<'_> {
         self.feed.next_batch()
     }
 
-    fn done(&mut self, batch: Batch, _: Tensor) {
+    fn done(&mut self, batch: Batch, _: Tensor, _: usize) {
         self.images += batch.len();
         self.feed.recycle(batch);
     }
@@ -217,7 +218,7 @@ fn steps(
     source: &mut impl BatchSource,
 ) -> Result<()> {
     for _ in 0..n {
-        learner.step(settings, *number, settings.lr, side, source)?;
+        learner.step(settings, &Ranks::alone(), *number, settings.lr, side, source)?;
         *number += 1;
     }
     // Asking for a value waits for the device.

@@ -52,6 +52,7 @@ impl Captioner {
     }
 
     /// Logits `[b, t, vocabulary]` for labels `[b, t]`: position i is predicted from the start token and labels before i.
+    /// In the number format of the parameters.
     pub fn logits(&self, p: &Views, pixels: &Tensor, labels: &Tensor, train: bool) -> Tensor {
         self.logits_of(p, &self.encode(p, pixels, train), labels, train)
     }
@@ -61,7 +62,7 @@ impl Captioner {
         self.decoder.forward(p, &self.shift_right(labels), &cross_cache, None, train)
     }
 
-    /// Mean cross-entropy in nats over the labels that are not [`IGNORED`]; a scalar.
+    /// Cross-entropy in nats, summed over the labels that are not [`IGNORED`]; a scalar.
     pub fn loss(
         &self,
         p: &Views,
@@ -73,7 +74,7 @@ impl Captioner {
         cross_entropy(&self.logits(p, pixels, labels, train), labels, label_smoothing)
     }
 
-    /// The training loss with a frozen encoder: its forward runs without a graph, so it saves no tensors and gets no gradient.
+    /// The same in training with a frozen encoder: its forward runs without a graph, so it saves no tensors and gets no gradient.
     pub fn loss_with_frozen_encoder(
         &self,
         p: &Views,
@@ -94,7 +95,7 @@ impl Captioner {
         self.decoder.new_cache()
     }
 
-    /// Logits `[rows, vocabulary]` of the token after `last` `[rows]`, the rows' newest tokens.
+    /// Logits `[rows, vocabulary]`, f32, of the token after `last` `[rows]`, the rows' newest tokens.
     pub(crate) fn next_logits(
         &self,
         p: &Views,
@@ -103,7 +104,7 @@ impl Captioner {
         cache: &mut KvCache,
     ) -> Tensor {
         let logits = self.decoder.forward(p, &last.unsqueeze(1), cross_cache, Some(cache), false); // [rows, 1, v]
-        logits.squeeze_dim(1)
+        logits.squeeze_dim(1).to_kind(Kind::Float)
     }
 
     /// The decoder's inputs for given labels, as transformers' `shift_tokens_right`.
@@ -115,15 +116,18 @@ impl Captioner {
     }
 }
 
-/// Mean cross-entropy in nats of logits `[b, t, v]` over the labels `[b, t]` that are not [`IGNORED`]; a scalar.
+/// Cross-entropy in nats of logits `[b, t, v]`, summed over the labels `[b, t]` that are not [`IGNORED`]; a scalar, f32. Equal to
+/// PyTorch's `cross_entropy(reduction="sum")`; 16-bit logits are made longer within the log-softmax where libtorch can do so.
 pub(crate) fn cross_entropy(logits: &Tensor, labels: &Tensor, label_smoothing: f64) -> Tensor {
-    logits.flatten(0, 1).cross_entropy_loss(
-        &labels.flatten(0, 1),
-        None::<&Tensor>,
-        Reduction::Mean,
-        IGNORED,
-        label_smoothing,
-    )
+    let log_p = logits.flatten(0, 1).log_softmax(-1, Kind::Float); // [b * t, v]
+    let labels = labels.flatten(0, 1);
+    let loss = log_p.g_nll_loss(&labels, None::<&Tensor>, Reduction::Sum, IGNORED);
+    if label_smoothing == 0.0 {
+        return loss;
+    }
+    let counted = labels.not_equal(IGNORED).to_kind(Kind::Float);
+    let of_all = -(log_p.mean_dim(-1, false, Kind::Float) * counted).sum(Kind::Float);
+    loss * (1.0 - label_smoothing) + of_all * label_smoothing
 }
 
 #[cfg(test)]
@@ -149,5 +153,24 @@ mod tests {
         let labels = Tensor::from_slice(&[1i64, 7, 2, 1, 2, IGNORED]).view([2, 3]);
         let shifted = Captioner::new(&config).shift_right(&labels);
         assert_eq!(Vec::<i64>::try_from(shifted.flatten(0, 1)).unwrap(), [1, 1, 7, 1, 1, 2]);
+    }
+
+    /// `F.cross_entropy(logits, labels, ignore_index=-100, reduction="sum", label_smoothing=…)` as libtorch has it.
+    #[test]
+    fn the_loss_is_libtorchs_cross_entropy() {
+        let logits = Tensor::randn([2, 3, 7], (Kind::Float, tch::Device::Cpu)) * 3.0;
+        let labels = Tensor::from_slice(&[1i64, 6, IGNORED, 0, IGNORED, IGNORED]).view([2, 3]);
+        for smoothing in [0.0, 0.1] {
+            let theirs = logits.flatten(0, 1).cross_entropy_loss(
+                &labels.flatten(0, 1),
+                None::<&Tensor>,
+                Reduction::Sum,
+                IGNORED,
+                smoothing,
+            );
+            let [ours, theirs] = [cross_entropy(&logits, &labels, smoothing), theirs]
+                .map(|loss| loss.double_value(&[]));
+            assert!((ours - theirs).abs() < 1e-5 * theirs, "{ours} against {theirs}");
+        }
     }
 }

@@ -24,7 +24,8 @@ use crate::hub;
 use crate::libtorch;
 use crate::model::Model;
 use crate::progress::describe;
-use crate::train::train;
+use crate::ranks::Ranks;
+use crate::train::{Summary, train};
 
 mod flags;
 
@@ -56,7 +57,8 @@ enum Command {
 #[command(after_help = "Examples:
   tuwen train --preset tiny --tokenizer tokenizer.json --out model
   tuwen train --encoder vit-base-patch16-224 --decoder gpt2_chinese --device cuda:0
-  tuwen train --resume auto")]
+  tuwen train --resume auto
+  torchrun --no-python --nproc-per-node 4 tuwen-trainer train --corpus corpus --encoder vit-base-patch16-224")]
 struct TrainArgs {
     /// Folder or URL of the corpus
     #[arg(long)]
@@ -264,6 +266,7 @@ impl Cli {
     pub fn run(self) -> Result<ExitCode> {
         self.log.init();
         libtorch::use_passive_wait_policy()?;
+        libtorch::keep_freed_memory();
         match self.command {
             Command::Train(args) => args.run(),
             Command::Evaluate(args) => args.run(),
@@ -293,18 +296,9 @@ impl TrainArgs {
         ])?;
         let settings = resumed_settings(settings)?;
         let summary = train(&settings.corpus, &settings.train, &settings.curate.tokenizer)?;
-        eprintln!(
-            "{} of {} steps in {:.0} s, {:.0} images/s, data_wait {:.1} %: {}",
-            summary.steps,
-            summary.steps_planned,
-            summary.seconds,
-            summary.train_images_per_s,
-            summary.data_wait_percent,
-            summary.checkpoint.display()
-        );
-        if self.flags.json {
-            writeln!(std::io::stdout(), "{}", serde_json::to_string(&summary)?)
-                .context("writing to stdout")?;
+        // What one rank prints is true of all.
+        if summary.rank == 0 {
+            summary.print(self.flags.json)?;
         }
         if summary.stopped {
             tracing::warn!(
@@ -313,6 +307,26 @@ impl TrainArgs {
             return Ok(ExitCode::from(INTERRUPTED));
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Summary {
+    /// A line for people, and for programs a JSON object.
+    fn print(&self, json: bool) -> Result<()> {
+        eprintln!(
+            "{} of {} steps in {:.0} s, {:.0} images/s, data_wait {:.1} %: {}",
+            self.steps,
+            self.steps_planned,
+            self.seconds,
+            self.train_images_per_s,
+            self.data_wait_percent,
+            self.checkpoint.display()
+        );
+        if json {
+            writeln!(std::io::stdout(), "{}", serde_json::to_string(self)?)
+                .context("writing to stdout")?;
+        }
+        Ok(())
     }
 }
 
@@ -326,10 +340,12 @@ impl EvaluateArgs {
         ]);
         let Opened { model, settings, .. } =
             open(self.model.as_deref(), self.flags.resolve(&named)?)?;
+        let ranks = Ranks::alone();
         let set = EvalSet::open(
             &settings.corpus,
             &self.split,
             &settings.train,
+            &ranks,
             model.captioner.config.ids.pad,
             None,
         )?;
@@ -340,12 +356,13 @@ impl EvaluateArgs {
             )),
             None => None,
         };
-        let figures = evaluate(&model, &set, &settings.train, |prediction, _| match &mut file {
-            Some(file) => writeln!(file, "{}", serde_json::to_string(prediction)?)
-                .context("writing predictions"),
-            None => Ok(()),
-        })
-        .with_context(|| format!("corpus {}, split {}", settings.corpus, self.split))?;
+        let figures =
+            evaluate(&model, &set, &settings.train, &ranks, |prediction, _| match &mut file {
+                Some(file) => writeln!(file, "{}", serde_json::to_string(prediction)?)
+                    .context("writing predictions"),
+                None => Ok(()),
+            })
+            .with_context(|| format!("corpus {}, split {}", settings.corpus, self.split))?;
         if let Some(mut file) = file {
             file.flush().context("writing predictions")?;
         }
@@ -441,7 +458,7 @@ struct Opened {
 fn open(model: Option<&Path>, resolved: Resolved) -> Result<Opened> {
     let Resolved { mut settings, origins } = resolved;
     libtorch::set_threads(settings.train.threads);
-    let device = libtorch::device(&settings.train.device)?;
+    let device = libtorch::device(&settings.train.device, 0)?;
     let model = model.map(|model| hub::folder(&model.to_string_lossy())).transpose()?;
     let folder = checkpoint::find(model.as_deref().unwrap_or(Path::new(&settings.train.out)))?;
     if let Some(note) =

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use tch::{Kind, Tensor, no_grad};
+use tch::{Tensor, no_grad};
 use tuwen_settings::TrainSettings;
 use tuwen_stream::{Batch, ImageReferences, Shuffle, Stream, StreamOptions, Versions};
 
@@ -15,6 +15,7 @@ use crate::metrics::{self, Captioned, Scores};
 use crate::model::Model;
 use crate::params::Views;
 use crate::pixels::{self, Crop};
+use crate::ranks::Ranks;
 
 /// Seed of the order in which a split is sampled when only some of it is evaluated.
 const SAMPLE_SEED: u64 = 0;
@@ -45,6 +46,9 @@ pub struct Evaluation {
 pub struct Prediction {
     /// The image.
     pub image_id: String,
+    /// Its place in the order of evaluation.
+    #[serde(skip)]
+    pub position: u64,
     /// The split's captions of it.
     pub references: Vec<String>,
     /// The model's.
@@ -57,7 +61,7 @@ pub struct Prediction {
 pub struct EvalSet {
     stream: Stream,
     n_examples: usize,
-    /// By position in the order of the stream.
+    /// This rank's, by position in the order of the stream.
     images: Vec<ImageReferences>,
 }
 
@@ -72,10 +76,13 @@ impl EvalSet {
         corpus: &str,
         split: &str,
         settings: &TrainSettings,
+        ranks: &Ranks,
         pad_id: i64,
         versions: Option<Versions>,
     ) -> Result<Self> {
         let options = StreamOptions {
+            rank: ranks.rank,
+            world: ranks.world,
             split: split.to_owned(),
             shuffle: Shuffle::Global,
             seed: SAMPLE_SEED,
@@ -93,7 +100,8 @@ impl EvalSet {
             0 => stream.len(),
             n => n.next_multiple_of(settings.eval_batch_size).min(stream.len()),
         };
-        let images = stream.references(EPOCH, n_examples, settings.eval_captions)?;
+        let mut images = stream.references(EPOCH, n_examples, settings.eval_captions)?;
+        images.retain(|image| image.position % ranks.world as u64 == ranks.rank as u64);
         Ok(Self { stream, n_examples, images })
     }
 
@@ -113,14 +121,16 @@ impl EvalSet {
     }
 }
 
-/// Evaluates `model`; `each` is given every generated caption and its picture, RGB, `[size_px, size_px, 3]`.
+/// Evaluates `model`, each rank on its share; `each` is given every caption that this one generated and its picture, RGB,
+/// `[size_px, size_px, 3]`.
 ///
 /// # Errors
-/// As the stream; token ids the model does not have; errors of `each`.
+/// As the stream; token ids the model does not have; errors of `each`; a rank that is lost.
 pub fn evaluate(
     model: &Model,
     set: &EvalSet,
     settings: &TrainSettings,
+    ranks: &Ranks,
     mut each: impl FnMut(&Prediction, &[u8]) -> Result<()>,
 ) -> Result<Evaluation> {
     let started = Instant::now();
@@ -144,18 +154,20 @@ pub fn evaluate(
                 eprintln!("evaluation without example {}: {}", skipped.example_id, skipped.why);
             }
             if !batch.is_empty() {
-                let (pixels, labels) = upload(model, &batch, side, Crop::whole(side), settings)?;
-                let counted = labels.not_equal(IGNORED).sum(Kind::Int64).int64_value(&[]);
+                let crop = Crop::whole(side);
+                let (pixels, labels, n_tokens) = upload(model, &batch, side, crop, settings)?;
                 let loss = model.captioner.loss(&views, &pixels, &labels, 0.0, false);
-                loss_sum += loss.double_value(&[]) * counted as f64;
-                tokens += counted;
+                loss_sum += loss.double_value(&[]);
+                tokens += n_tokens;
                 examples += batch.len();
                 let there = here.iter().filter_map(|image| {
-                    Some((image, batch.row_at((image.position - begin) as u32)?))
+                    let place = (image.position - begin) / ranks.world as u64;
+                    Some((image, batch.row_at(place as u32)?))
                 });
                 let there: Vec<_> = there.collect();
                 for (prediction, row) in predict(model, &views, &pixels, &there, &options)? {
-                    captioned.push(Captioned::new(&prediction.caption, &prediction.references));
+                    let (caption, references) = (&prediction.caption, &prediction.references);
+                    captioned.push((prediction.position, caption.clone(), references.clone()));
                     each(&prediction, &batch.pixels[row * side * side * 3..][..side * side * 3])?;
                 }
             }
@@ -166,21 +178,35 @@ pub fn evaluate(
         }
         Ok(())
     })?;
-    if examples == 0 {
+    let sums = [loss_sum, tokens as f64, examples as f64];
+    let [loss_sum, tokens, examples] = ranks.sums(sums)?;
+    if examples == 0.0 {
         bail!(
             "expected examples to evaluate on, found {} whose images cannot be read",
             set.n_examples
         );
     }
-    let loss = loss_sum / tokens.max(1) as f64;
+    let captioned = of_all(ranks, captioned)?;
+    let loss = loss_sum / tokens.max(1.0);
     Ok(Evaluation {
-        examples,
+        examples: examples as usize,
         loss,
         perplexity: loss.exp(),
         captions: captioned.len(),
         scores: metrics::score(&captioned),
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// The captions of all ranks with their references, in the order of their images.
+fn of_all(ranks: &Ranks, own: Vec<(u64, String, Vec<String>)>) -> Result<Vec<Captioned>> {
+    let mut all: Vec<(u64, String, Vec<String>)> = Vec::new();
+    for text in ranks.gather(serde_json::to_string(&own)?)? {
+        all.append(&mut serde_json::from_str(&text)?);
+    }
+    all.sort_by_key(|(position, ..)| *position);
+    let captioned = all.iter().map(|(_, caption, refs)| Captioned::new(caption, refs));
+    Ok(captioned.collect())
 }
 
 /// Captions for some rows of `pixels` `[b, 3, size, size]`: the images and which rows they are.
@@ -202,6 +228,7 @@ fn predict(
     let predictions = generated.into_iter().zip(images).map(|(generated, &(image, row))| {
         let prediction = Prediction {
             image_id: image.image_id.clone(),
+            position: image.position,
             references: image.references.clone(),
             caption: model.text.decode(&generated.ids)?,
             score: generated.score,
@@ -211,8 +238,8 @@ fn predict(
     predictions.collect()
 }
 
-/// A batch on the device: pixels `[b, 3, size, size]`, cut out by `crop`, and labels `[b, t]`. Padding is ignored in the
-/// loss, or, if it is to count, reaches up to `max_length`, as in the original.
+/// A batch on the device: pixels `[b, 3, size, size]`, cut out by `crop`, labels `[b, t]`, and how many of them count in the loss.
+/// Padding does not, or, if it is to count, reaches up to `max_length`, as in the original.
 ///
 /// # Errors
 /// Token ids or lengths the model does not have.
@@ -222,7 +249,7 @@ pub(crate) fn upload(
     size_px: usize,
     crop: Crop,
     settings: &TrainSettings,
-) -> Result<(Tensor, Tensor)> {
+) -> Result<(Tensor, Tensor, usize)> {
     let config = &model.captioner.config;
     let b = batch.len();
     let longest =
@@ -250,7 +277,8 @@ pub(crate) fn upload(
         }
         row[..n].copy_from_slice(ids);
     }
+    let n_tokens = labels.iter().filter(|&&label| label != IGNORED).count();
     let labels = Tensor::from_slice(&labels).view([b as i64, width as i64]);
     let labels = pixels::upload(labels, model.device);
-    Ok((model.pixels(&batch.pixels, b, size_px, crop), labels))
+    Ok((model.pixels(&batch.pixels, b, size_px, crop), labels, n_tokens))
 }

@@ -5,9 +5,13 @@ use anyhow::{Context, Result, bail};
 use tuwen_settings::TrainSettings;
 use tuwen_stream::{Batch, Batches, Skipped, Stream, StreamOptions, StreamState, WaitStats};
 
+use crate::ranks::Ranks;
+
 /// The batches of one run.
 pub struct Feed {
     stream: Stream,
+    /// Whether there are no other ranks.
+    alone: bool,
     batches: Batches,
     /// Batches of the next epoch, started when the last batch of this one is given, so that the device does not wait between them.
     next_epoch: Option<Batches>,
@@ -24,18 +28,22 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Opens the training split at its beginning, or where a resumed run was, at the table versions it read.
+    /// Opens this rank's share of the training split at its beginning, or where a resumed run was, at the table versions it read.
     ///
     /// # Errors
     /// As the stream; an empty split.
     pub fn open(
         corpus: &str,
         settings: &TrainSettings,
+        ranks: &Ranks,
         pad_id: i64,
         from: Option<&StreamState>,
     ) -> Result<Self> {
         let versions = from.map(|state| state.versions);
-        let options = StreamOptions { versions, pad_id, ..StreamOptions::from(settings) };
+        let mut options = StreamOptions { versions, pad_id, ..StreamOptions::from(settings) };
+        (options.rank, options.world) = (ranks.rank, ranks.world);
+        // Every rank takes part in every step.
+        options.drop_last |= ranks.world > 1;
         let stream = Stream::open_by(corpus, options, settings.read_path)
             .with_context(|| format!("corpus {corpus}"))?;
         if stream.is_empty() {
@@ -45,7 +53,7 @@ impl Feed {
             bail!(
                 "corpus {corpus}: expected at least {} examples in split train for one whole batch, found {}\n\
                  hint: a smaller train.batch_size",
-                settings.batch_size,
+                settings.batch_size * ranks.world,
                 stream.len()
             );
         }
@@ -57,6 +65,7 @@ impl Feed {
         let (next_epoch, batches_left) = (None, u64::MAX);
         Ok(Self {
             stream,
+            alone: ranks.world == 1,
             batches,
             next_epoch,
             batches_left,
@@ -88,7 +97,8 @@ impl Feed {
         self.epoch as f64 + self.position as f64 / self.stream.len() as f64
     }
 
-    /// The next batch that is not empty; after an epoch's last the next epoch's first.
+    /// The next batch; after an epoch's last the next epoch's first. One that is empty, since its images cannot be read, is left out,
+    /// but with several ranks: each takes its turn in every step.
     ///
     /// # Errors
     /// As the stream; a whole epoch whose examples were all skipped.
@@ -99,19 +109,20 @@ impl Feed {
                     format!("epoch {}, after example {}", self.epoch, self.position)
                 })?;
                 self.position = batch.next_position;
-                self.batches_left = self.batches_left.saturating_sub(u64::from(!batch.is_empty()));
+                self.batches_left =
+                    self.batches_left.saturating_sub(u64::from(!batch.is_empty() || !self.alone));
                 if self.batches.len() == 0 && self.batches_left > 0 {
                     self.next_epoch = Some(self.stream.epoch(self.epoch + 1, 0)?);
                 }
                 self.skipped.append(&mut batch.skipped);
-                if batch.is_empty() {
+                if batch.is_empty() && self.alone {
                     self.recycle(batch);
                     continue;
                 }
                 self.n_given += batch.len() as u64;
                 return Ok(batch);
             }
-            if let (0, Some(last)) = (self.n_given, self.skipped.last()) {
+            if let (0, Some(last), true) = (self.n_given, self.skipped.last(), self.alone) {
                 bail!(
                     "epoch {}: none of its images can be read; the last: {}",
                     self.epoch,

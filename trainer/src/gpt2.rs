@@ -2,11 +2,12 @@
 //! In: token ids and the encoder's states. Out: logits. Never sees padding: it comes after a caption's end, where the
 //! causal mask hides it.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::config::Gpt2Config;
 use crate::layers::{Conv1d, LayerNorm, activate, dropout, merge_heads, split_heads};
 use crate::params::{Builder, Slot, Views};
+use crate::shim::linear;
 
 /// The decoder: where its parameters lie, and its sizes.
 pub(crate) struct Gpt2 {
@@ -137,9 +138,9 @@ impl Gpt2 {
         block.mlp(p, &self.config, x, train)
     }
 
-    /// The last block's output to logits `[r, t, v]`.
+    /// The last block's output to logits `[r, t, v]`, in its number format.
     pub(crate) fn head(&self, p: &Views, x: &Tensor) -> Tensor {
-        self.ln_f.forward(p, x).matmul(&p[self.lm_head].transpose(0, 1)).to_kind(Kind::Float)
+        linear(&self.ln_f.forward(p, x), &p[self.lm_head], None)
     }
 }
 

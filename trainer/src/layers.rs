@@ -5,6 +5,7 @@ use tch::Tensor;
 
 use crate::config::Activation;
 use crate::params::{Builder, Slot, Views};
+use crate::shim::linear;
 
 /// y = x Wᵀ + b, W `[out, in]`.
 pub(crate) struct Linear {
@@ -35,7 +36,7 @@ impl Linear {
     }
 
     pub(crate) fn forward(&self, p: &Views, x: &Tensor) -> Tensor {
-        x.linear(&p[self.weight], self.bias.map(|slot| &p[slot]))
+        linear(x, &p[self.weight], self.bias.map(|slot| &p[slot]))
     }
 }
 
@@ -43,7 +44,6 @@ impl Linear {
 pub(crate) struct Conv1d {
     weight: Slot,
     bias: Slot,
-    d_out: i64,
 }
 
 impl Conv1d {
@@ -51,17 +51,11 @@ impl Conv1d {
         Self {
             weight: builder.weight(&format!("{name}.weight"), &[d_in, d_out], std),
             bias: builder.biases(&[format!("{name}.bias")], d_out),
-            d_out,
         }
     }
 
     pub(crate) fn forward(&self, p: &Views, x: &Tensor) -> Tensor {
-        let mut shape = x.size();
-        let d_in = shape[shape.len() - 1];
-        let y = p[self.bias].addmm(&x.reshape([-1, d_in]), &p[self.weight]);
-        shape.pop();
-        shape.push(self.d_out);
-        y.view(&shape[..])
+        linear(x, &p[self.weight].transpose(0, 1), Some(&p[self.bias]))
     }
 }
 

@@ -2,7 +2,7 @@
 //! `VisionEncoderDecoderModel`. In: a tuwen corpus or picture files, Hugging Face folders. Out: Hugging Face folders,
 //! captions. Never decodes, cleans or splits: that is the pipeline's.
 //!
-//! Modules in the order in which a run meets them: [`cli`] - [`libtorch`], [`text`], [`config`], [`params`], the model
+//! Modules in the order in which a run meets them: [`cli`] - [`libtorch`], `shim`, [`ranks`], [`text`], [`config`], [`params`], the model
 //! (`layers`, `vit`, `gpt2`, [`captioner`]), [`names`], [`hub`], [`weights`], [`model`] - [`feed`], [`pixels`], [`schedule`],
 //! [`optimizer`], [`loss_scale`], [`recompute`], `step`, `losses`, `progress`, [`train`], [`bench`] - [`generate`],
 //! [`metrics`], [`evaluate`], [`best`], [`checkpoint`], [`tensorboard`], [`caption`], [`fingerprint`], [`caption_stage`],
@@ -35,8 +35,10 @@ pub mod params;
 mod pickle;
 pub mod pixels;
 mod progress;
+pub mod ranks;
 pub mod recompute;
 pub mod schedule;
+mod shim;
 mod step;
 pub mod tensorboard;
 pub mod text;

@@ -5,24 +5,27 @@ use anyhow::{Result, bail};
 use tch::{Kind, Tensor};
 use tuwen_stream::ExampleId;
 
+use crate::ranks::Ranks;
+
 /// Losses, in the order of their steps.
 #[derive(Default)]
 pub(crate) struct Losses {
     pending: Vec<Pending>,
     sum: f64,
-    n: u64,
+    tokens: usize,
 }
 
 struct Pending {
     step: u64,
     examples: Vec<ExampleId>,
     loss: Tensor,
+    tokens: usize,
 }
 
 impl Losses {
-    /// The loss of `examples` in step `step`.
-    pub(crate) fn add(&mut self, step: u64, examples: &[ExampleId], loss: Tensor) {
-        self.pending.push(Pending { step, examples: examples.to_vec(), loss });
+    /// The loss of `examples` in step `step`, summed over their `tokens`.
+    pub(crate) fn add(&mut self, step: u64, examples: &[ExampleId], loss: Tensor, tokens: usize) {
+        self.pending.push(Pending { step, examples: examples.to_vec(), loss, tokens });
     }
 
     /// Waits for the device and checks every loss added since the last call. With `skip`, those that are not finite are left out
@@ -39,7 +42,7 @@ impl Losses {
         for (pending, value) in self.pending.drain(..).zip(values) {
             if value.is_finite() {
                 self.sum += f64::from(value);
-                self.n += 1;
+                self.tokens += pending.tokens;
             } else if !skip {
                 let ids: Vec<_> = pending.examples.iter().map(ToString::to_string).collect();
                 bail!(
@@ -52,10 +55,13 @@ impl Losses {
         Ok(())
     }
 
-    /// The mean of the losses checked since the last call, nats a token; NaN if there are none.
-    pub(crate) fn mean(&mut self) -> f64 {
-        let mean = self.sum / self.n as f64;
-        (self.sum, self.n) = (0.0, 0);
-        mean
+    /// The mean over all tokens whose losses were checked since the last call, those of all ranks, nats; NaN if there are none.
+    ///
+    /// # Errors
+    /// A rank that is lost.
+    pub(crate) fn mean(&mut self, ranks: &Ranks) -> Result<f64> {
+        let [sum, tokens] = ranks.sums([self.sum, self.tokens as f64])?;
+        (self.sum, self.tokens) = (0.0, 0);
+        Ok(sum / tokens)
     }
 }

@@ -12,7 +12,7 @@ use crate::config::ModelConfig;
 use crate::names::Part;
 use crate::params::{Leaves, Views, put};
 use crate::pixels::{Crop, Normalise};
-use crate::recompute::Pass;
+use crate::recompute::{self, Pass};
 use crate::text::Text;
 use crate::vit::{POSITIONS, sincos_positions};
 use crate::weights::Resize;
@@ -117,23 +117,33 @@ impl Model {
 
     /// The parameters for a forward pass, in its number format.
     pub fn views(&self) -> Views {
-        self.captioner.layout.views(&self.flat.to_kind(self.kind()))
+        self.captioner.layout.views(&self.values())
     }
 
-    /// The parameters as leaf tensors, for several backward passes over parts of the model.
-    pub fn leaves(&self) -> Leaves {
-        self.captioner.layout.leaves(&no_grad(|| self.flat.to_kind(self.kind())))
+    /// The parameters' values in the number format of forward passes, `[captioner.layout.len()]`.
+    pub fn values(&self) -> Tensor {
+        no_grad(|| self.flat.to_kind(self.kind()))
     }
 
-    /// Forward and backward pass: gives the loss, a scalar, and adds the gradients of the multiplied loss to those of `flat`.
+    /// Forward and backward pass: gives the loss, a scalar summed over the labels, and adds the gradients of the multiplied loss to
+    /// those of `leaves`, which are the parameters.
     ///
     /// # Errors
     /// An error of libtorch.
-    pub fn backward(&self, pixels: &Tensor, labels: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let (model, views) = (&self.captioner, self.views());
+    pub fn backward(
+        &self,
+        leaves: &Leaves,
+        pixels: &Tensor,
+        labels: &Tensor,
+        pass: &Pass,
+    ) -> Result<Tensor> {
+        let (model, p) = (&self.captioner, &leaves.views);
+        if pass.gradient_checkpointing {
+            return recompute::backward(model, leaves, pixels, labels, pass);
+        }
         let loss = match pass.freeze_encoder {
-            true => model.loss_with_frozen_encoder(&views, pixels, labels, pass.label_smoothing),
-            false => model.loss(&views, pixels, labels, pass.label_smoothing, true),
+            true => model.loss_with_frozen_encoder(p, pixels, labels, pass.label_smoothing),
+            false => model.loss(p, pixels, labels, pass.label_smoothing, true),
         };
         (&loss * pass.scale).f_backward().context("the backward pass")?;
         Ok(loss.detach())

@@ -1,11 +1,13 @@
 //! AdamW (Loshchilov & Hutter 2019) over one flat tensor, equal to PyTorch's. In: gradients and a learning rate. Out: changed
 //! parameters. Never knows a name but the encoder's, which may be frozen at first.
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use tch::{Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 use tuwen_settings::TrainSettings;
 
 use crate::params::Layout;
+use crate::shim::{AdamWOptions, fused_adamw};
 
 /// Optimizer and its state: two tensors as long as the parameters.
 pub struct AdamW {
@@ -52,66 +54,73 @@ impl AdamW {
         }
     }
 
-    /// One step along `grad`, `[len]`.
-    pub fn step(&mut self, flat: &mut Tensor, grad: &Tensor, lr: f64) {
+    /// One step along `grad`, `[len]`, which is divided by `divisor` first (and left so); a scalar tensor on the same device.
+    ///
+    /// # Errors
+    /// libtorch's.
+    pub fn step(
+        &mut self,
+        flat: &mut Tensor,
+        grad: &mut Tensor,
+        divisor: &Tensor,
+        lr: f64,
+    ) -> Result<()> {
         self.steps.rest += 1;
         self.steps.encoder += u64::from(!self.freeze_encoder);
-        if self.steps.encoder == self.steps.rest {
-            return self.update_range(flat, grad, lr, (0, flat.size()[0]), self.steps.rest);
+        let whole = [(0, flat.size()[0], false)];
+        let ranges = match self.steps.encoder == self.steps.rest {
+            true => &whole[..],
+            false => &self.ranges[..],
+        };
+        for &(start, len, encoder) in ranges {
+            let n = match encoder {
+                true if self.freeze_encoder => continue,
+                true => self.steps.encoder,
+                false => self.steps.rest,
+            };
+            let decaying = (self.n_decaying - start).clamp(0, len);
+            self.update(flat, grad, divisor, lr, n, (start, decaying), self.weight_decay)?;
+            self.update(flat, grad, divisor, lr, n, (start + decaying, len - decaying), 0.0)?;
         }
-        for (start, len, encoder) in self.ranges.clone() {
-            match encoder {
-                true if self.freeze_encoder => {}
-                true => self.update_range(flat, grad, lr, (start, len), self.steps.encoder),
-                false => self.update_range(flat, grad, lr, (start, len), self.steps.rest),
-            }
-        }
+        Ok(())
     }
 
     /// Updates the `len` elements from `start` on; `n` is the number of their step, from 1.
-    fn update_range(
-        &mut self,
+    #[expect(clippy::too_many_arguments, reason = "the arguments of one call of libtorch")]
+    fn update(
+        &self,
         flat: &Tensor,
         grad: &Tensor,
+        divisor: &Tensor,
         lr: f64,
-        (start, len): (i64, i64),
         n: u64,
-    ) {
-        let n = n as f64;
+        (start, len): (i64, i64),
+        weight_decay: f64,
+    ) -> Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
         no_grad(|| {
-            let cut = |tensor: &Tensor| tensor.narrow(0, start, len);
-            let (mut part, grad) = (cut(flat), cut(grad));
-            let (mut exp_avg, mut exp_avg_sq) = (cut(&self.exp_avg), cut(&self.exp_avg_sq));
-            let decaying = (self.n_decaying - start).clamp(0, len);
-            if self.weight_decay != 0.0 {
-                let _ = part.narrow(0, 0, decaying).g_mul_scalar_(1.0 - lr * self.weight_decay);
-            }
-            let _ = exp_avg.lerp_(&grad, 1.0 - self.beta1);
-            let _ =
-                exp_avg_sq.g_mul_scalar_(self.beta2).addcmul_(&(&grad * (1.0 - self.beta2)), &grad);
-            // p -= lr / (1 - β1ⁿ) * m / (sqrt(v) / sqrt(1 - β2ⁿ) + ε), with the scalars gathered in the divisor.
-            let step_size = lr / (1.0 - self.beta1.powf(n));
-            let root = (1.0 - self.beta2.powf(n)).sqrt();
-            let mut divisor = exp_avg_sq.sqrt();
-            let _ = divisor
-                .g_mul_scalar_(-1.0 / (root * step_size))
-                .g_add_scalar_(-self.epsilon / step_size);
-            if step_size > 0.0 {
-                let _ = part.addcdiv_(&exp_avg, &divisor);
-            }
-        });
+            let [param, grad, exp_avg, exp_avg_sq] =
+                [flat, grad, &self.exp_avg, &self.exp_avg_sq].map(|t| t.narrow(0, start, len));
+            let step = Tensor::full([], n as f64, (Kind::Float, flat.device()));
+            let options = AdamWOptions {
+                lr,
+                beta1: self.beta1,
+                beta2: self.beta2,
+                weight_decay,
+                eps: self.epsilon,
+            };
+            fused_adamw(&param, &grad, (&exp_avg, &exp_avg_sq), &step, divisor, &options)
+        })
     }
 }
 
-/// Scales `grad` down so that its 2-norm is at most `max_norm` (0: leaves it), as PyTorch's `clip_grad_norm_`; gives the norm
-/// before, a scalar tensor.
-pub fn clip_grad_norm(grad: &mut Tensor, max_norm: f64) -> Tensor {
-    no_grad(|| {
-        let norm = grad.norm();
-        if max_norm > 0.0 {
-            let scale = (&norm + 1e-6).reciprocal().g_mul_scalar(max_norm).clamp_max(1.0);
-            let _ = grad.g_mul_(&scale);
-        }
-        norm
-    })
+/// What PyTorch's `clip_grad_norm_` divides gradients of the 2-norm `norm`, a scalar tensor, by, so that it becomes at most
+/// `max_norm` (0: leaves it).
+pub fn clip_divisor(norm: &Tensor, max_norm: f64) -> Tensor {
+    match max_norm > 0.0 {
+        true => ((norm + 1e-6) / max_norm).clamp_min(1.0),
+        false => norm.ones_like(),
+    }
 }

@@ -166,13 +166,13 @@ impl Layout {
         flat
     }
 
-    /// Views of all parameters for a forward pass, in the number format of `flat`; gradients flow back into `flat`.
+    /// Views of all parameters for a forward pass, in the number format of `flat`.
     pub fn views(&self, flat: &Tensor) -> Views {
         self.shaped(&flat.split_with_sizes(&self.sizes, 0))
     }
 
-    /// Views that are leaf tensors, for several backward passes over parts of the model: each pass adds to the gradients of the
-    /// parameters it used, where a gradient that went back into `flat` would be as long as `flat` each time.
+    /// Views that are leaf tensors: a backward pass leaves each its own gradient, where one that went back into `flat` would be as
+    /// long as `flat`, and be copied and added to another as long.
     pub fn leaves(&self, flat: &Tensor) -> Leaves {
         let pieces = flat.detach().split_with_sizes(&self.sizes, 0);
         let pieces: Vec<_> =
@@ -279,15 +279,16 @@ mod tests {
     }
 
     #[test]
-    fn views_share_memory_and_gradients_reach_the_flat_tensor() {
+    fn views_share_memory_and_gradients_have_their_places() {
         let layout = layout();
         let flat = layout.init(1);
         assert_eq!(flat, layout.init(1));
-        let _ = flat.set_requires_grad(true);
-        let views = layout.views(&flat);
-        assert_eq!(views[Slot(1)].size(), [4, 3]);
-        (&views[Slot(1)] * 2.0).sum(Kind::Float).backward();
-        let grad = Vec::<f32>::try_from(flat.grad()).unwrap();
+        let leaves = layout.leaves(&flat);
+        assert_eq!(leaves.views[Slot(1)].size(), [4, 3]);
+        (&leaves.views[Slot(1)] * 2.0).sum(Kind::Float).backward();
+        let grad = Vec::<f32>::try_from(leaves.grad()).unwrap();
         assert!(grad[..12].iter().all(|&g| g == 2.0) && grad[12..].iter().all(|&g| g == 0.0));
+        let _ = no_grad(|| flat.narrow(0, 0, 1).fill_(7.0));
+        assert_eq!(leaves.views[Slot(1)].double_value(&[0, 0]), 7.0);
     }
 }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use tuwen_stream::Skipped;
 
 use crate::evaluate::{Evaluation, Prediction};
+use crate::ranks::Ranks;
 use crate::tensorboard::{self, EventWriter};
 
 /// Where in the run's folder the event files are.
@@ -40,8 +41,10 @@ pub(crate) struct Window {
 /// The progress of one run.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
-    log: File,
-    events: EventWriter,
+    /// The first rank's alone.
+    files: Option<(File, EventWriter)>,
+    /// What begins the printed lines of the other ranks.
+    prefix: String,
     /// Captions of the current evaluation, a row of a table each.
     shown: Vec<String>,
     pictures_written: bool,
@@ -51,8 +54,15 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Progress from step `first` to `steps`; the log goes to `out/log.jsonl`, after what is there, and to a new event file.
-    pub(crate) fn new(out: &Path, first: u64, steps: u64) -> Result<Self> {
+    /// Progress from step `first` to `steps`; the log goes to `out/log.jsonl`, after what is there, and to a new event file. Ranks
+    /// but the first print what only they know, and write nothing.
+    pub(crate) fn new(out: &Path, ranks: &Ranks, first: u64, steps: u64) -> Result<Self> {
+        let (shown, pictures_written) = (Vec::new(), false);
+        let started = Instant::now();
+        if !ranks.is_first() {
+            let (bar, files, prefix) = (None, None, format!("rank {}: ", ranks.rank));
+            return Ok(Self { bar, files, prefix, shown, pictures_written, started, first, steps });
+        }
         let path = out.join("log.jsonl");
         let log = OpenOptions::new().create(true).append(true).open(&path);
         let log = log.with_context(|| format!("opening {}", path.display()))?;
@@ -65,21 +75,23 @@ impl Progress {
         // Step `first` is done; the events that a killed run wrote of later steps are replaced.
         let resumed_at = if first > 0 { first + 1 } else { 0 };
         let events = EventWriter::create(&out.join(EVENTS_FOLDER), resumed_at)?;
-        let (shown, pictures_written) = (Vec::new(), false);
-        let started = Instant::now();
-        Ok(Self { bar, log, events, shown, pictures_written, started, first, steps })
+        let (files, prefix) = (Some((log, events)), String::new());
+        Ok(Self { bar, files, prefix, shown, pictures_written, started, first, steps })
     }
 
     /// Prints a line that stays, above the progress bar if there is one.
     pub(crate) fn report(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
+            None => eprintln!("{}{line}", self.prefix),
         }
     }
 
     /// The figures of a window of steps.
     pub(crate) fn steps(&mut self, w: &Window) -> Result<()> {
+        if self.files.is_none() {
+            return Ok(());
+        }
         let figures = format!(
             "epoch {:.2}  loss {:.4}  lr {:.1e}  grad {:.2}  {:.0} images/s  data_wait {:.1} %",
             w.epoch, w.loss, w.lr, w.grad_norm, w.images_per_s, w.data_wait_percent
@@ -125,6 +137,9 @@ impl Progress {
 
     /// The figures of an evaluation.
     pub(crate) fn evaluation(&mut self, step: u64, e: &Evaluation) -> Result<()> {
+        if self.files.is_none() {
+            return Ok(());
+        }
         self.report(&format!("step {step}: {}", describe(e)));
         let mut line = Map::from_iter([("step".to_owned(), json!(step))]);
         if let Value::Object(figures) = serde_json::to_value(e)? {
@@ -134,7 +149,7 @@ impl Progress {
             let table =
                 format!("picture | caption | references\n---|---|---\n{}", self.shown.join("\n"));
             let text = ("eval/samples".to_owned(), tensorboard::Value::Text(&table));
-            self.events.write(step, &[text])?;
+            self.events(step, &[text])?;
             self.shown.clear();
             self.pictures_written = true;
         }
@@ -159,14 +174,15 @@ impl Progress {
         self.shown.push(format!("{number} | {caption} | {references}"));
         if !self.pictures_written {
             let picture = tensorboard::Value::Picture { rgb, side };
-            self.events.write(step, &[(format!("eval/picture_{number}"), picture)])?;
+            self.events(step, &[(format!("eval/picture_{number}"), picture)])?;
         }
         Ok(())
     }
 
     /// A line of the log, and its figures as scalars: `loss` is `train/loss`, `eval_loss` is `eval/loss`.
     fn write(&mut self, line: Value) -> Result<()> {
-        writeln!(self.log, "{line}").context("writing log.jsonl")?;
+        let Some((log, _)) = &mut self.files else { return Ok(()) };
+        writeln!(log, "{line}").context("writing log.jsonl")?;
         let (Some(step), Some(figures)) = (line["step"].as_u64(), line.as_object()) else {
             return Ok(());
         };
@@ -179,7 +195,11 @@ impl Progress {
         };
         let scalars: Vec<_> =
             figures.iter().filter(|(key, _)| *key != "step").filter_map(scalar).collect();
-        self.events.write(step, &scalars)
+        self.events(step, &scalars)
+    }
+
+    fn events(&mut self, step: u64, values: &[(String, tensorboard::Value<'_>)]) -> Result<()> {
+        self.files.as_mut().map_or(Ok(()), |(_, events)| events.write(step, values))
     }
 }
 

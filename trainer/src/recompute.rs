@@ -8,11 +8,13 @@
 //! and the gradient of its output is backpropagated to its input and parameters. It is non-reentrant: each layer has a graph and
 //! a backward call of its own, none of which runs within another, and only one layer's saved tensors are alive at a time.
 
-use tch::{Kind, Tensor, no_grad};
+use anyhow::{Context, Result};
+use tch::{Tensor, no_grad};
 
 use crate::captioner::{Captioner, cross_entropy};
 use crate::params::Leaves;
 use crate::pixels::splitmix;
+use crate::shim;
 
 /// Options of a forward and backward pass.
 #[derive(Clone, Copy, Debug)]
@@ -25,17 +27,22 @@ pub struct Pass {
     pub scale: f64,
     /// Seed of dropout.
     pub seed: u64,
+    /// Whether activations are recomputed in the backward pass.
+    pub gradient_checkpointing: bool,
 }
 
-/// Forward and backward pass. Gives the loss, a scalar, not multiplied; the gradients of the multiplied loss are added to those of
-/// `leaves`. Pixels `[b, 3, size, size]`, labels `[b, t]`.
-pub fn backward(
+/// Forward and backward pass. Gives the loss, a scalar summed over the labels, not multiplied; the gradients of the multiplied loss
+/// are added to those of `leaves`. Pixels `[b, 3, size, size]`, labels `[b, t]`.
+///
+/// # Errors
+/// libtorch's.
+pub(crate) fn backward(
     model: &Captioner,
     leaves: &Leaves,
     pixels: &Tensor,
     labels: &Tensor,
     pass: &Pass,
-) -> Tensor {
+) -> Result<Tensor> {
     let (p, encoder, decoder) = (&leaves.views, &model.encoder, &model.decoder);
     let ids = model.shift_right(labels);
     // Called before each module's forward, the first time and when it is recomputed.
@@ -75,24 +82,24 @@ pub fn backward(
 
     let decoder_output = leaf(&decoder_output);
     let loss = cross_entropy(&decoder.head(p, &decoder_output), labels, pass.label_smoothing);
-    (&loss * pass.scale).backward();
-    let grad = recompute_backward(decoder_inputs, decoder_output.grad(), &decoder_block);
-    backward_from(&embed_ids(), &grad);
+    (&loss * pass.scale).f_backward().context("the backward pass")?;
+    let grad = recompute_backward(decoder_inputs, decoder_output.grad(), &decoder_block)?;
+    shim::backward(&embed_ids(), &grad)?;
 
     // Every block's cross-attention has added to it.
     let grad = states.grad();
     if pass.freeze_encoder {
         if let Some(projection) = &model.enc_to_dec_proj {
             let normed = no_grad(|| encoder.final_norm(p, &encoder_output));
-            backward_from(&projection.forward(p, &normed), &grad);
+            shim::backward(&projection.forward(p, &normed), &grad)?;
         }
-        return loss.detach();
+        return Ok(loss.detach());
     }
     let encoder_output = leaf(&encoder_output);
-    backward_from(&model.project(p, encoder.final_norm(p, &encoder_output)), &grad);
-    let grad = recompute_backward(encoder_inputs, encoder_output.grad(), &encoder_layer);
-    backward_from(&embed_pixels(), &grad);
-    loss.detach()
+    shim::backward(&model.project(p, encoder.final_norm(p, &encoder_output)), &grad)?;
+    let grad = recompute_backward(encoder_inputs, encoder_output.grad(), &encoder_layer)?;
+    shim::backward(&embed_pixels(), &grad)?;
+    Ok(loss.detach())
 }
 
 /// Forward pass through `n` layers: gives the input of each, which is saved for the backward pass, and the output of the last.
@@ -115,18 +122,12 @@ fn recompute_backward(
     inputs: Vec<Tensor>,
     grad: Tensor,
     layer: &impl Fn(usize, &Tensor) -> Tensor,
-) -> Tensor {
-    inputs.into_iter().enumerate().rev().fold(grad, |grad, (i, input)| {
+) -> Result<Tensor> {
+    inputs.into_iter().enumerate().rev().try_fold(grad, |grad, (i, input)| {
         let input = leaf(&input);
-        backward_from(&layer(i, &input), &grad);
-        input.grad()
+        shim::backward(&layer(i, &input), &grad)?;
+        Ok(input.grad())
     })
-}
-
-/// Backpropagates `grad`, the gradient of the loss with respect to `output`, through the graph of `output`: Python's
-/// `output.backward(grad)`.
-fn backward_from(output: &Tensor, grad: &Tensor) {
-    (output * grad).sum(Kind::Float).backward();
 }
 
 /// `x` cut off from its graph, as a leaf tensor that accumulates a gradient.

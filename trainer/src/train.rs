@@ -23,6 +23,7 @@ use crate::losses::Losses;
 use crate::model::Model;
 use crate::optimizer::AdamW;
 use crate::progress::{Progress, Window};
+use crate::ranks::Ranks;
 use crate::schedule::Schedule;
 use crate::step::{BatchSource, Learner};
 
@@ -32,6 +33,9 @@ const SMALLEST_SCALE: f64 = 1.0 / 65_536.0;
 /// How a run ended.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
+    /// Which of the ranks this is.
+    #[serde(skip)]
+    pub rank: usize,
     /// Optimizer steps done, those before a resume included.
     pub steps: u64,
     /// Steps the whole run has.
@@ -72,13 +76,16 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     let started = Instant::now();
     let stop = stop_flag();
     libtorch::set_threads(settings.threads);
-    let device = libtorch::device(&settings.device)?;
+    let ranks = &Ranks::join(Duration::from_secs(settings.ranks_timeout_s))?;
+    let device = libtorch::device(&settings.device, ranks.local_rank)?;
     let out = Path::new(&settings.out);
-    let (model, optimizer, resumed) = start_or_resume(settings, tokenizer, device)?;
+    let (model, optimizer, resumed) = start_or_resume(settings, ranks, tokenizer, device)?;
     let pad = model.captioner.config.ids.pad;
     let first = resumed.as_ref().map_or(0, |state| state.step);
-    let mut feed = Feed::open(corpus, settings, pad, resumed.as_ref().map(|state| &state.stream))?;
-    let test = EvalSet::open(corpus, "test", settings, pad, Some(feed.stream().versions()))?;
+    let from = resumed.as_ref().map(|state| &state.stream);
+    let mut feed = Feed::open(corpus, settings, ranks, pad, from)?;
+    let versions = feed.stream().versions();
+    let test = EvalSet::open(corpus, "test", settings, ranks, pad, Some(versions))?;
     Best::check(settings, &test)?;
     let mut best =
         resumed.as_ref().and_then(|state| checkpoint::resumed_best(out, state, settings));
@@ -93,8 +100,10 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     feed.set_batches_left(steps.saturating_sub(first) * accumulation);
     let schedule = Schedule::new(settings, steps);
     std::fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
-    let mut progress = Progress::new(out, first, steps)?;
-    progress.report(&describe_run(&model, &feed, &test, steps, settings));
+    let mut progress = Progress::new(out, ranks, first, steps)?;
+    if ranks.is_first() {
+        progress.report(&describe_run(&model, &feed, &test, ranks, steps, settings));
+    }
     feed.stream().unreadable().iter().for_each(|why| progress.report(&format!("skipping {why}")));
 
     let loss_scale = resumed.and_then(|state| state.loss_scale);
@@ -108,7 +117,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
         let lr = schedule.lr_at(step);
         let mut source =
             FeedSource { feed: &mut feed, losses: &mut losses, clock: &mut clock, step: step + 1 };
-        let stepped = learner.step(settings, step, lr, side, &mut source)?;
+        let stepped = learner.step(settings, ranks, step, lr, side, &mut source)?;
         step += 1;
         if let Some(loss_scale) = learner.loss_scale.filter(|_| stepped.skipped) {
             let scale = loss_scale.scale;
@@ -120,7 +129,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
             }
         }
 
-        let stopping = stop.load(Ordering::Relaxed);
+        let stopping = any_stopping(stop, ranks)?;
         let log = due(step, settings.log_every) || step == steps || stopping;
         let evaluating =
             !test.is_empty() && !stopping && (due(step, settings.eval_every) || step == steps);
@@ -143,8 +152,8 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
         n_skipped += skipped.len() as u64;
         progress.skipped(step, &skipped)?;
         if log {
-            window_loss = losses.mean();
-            let (images_per_s, data_wait_percent) = clock.window();
+            window_loss = losses.mean(ranks)?;
+            let (images_per_s, data_wait_percent) = of_all(ranks, clock.window())?;
             let (epoch, grad_norm) = (feed.epochs_done(), stepped.grad_norm.double_value(&[]));
             progress.steps(&Window {
                 step,
@@ -159,9 +168,10 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
         }
         let mut improved = false;
         if evaluating {
-            let figures = evaluate(&learner.model, &test, settings, |prediction, picture| {
-                progress.prediction(step, prediction, picture, test.size_px())
-            })?;
+            let figures =
+                evaluate(&learner.model, &test, settings, ranks, |prediction, picture| {
+                    progress.prediction(step, prediction, picture, test.size_px())
+                })?;
             progress.evaluation(step, &figures)?;
             let folder = checkpoint::folder_name(step);
             let candidate = Best::of(settings.metric_for_best_model, folder, &figures);
@@ -171,7 +181,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
             evaluation = Some(figures);
         }
         // An evaluation takes long, so the flag is read again after one; without one, the losses may not have been checked.
-        let stopping = if evaluating { stop.load(Ordering::Relaxed) } else { stopping };
+        let stopping = if evaluating { any_stopping(stop, ranks)? } else { stopping };
         if saving || stopping || improved {
             let state = RunState {
                 step,
@@ -181,22 +191,28 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
                 stream: feed.state(),
                 settings: settings.clone(),
             };
-            let folder = checkpoint::save(out, &learner.model, &learner.optimizer, &state)?;
-            progress.report(&format!("step {step}: saved {}", folder.display()));
-            saved = Some(folder);
+            if ranks.is_first() {
+                let folder = checkpoint::save(out, &learner.model, &learner.optimizer, &state)?;
+                progress.report(&format!("step {step}: saved {}", folder.display()));
+            }
+            saved = Some(out.join(checkpoint::folder_name(step)));
         }
         if stopping {
             break;
         }
     }
-    let (train_images_per_s, data_wait_percent) = clock.total();
+    // Waits for the others: the first rank serves them until their last step is saved.
+    let (train_images_per_s, data_wait_percent) = of_all(ranks, clock.total())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let wait = feed.wait();
     let data_wait_advice = wait.advice(clock.training, settings.readers, settings.prefetch, cores);
-    progress.report(&wait.to_string());
-    progress.report(&data_wait_advice);
+    if ranks.is_first() {
+        progress.report(&wait.to_string());
+        progress.report(&data_wait_advice);
+    }
     let saved = saved.map_or_else(|| checkpoint::find(out), Ok).context("nothing left to train")?;
     Ok(Summary {
+        rank: ranks.rank,
         steps: step,
         steps_planned: steps,
         train_examples: feed.stream().len(),
@@ -215,22 +231,35 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     })
 }
 
-/// Model and optimizer, new or of the checkpoint to resume from.
+/// Model and optimizer, new or of the checkpoint to resume from: the first rank's, for all of them.
 fn start_or_resume(
     settings: &TrainSettings,
+    ranks: &Ranks,
     tokenizer: &str,
     device: Device,
 ) -> Result<(Model, AdamW, Option<RunState>)> {
-    let Some(folder) = checkpoint::to_resume(settings)? else {
-        let (model, notes) = Model::start(settings, tokenizer, device)?;
-        notes.iter().for_each(|note| eprintln!("{note}"));
+    let folder = match ranks.is_first() {
+        true => checkpoint::to_resume(settings)?,
+        false => None,
+    };
+    let folder = folder.map_or(String::new(), |folder| folder.display().to_string());
+    let folder = PathBuf::from(ranks.gather(folder)?.swap_remove(0));
+    if folder.as_os_str().is_empty() {
+        let (mut model, notes) = Model::start(settings, tokenizer, device)?;
+        notes.iter().filter(|_| ranks.is_first()).for_each(|note| eprintln!("{note}"));
+        if !ranks.is_first() {
+            model.flat = model.flat.zeros_like();
+        }
+        model.flat = ranks.sum(model.flat)?;
         let optimizer = AdamW::new(&model.flat, &model.captioner.layout, settings);
         return Ok((model, optimizer, None));
-    };
+    }
     let model = Model::open(&folder, settings.precision, device)?;
     let mut optimizer = AdamW::new(&model.flat, &model.captioner.layout, settings);
     let state = checkpoint::resume(&folder, &mut optimizer)?;
-    eprintln!("resuming from {}", folder.display());
+    if ranks.is_first() {
+        eprintln!("resuming from {}", folder.display());
+    }
     Ok((model, optimizer, Some(state)))
 }
 
@@ -247,8 +276,8 @@ impl BatchSource for FeedSource<'_> {
         self.feed.next_batch()
     }
 
-    fn done(&mut self, batch: Batch, loss: Tensor) {
-        self.losses.add(self.step, &batch.example_ids, loss);
+    fn done(&mut self, batch: Batch, loss: Tensor, tokens: usize) {
+        self.losses.add(self.step, &batch.example_ids, loss, tokens);
         self.clock.images += batch.len();
         self.feed.recycle(batch);
     }
@@ -266,6 +295,18 @@ fn last_good(out: &Path) -> String {
     )
 }
 
+/// Whether any rank was told to stop.
+fn any_stopping(stop: &AtomicBool, ranks: &Ranks) -> Result<bool> {
+    let [stopping] = ranks.sums([f64::from(stop.load(Ordering::Relaxed))])?;
+    Ok(stopping > 0.0)
+}
+
+/// Images a second of all ranks together, and their mean share of waiting, from this rank's.
+fn of_all(ranks: &Ranks, (images_per_s, data_wait_percent): (f64, f64)) -> Result<(f64, f64)> {
+    let [images_per_s, waiting] = ranks.sums([images_per_s, data_wait_percent])?;
+    Ok((images_per_s, waiting / ranks.world as f64))
+}
+
 fn due(step: u64, every: u64) -> bool {
     every > 0 && step.is_multiple_of(every)
 }
@@ -275,12 +316,17 @@ fn describe_run(
     model: &Model,
     feed: &Feed,
     test: &EvalSet,
+    ranks: &Ranks,
     steps: u64,
     settings: &TrainSettings,
 ) -> String {
     let config = &model.captioner.config;
+    let of_ranks = match ranks.world {
+        1 => String::new(),
+        world => format!(" on each of {world} ranks"),
+    };
     format!(
-        "{} parameters, {} px in {} patches, on {:?}: {} training and {} test examples, {steps} steps of {} x {}",
+        "{} parameters, {} px in {} patches, on {:?}: {} training and {} test examples, {steps} steps of {} x {}{of_ranks}",
         model.captioner.layout.len(),
         config.encoder.image_size,
         config.n_patches(),

@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 use crate::config::VitConfig;
 use crate::layers::{LayerNorm, Linear, activate, dropout, merge_heads, split_heads};
 use crate::params::{Builder, Slot, Views};
+use crate::shim::linear;
 
 /// The encoder: where its parameters lie, and its sizes.
 pub(crate) struct Vit {
@@ -85,7 +86,7 @@ impl Vit {
             .view([b, 3, n, side, n, side])
             .permute([0, 2, 4, 1, 3, 5]) // [b, n, n, 3, side, side]
             .reshape([b, n * n, 3 * side * side]);
-        patches.linear(&p[self.projection_weight].flatten(1, -1), Some(&p[self.projection_bias]))
+        linear(&patches, &p[self.projection_weight].flatten(1, -1), Some(&p[self.projection_bias]))
     }
 }
 

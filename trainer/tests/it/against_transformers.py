@@ -101,7 +101,8 @@ for run in cases["runs"]:
         model.encoder.requires_grad_(step >= run["frozen_steps"])
         total = 0.0
         for half_pixels, half_labels in halves:
-            loss = model(pixel_values=half_pixels, labels=half_labels).loss / len(halves)
+            # As `Trainer` does: the mean over the tokens of all halves, of which the second has fewer.
+            loss = model(pixel_values=half_pixels, labels=half_labels).loss * (half_labels != -100).sum() / (labels != -100).sum()
             loss.backward()
             total += loss.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), run["max_grad_norm"])

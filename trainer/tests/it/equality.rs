@@ -13,9 +13,9 @@ use tuwen_trainer::checkpoint::write_model;
 use tuwen_trainer::config::{Activation, ModelConfig};
 use tuwen_trainer::model::Model;
 use tuwen_trainer::names::Part;
-use tuwen_trainer::optimizer::{AdamW, clip_grad_norm};
+use tuwen_trainer::optimizer::{AdamW, clip_divisor};
 use tuwen_trainer::pixels::Normalise;
-use tuwen_trainer::recompute::{self, Pass};
+use tuwen_trainer::recompute::Pass;
 use tuwen_trainer::schedule::Schedule;
 use tuwen_trainer::text::Text;
 use tuwen_trainer::weights::{self, Resize};
@@ -25,6 +25,14 @@ use crate::python;
 use crate::python::python;
 
 const BATCH: i64 = 4;
+
+const PASS: Pass = Pass {
+    label_smoothing: 0.0,
+    freeze_encoder: false,
+    scale: 1.0,
+    seed: 1,
+    gradient_checkpointing: false,
+};
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -77,31 +85,32 @@ fn random_batch(model: &Model) -> (Tensor, Tensor) {
     (pixels, labels)
 }
 
-fn given(model: &mut Model, pixels: &Tensor, labels: &Tensor) -> Vec<(String, Tensor)> {
+fn given(model: &Model, pixels: &Tensor, labels: &Tensor) -> Vec<(String, Tensor)> {
     let captioner = &model.captioner;
-    let _ = model.flat.set_requires_grad(true);
-    let views = model.views();
+    let leaves = captioner.layout.leaves(&model.values());
+    let views = &leaves.views;
     let padded = labels.masked_fill(&labels.eq(IGNORED), captioner.config.ids.pad);
-    let loss = captioner.loss(&views, pixels, labels, 0.0, false);
+    let loss = captioner.loss(views, pixels, labels, 0.0, false) / n_tokens(labels);
     loss.backward();
+    let loss_with_padding = captioner.loss(views, pixels, &padded, 0.0, false).detach();
     let mut all = vec![
         ("pixels".to_owned(), pixels.shallow_clone()),
         ("labels".to_owned(), labels.shallow_clone()),
-        ("logits".to_owned(), captioner.logits(&views, pixels, labels, false).detach()),
+        ("logits".to_owned(), captioner.logits(views, pixels, labels, false).detach()),
         ("loss".to_owned(), loss.detach()),
-        (
-            "loss_with_padding".to_owned(),
-            captioner.loss(&views, pixels, &padded, 0.0, false).detach(),
-        ),
+        ("loss_with_padding".to_owned(), loss_with_padding / n_tokens(&padded)),
     ];
-    let grad = model.flat.grad();
+    let grad = leaves.grad();
     for named in captioner.layout.named() {
         let part = grad.narrow(0, named.offset, named.numel).reshape(&named.shape[..]).copy();
         all.push((format!("grad.{}", named.name), part));
     }
-    model.flat.zero_grad();
-    let _ = model.flat.set_requires_grad(false);
     all
+}
+
+/// Labels that count in the loss.
+fn n_tokens(labels: &Tensor) -> f64 {
+    labels.not_equal(IGNORED).sum(Kind::Double).double_value(&[])
 }
 
 /// 20 optimizer steps on the two halves of one batch, the encoder frozen in the first `frozen_steps` of them.
@@ -110,21 +119,21 @@ fn trained(model: &mut Model, pixels: &Tensor, labels: &Tensor, frozen_steps: us
     let settings =
         TrainSettings { lr: 1e-3, warmup_steps: 4, weight_decay: 0.1, ..TrainSettings::default() };
     let schedule = Schedule::new(&settings, 20);
-    let _ = model.flat.set_requires_grad(true);
     let mut optimizer = AdamW::new(&model.flat, &model.captioner.layout, &settings);
     let mut losses = Vec::new();
     for step in 0..20 {
         optimizer.freeze_encoder = step < frozen_steps;
         let mut total = 0.0;
+        let leaves = model.captioner.layout.leaves(&model.values());
         for (pixels, labels) in pixels.chunk(2, 0).iter().zip(labels.chunk(2, 0)) {
-            let freeze_encoder = optimizer.freeze_encoder;
-            let pass = Pass { label_smoothing: 0.0, freeze_encoder, scale: 0.5, seed: 0 };
-            total += model.backward(pixels, &labels, &pass).unwrap().double_value(&[]) / 2.0;
+            let pass = Pass { freeze_encoder: optimizer.freeze_encoder, ..PASS };
+            total += model.backward(&leaves, pixels, &labels, &pass).unwrap().double_value(&[]);
         }
-        let mut grad = model.flat.grad();
-        let _ = clip_grad_norm(&mut grad, settings.max_grad_norm);
-        optimizer.step(&mut model.flat, &grad, schedule.lr_at(step as u64));
-        model.flat.zero_grad();
+        let (mut grad, tokens) = (leaves.grad(), n_tokens(labels));
+        let divisor = clip_divisor(&(grad.norm() / tokens), settings.max_grad_norm) * tokens;
+        let lr = schedule.lr_at(step as u64);
+        optimizer.step(&mut model.flat, &mut grad, &divisor, lr).unwrap();
+        total /= tokens;
         losses.push(total);
     }
     model.flat = before;
@@ -157,7 +166,7 @@ fn check_against_transformers(seed: i64, change: impl Fn(&mut ModelConfig)) {
     std::fs::create_dir(folder.join("model")).unwrap();
     write_model(&folder.join("model"), &model, &TrainSettings::default()).unwrap();
     let (pixels, labels) = random_batch(&model);
-    let mut tensors = given(&mut model, &pixels, &labels);
+    let mut tensors = given(&model, &pixels, &labels);
     tensors.extend(of_larger_pictures(&folder.join("model"), &labels));
     let processed = processed_scores(&model, seed as u64, &mut tensors);
     Tensor::write_safetensors(&tensors, folder.join("given.safetensors")).unwrap();
@@ -291,22 +300,23 @@ fn tensors_that_do_not_fit_are_named() {
 #[test]
 fn activation_checkpointing_gives_the_same_gradients() {
     for (seed, same_width) in [(5, false), (6, true)] {
-        let mut model = random_model(seed, |config| {
+        let model = random_model(seed, |config| {
             if same_width {
                 config.decoder.n_embd = config.encoder.hidden_size;
             }
         });
         let (pixels, labels) = random_batch(&model);
-        let _ = model.flat.set_requires_grad(true);
+        let run = |pass: &Pass| {
+            let leaves = model.captioner.layout.leaves(&model.values());
+            let loss = model.backward(&leaves, &pixels, &labels, pass).unwrap();
+            (loss.double_value(&[]), leaves.grad())
+        };
         for freeze_encoder in [false, true] {
-            let pass = Pass { label_smoothing: 0.1, freeze_encoder, scale: 3.0, seed: 1 };
-            let loss = model.backward(&pixels, &labels, &pass).unwrap();
-            let grad = model.flat.grad().copy();
-            model.flat.zero_grad();
-            let leaves = model.leaves();
-            let again = recompute::backward(&model.captioner, &leaves, &pixels, &labels, &pass);
-            assert_eq!(loss.double_value(&[]), again.double_value(&[]));
-            let difference = (leaves.grad() - &grad).norm().double_value(&[]);
+            let pass = Pass { label_smoothing: 0.1, freeze_encoder, scale: 3.0, ..PASS };
+            let (loss, grad) = run(&pass);
+            let (again, recomputed) = run(&Pass { gradient_checkpointing: true, ..pass });
+            assert_eq!(loss, again);
+            let difference = (recomputed - &grad).norm().double_value(&[]);
             assert!(difference <= 1e-6 * grad.norm().double_value(&[]), "{difference}");
         }
     }
@@ -334,9 +344,9 @@ fn recomputed_layers_repeat_their_dropout() {
     });
     let (pixels, labels) = random_batch(&model);
     let run = |model: &Model, seed| {
-        let pass = Pass { label_smoothing: 0.0, freeze_encoder: false, scale: 1.0, seed };
-        let leaves = model.leaves();
-        let loss = recompute::backward(&model.captioner, &leaves, &pixels, &labels, &pass);
+        let pass = Pass { seed, gradient_checkpointing: true, ..PASS };
+        let leaves = model.captioner.layout.leaves(&model.values());
+        let loss = model.backward(&leaves, &pixels, &labels, &pass).unwrap();
         (loss.double_value(&[]), leaves.grad())
     };
     let (loss, grad) = run(&model, 1);

@@ -8,4 +8,5 @@ mod equality;
 mod generation;
 mod metrics;
 mod python;
+mod ranks;
 mod run;

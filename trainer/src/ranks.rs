@@ -1,0 +1,140 @@
+//! The processes of one run (ranks), each with a device of its own and its places of the one global order: data parallel training
+//! over libtorch's own c10d. In: the variables that `torchrun` sets. Out: sums over all ranks. Never decides what is summed.
+//!
+//! Every rank calls the same functions in the same order. One that ended, or does not come within the timeout, is an error in all
+//! others.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tch::{Device, Kind, Tensor, no_grad};
+
+use crate::shim::Group;
+
+/// This process among those of the run.
+pub struct Ranks {
+    /// Which one it is, from 0.
+    pub rank: usize,
+    /// How many there are.
+    pub world: usize,
+    /// Which one it is on its machine, from 0: its device.
+    pub local_rank: usize,
+    group: Option<Group>,
+}
+
+impl Ranks {
+    /// A run of one process.
+    pub fn alone() -> Self {
+        Self { rank: 0, world: 1, local_rank: 0, group: None }
+    }
+
+    /// Joins the others that the variables RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT tell of, as `torchrun` sets
+    /// them; without WORLD_SIZE, or with 1, this process is alone.
+    ///
+    /// # Errors
+    /// A variable that is missing or no number; the others are not there within `timeout`.
+    pub fn join(timeout: Duration) -> Result<Self> {
+        let world: usize = number("WORLD_SIZE", Some(1))?;
+        if world <= 1 {
+            return Ok(Self::alone());
+        }
+        let rank: usize = number("RANK", None)?;
+        let local_rank = number("LOCAL_RANK", Some(rank))?;
+        if rank >= world {
+            bail!("RANK: expected a number below WORLD_SIZE, which is {world}, found {rank}");
+        }
+        let host = std::env::var("MASTER_ADDR").ok().filter(|host| !host.is_empty());
+        let host = host.context(missing("MASTER_ADDR"))?;
+        let port: u16 = number("MASTER_PORT", None)?;
+        // torchrun serves the store itself, and starts all ranks anew when one has failed: each time under keys of its own.
+        let served = std::env::var("TORCHELASTIC_USE_AGENT_STORE").is_ok_and(|v| v == "True");
+        let attempt: u64 = number("TORCHELASTIC_RESTART_COUNT", Some(0))?;
+        let prefix = format!("tuwen/attempt_{attempt}");
+        let serves = rank == 0 && !served;
+        let group = Group::new(&host, port, serves, &prefix, rank, world, timeout);
+        let group = group.with_context(|| {
+            format!(
+                "rank {rank} of {world}: expected all ranks at {host}:{port} within {} s\n\
+                 hint: the same MASTER_ADDR, MASTER_PORT and WORLD_SIZE for each, RANK from 0 on",
+                timeout.as_secs()
+            )
+        })?;
+        Ok(Self { rank, world, local_rank, group: Some(group) })
+    }
+
+    /// Whether this is the rank that prints and writes.
+    pub fn is_first(&self) -> bool {
+        self.rank == 0
+    }
+
+    /// The sum of `tensor` over all ranks, on the device it is on.
+    ///
+    /// # Errors
+    /// A rank that ended, or did not come in time.
+    pub fn sum(&self, tensor: Tensor) -> Result<Tensor> {
+        let Some(group) = &self.group else { return Ok(tensor) };
+        let device = tensor.device();
+        let own = no_grad(|| tensor.to_device(Device::Cpu).contiguous());
+        group.sum(&own).with_context(|| self.lost())?;
+        Ok(own.to_device(device))
+    }
+
+    /// The sums of numbers over all ranks.
+    ///
+    /// # Errors
+    /// As [`Self::sum`].
+    pub fn sums<const N: usize>(&self, numbers: [f64; N]) -> Result<[f64; N]> {
+        if self.group.is_none() {
+            return Ok(numbers);
+        }
+        let sums = Vec::<f64>::try_from(self.sum(Tensor::from_slice(&numbers))?)?;
+        Ok(std::array::from_fn(|i| sums[i]))
+    }
+
+    /// The texts of all ranks, in their order.
+    ///
+    /// # Errors
+    /// As [`Self::sum`].
+    pub fn gather(&self, text: String) -> Result<Vec<String>> {
+        let Some(group) = &self.group else { return Ok(vec![text]) };
+        let world = self.world as i64;
+        let lens = Tensor::zeros([world], (Kind::Int64, Device::Cpu));
+        let lost = || self.lost();
+        group.gather(&lens, &Tensor::from_slice(&[text.len() as i64])).with_context(lost)?;
+        let longest = lens.max().int64_value(&[]).max(1);
+        let mut padded = text.into_bytes();
+        padded.resize(longest as usize, 0);
+        let all = Tensor::zeros([world * longest], (Kind::Uint8, Device::Cpu));
+        group.gather(&all, &Tensor::from_slice(&padded)).with_context(lost)?;
+        let texts = (0..world).map(|rank| {
+            let bytes = all.narrow(0, rank * longest, lens.int64_value(&[rank]));
+            Ok(String::from_utf8(Vec::<u8>::try_from(bytes)?)?)
+        });
+        texts.collect()
+    }
+
+    fn lost(&self) -> String {
+        format!(
+            "rank {} of {}: another rank ended, or did not come in time; its own message says why",
+            self.rank, self.world
+        )
+    }
+}
+
+/// The number in a variable of the environment, or `default` where it is not set.
+fn number<N: std::str::FromStr>(name: &str, default: Option<N>) -> Result<N> {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .ok()
+            .with_context(|| format!("{name}: expected a whole number, found `{text}`")),
+        Err(_) => default.with_context(|| missing(name)),
+    }
+}
+
+fn missing(name: &str) -> String {
+    format!(
+        "{name}: expected it beside WORLD_SIZE, found nothing\n\
+         hint: torchrun --no-python --nproc-per-node 2 tuwen-trainer train … sets all of them"
+    )
+}
