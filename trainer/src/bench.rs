@@ -119,7 +119,7 @@ pub fn bench(
         (options.captions > 0).then(|| captioning(&model, settings, side, options));
 
     let optimizer = AdamW::new(&model.flat, &model.captioner.layout, settings);
-    let mut learner = Learner::new(model, optimizer, None, settings);
+    let mut learner = Learner::new(model, optimizer, None, None, settings);
     let mut number = 0;
     let mut kept = RepeatedBatches { batches: kept, images: 0 };
     steps(&mut learner, settings, side, &mut number, options.warmup, &mut kept)?;

@@ -13,6 +13,14 @@ use crate::vit::Vit;
 /// Labels of this value do not count in the loss: PyTorch's `ignore_index`.
 pub const IGNORED: i64 = -100;
 
+/// What a forward pass begins with.
+pub enum Input {
+    /// Normalised pixels `[b, 3, size, size]`.
+    Pixels(Tensor),
+    /// The states of a frozen encoder, in its own width: `[b, 1 + patches, encoder width]`.
+    States(Tensor),
+}
+
 /// The captioning model.
 pub struct Captioner {
     /// Its sizes and special tokens.
@@ -74,15 +82,19 @@ impl Captioner {
         cross_entropy(&self.logits(p, pixels, labels, train), labels, label_smoothing)
     }
 
-    /// The same in training with a frozen encoder: its forward runs without a graph, so it saves no tensors and gets no gradient.
+    /// The same in training with a frozen encoder, whose forward runs without a graph: it saves no tensors and gets no gradient.
     pub fn loss_with_frozen_encoder(
         &self,
         p: &Views,
-        pixels: &Tensor,
+        input: &Input,
         labels: &Tensor,
         label_smoothing: f64,
     ) -> Tensor {
-        let states = self.project(p, no_grad(|| self.encoder.forward(p, pixels, true)));
+        let states = match input {
+            Input::Pixels(pixels) => no_grad(|| self.encoder.forward(p, pixels, true)),
+            Input::States(states) => states.shallow_clone(),
+        };
+        let states = self.project(p, states);
         cross_entropy(&self.logits_of(p, &states, labels, true), labels, label_smoothing)
     }
 

@@ -154,8 +154,8 @@ pub fn evaluate(
                 eprintln!("evaluation without example {}: {}", skipped.example_id, skipped.why);
             }
             if !batch.is_empty() {
-                let crop = Crop::whole(side);
-                let (pixels, labels, n_tokens) = upload(model, &batch, side, crop, settings)?;
+                let pixels = model.pixels(&batch.pixels, batch.len(), side, Crop::whole(side));
+                let (labels, n_tokens) = labels(model, &batch, settings)?;
                 let loss = model.captioner.loss(&views, &pixels, &labels, 0.0, false);
                 loss_sum += loss.double_value(&[]);
                 tokens += n_tokens;
@@ -238,18 +238,16 @@ fn predict(
     predictions.collect()
 }
 
-/// A batch on the device: pixels `[b, 3, size, size]`, cut out by `crop`, labels `[b, t]`, and how many of them count in the loss.
-/// Padding does not, or, if it is to count, reaches up to `max_length`, as in the original.
+/// The labels of a batch on the device, `[b, t]`, and how many of them count in the loss. Padding does not, or, if it is to count,
+/// reaches up to `max_length`, as in the original.
 ///
 /// # Errors
 /// Token ids or lengths the model does not have.
-pub(crate) fn upload(
+pub(crate) fn labels(
     model: &Model,
     batch: &Batch,
-    size_px: usize,
-    crop: Crop,
     settings: &TrainSettings,
-) -> Result<(Tensor, Tensor, usize)> {
+) -> Result<(Tensor, usize)> {
     let config = &model.captioner.config;
     let b = batch.len();
     let longest =
@@ -279,6 +277,5 @@ pub(crate) fn upload(
     }
     let n_tokens = labels.iter().filter(|&&label| label != IGNORED).count();
     let labels = Tensor::from_slice(&labels).view([b as i64, width as i64]);
-    let labels = pixels::upload(labels, model.device);
-    Ok((model.pixels(&batch.pixels, b, size_px, crop), labels, n_tokens))
+    Ok((pixels::upload(labels, model.device), n_tokens))
 }

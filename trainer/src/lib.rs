@@ -4,7 +4,7 @@
 //!
 //! Modules in the order in which a run meets them: [`cli`] - [`libtorch`], `shim`, [`ranks`], [`text`], [`config`], [`params`], the model
 //! (`layers`, `vit`, `gpt2`, [`captioner`]), [`names`], [`hub`], [`weights`], [`model`] - [`feed`], [`pixels`], [`schedule`],
-//! [`optimizer`], [`loss_scale`], [`recompute`], `step`, `losses`, `progress`, [`train`], [`bench`] - [`generate`],
+//! [`optimizer`], [`loss_scale`], [`recompute`], `encoder_cache`, `step`, `losses`, `progress`, [`train`], [`bench`] - [`generate`],
 //! [`metrics`], [`evaluate`], [`best`], [`checkpoint`], [`tensorboard`], [`caption`], [`fingerprint`], [`caption_stage`],
 //! [`caption_corpus`].
 
@@ -17,6 +17,7 @@ pub mod captioner;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
+mod encoder_cache;
 pub mod evaluate;
 pub mod feed;
 pub mod fingerprint;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use tch::{Device, Kind, Tensor, no_grad};
 use tuwen_settings::{Precision, TrainSettings};
 
-use crate::captioner::Captioner;
+use crate::captioner::{Captioner, Input};
 use crate::config::ModelConfig;
 use crate::names::Part;
 use crate::params::{Leaves, Views, put};
@@ -129,21 +129,24 @@ impl Model {
     /// those of `leaves`, which are the parameters.
     ///
     /// # Errors
-    /// An error of libtorch.
+    /// An error of libtorch; states of an encoder that is not frozen.
     pub fn backward(
         &self,
         leaves: &Leaves,
-        pixels: &Tensor,
+        input: &Input,
         labels: &Tensor,
         pass: &Pass,
     ) -> Result<Tensor> {
-        let (model, p) = (&self.captioner, &leaves.views);
         if pass.gradient_checkpointing {
-            return recompute::backward(model, leaves, pixels, labels, pass);
+            return recompute::backward(&self.captioner, leaves, input, labels, pass);
         }
-        let loss = match pass.freeze_encoder {
-            true => model.loss_with_frozen_encoder(p, pixels, labels, pass.label_smoothing),
-            false => model.loss(p, pixels, labels, pass.label_smoothing, true),
+        let (model, p) = (&self.captioner, &leaves.views);
+        let loss = match input {
+            _ if pass.freeze_encoder => {
+                model.loss_with_frozen_encoder(p, input, labels, pass.label_smoothing)
+            }
+            Input::Pixels(pixels) => model.loss(p, pixels, labels, pass.label_smoothing, true),
+            Input::States(_) => bail!("expected pixels for an encoder that is trained"),
         };
         (&loss * pass.scale).f_backward().context("the backward pass")?;
         Ok(loss.detach())

@@ -8,10 +8,10 @@
 //! and the gradient of its output is backpropagated to its input and parameters. It is non-reentrant: each layer has a graph and
 //! a backward call of its own, none of which runs within another, and only one layer's saved tensors are alive at a time.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tch::{Tensor, no_grad};
 
-use crate::captioner::{Captioner, cross_entropy};
+use crate::captioner::{Captioner, Input, cross_entropy};
 use crate::params::Leaves;
 use crate::pixels::splitmix;
 use crate::shim;
@@ -32,14 +32,14 @@ pub struct Pass {
 }
 
 /// Forward and backward pass. Gives the loss, a scalar summed over the labels, not multiplied; the gradients of the multiplied loss
-/// are added to those of `leaves`. Pixels `[b, 3, size, size]`, labels `[b, t]`.
+/// are added to those of `leaves`. Labels `[b, t]`.
 ///
 /// # Errors
-/// libtorch's.
+/// libtorch's; states of an encoder that is not frozen.
 pub(crate) fn backward(
     model: &Captioner,
     leaves: &Leaves,
-    pixels: &Tensor,
+    input: &Input,
     labels: &Tensor,
     pass: &Pass,
 ) -> Result<Tensor> {
@@ -49,7 +49,7 @@ pub(crate) fn backward(
     let seed_dropout = |module: u64| tch::manual_seed(splitmix(pass.seed ^ module) as i64);
     let (encoder_modules, decoder_modules) = (1 << 32, 2 << 32); // far from each other's layers
 
-    let embed_pixels = || {
+    let embed_pixels = |pixels: &Tensor| {
         seed_dropout(encoder_modules);
         encoder.embed(p, pixels, true)
     };
@@ -57,16 +57,24 @@ pub(crate) fn backward(
         seed_dropout(encoder_modules + 1 + i as u64);
         encoder.layer(p, i, x.shallow_clone(), true)
     };
-    let (encoder_inputs, encoder_output) = no_grad(|| {
-        if pass.freeze_encoder {
-            // It has no backward pass, so no input is saved.
-            let output = (0..encoder.n_layers()).fold(embed_pixels(), |x, i| encoder_layer(i, &x));
-            (Vec::new(), output)
-        } else {
-            forward_saving_inputs(embed_pixels(), encoder.n_layers(), &encoder_layer)
+    // Of a frozen encoder nothing is saved: it has no backward pass.
+    let forward = |pixels: &Tensor| match pass.freeze_encoder {
+        true => {
+            let embedded = embed_pixels(pixels);
+            (Vec::new(), (0..encoder.n_layers()).fold(embedded, |x, i| encoder_layer(i, &x)))
+        }
+        false => forward_saving_inputs(embed_pixels(pixels), encoder.n_layers(), &encoder_layer),
+    };
+    // The inputs of the encoder's layers, the output of the last, and the encoder's states.
+    let (encoder_inputs, encoder_output, encoder_states) = no_grad(|| match input {
+        Input::States(states) => (Vec::new(), None, states.shallow_clone()),
+        Input::Pixels(pixels) => {
+            let (inputs, output) = forward(pixels);
+            let states = encoder.final_norm(p, &output);
+            (inputs, Some(output), states)
         }
     });
-    let states = leaf(&no_grad(|| model.project(p, encoder.final_norm(p, &encoder_output))));
+    let states = leaf(&no_grad(|| model.project(p, encoder_states.shallow_clone())));
 
     let embed_ids = || {
         seed_dropout(decoder_modules);
@@ -90,15 +98,17 @@ pub(crate) fn backward(
     let grad = states.grad();
     if pass.freeze_encoder {
         if let Some(projection) = &model.enc_to_dec_proj {
-            let normed = no_grad(|| encoder.final_norm(p, &encoder_output));
-            shim::backward(&projection.forward(p, &normed), &grad)?;
+            shim::backward(&projection.forward(p, &encoder_states), &grad)?;
         }
         return Ok(loss.detach());
     }
-    let encoder_output = leaf(&encoder_output);
+    let (Input::Pixels(pixels), Some(encoder_output)) = (input, &encoder_output) else {
+        bail!("expected pixels for an encoder that is trained");
+    };
+    let encoder_output = leaf(encoder_output);
     shim::backward(&model.project(p, encoder.final_norm(p, &encoder_output)), &grad)?;
     let grad = recompute_backward(encoder_inputs, encoder_output.grad(), &encoder_layer)?;
-    shim::backward(&embed_pixels(), &grad)?;
+    shim::backward(&embed_pixels(pixels), &grad)?;
     Ok(loss.detach())
 }
 

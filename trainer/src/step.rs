@@ -6,7 +6,9 @@ use tch::{Tensor, no_grad};
 use tuwen_settings::{Precision, TrainSettings};
 use tuwen_stream::Batch;
 
-use crate::evaluate::upload;
+use crate::captioner::Input;
+use crate::encoder_cache::EncoderCache;
+use crate::evaluate::labels;
 use crate::loss_scale::LossScale;
 use crate::model::Model;
 use crate::optimizer::{AdamW, clip_divisor};
@@ -29,6 +31,8 @@ pub(crate) struct Learner {
     pub(crate) optimizer: AdamW,
     /// Of precision f16.
     pub(crate) loss_scale: Option<LossScale>,
+    /// Of a frozen encoder, if it is asked for.
+    pub(crate) encoder_cache: Option<EncoderCache>,
 }
 
 /// The outcome of a step.
@@ -45,10 +49,12 @@ impl Learner {
         model: Model,
         optimizer: AdamW,
         loss_scale: Option<LossScale>,
+        encoder_cache: Option<EncoderCache>,
         settings: &TrainSettings,
     ) -> Self {
         let scaled = settings.precision == Precision::F16;
-        Self { model, optimizer, loss_scale: scaled.then(|| loss_scale.unwrap_or_default()) }
+        let loss_scale = scaled.then(|| loss_scale.unwrap_or_default());
+        Self { model, optimizer, loss_scale, encoder_cache }
     }
 
     /// Step `number`, from 0, on pictures stored with `side` pixels: along the gradient of the mean loss over all tokens of its
@@ -84,8 +90,17 @@ impl Learner {
                 continue;
             }
             let seed = splitmix(step_seed.wrapping_add(i));
-            let crop = Crop::random(side, settings.crop, seed);
-            let (pixels, labels, n_tokens) = upload(&self.model, &batch, side, crop, settings)?;
+            let leaves = self.model.captioner.layout.leaves(&values);
+            let input = match &mut self.encoder_cache {
+                Some(cache) => {
+                    Input::States(cache.states(&self.model, &leaves.views, &batch, side)?)
+                }
+                None => {
+                    let crop = Crop::random(side, settings.crop, seed);
+                    Input::Pixels(self.model.pixels(&batch.pixels, batch.len(), side, crop))
+                }
+            };
+            let (labels, n_tokens) = labels(&self.model, &batch, settings)?;
             let pass = Pass {
                 label_smoothing: settings.label_smoothing,
                 freeze_encoder: self.optimizer.freeze_encoder,
@@ -93,8 +108,7 @@ impl Learner {
                 seed,
                 gradient_checkpointing: settings.gradient_checkpointing,
             };
-            let leaves = self.model.captioner.layout.leaves(&values);
-            let loss = self.model.backward(&leaves, &pixels, &labels, &pass)?;
+            let loss = self.model.backward(&leaves, &input, &labels, &pass)?;
             grad = Some(match grad {
                 Some(mut before) => no_grad(|| before.g_add_(&leaves.grad())),
                 None => leaves.grad(),
@@ -184,7 +198,7 @@ mod tests {
         let (normalise, device) = (Normalise::default(), Device::Cpu);
         let precision = settings.precision;
         let model = Model { captioner, flat, text, normalise, device, precision };
-        Learner::new(model, optimizer, None, settings)
+        Learner::new(model, optimizer, None, None, settings)
     }
 
     fn settings(batch_size: usize, grad_accumulation: usize) -> TrainSettings {
@@ -246,8 +260,9 @@ mod tests {
         let (model, layout): (_, &Layout) = (&learner.model, &learner.model.captioner.layout);
         let mean_loss = |flat: &Tensor| -> Tensor {
             let views = layout.views(flat);
-            let (pixels, labels, tokens) =
-                upload(model, &batch(&[0, 1, 2, 3]), SIDE, Crop::whole(SIDE), &settings).unwrap();
+            let batch = batch(&[0, 1, 2, 3]);
+            let pixels = model.pixels(&batch.pixels, batch.len(), SIDE, Crop::whole(SIDE));
+            let (labels, tokens) = labels(model, &batch, &settings).unwrap();
             model.captioner.loss(&views, &pixels, &labels, 0.0, false) / tokens as f64
         };
         let flat = model.flat.copy().set_requires_grad(true);

@@ -16,6 +16,7 @@ use tuwen_stream::{Batch, WaitStats};
 
 use crate::best::Best;
 use crate::checkpoint::{self, RunState};
+use crate::encoder_cache::EncoderCache;
 use crate::evaluate::{EvalSet, Evaluation, evaluate};
 use crate::feed::Feed;
 use crate::libtorch;
@@ -107,7 +108,8 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     feed.stream().unreadable().iter().for_each(|why| progress.report(&format!("skipping {why}")));
 
     let loss_scale = resumed.and_then(|state| state.loss_scale);
-    let mut learner = Learner::new(model, optimizer, loss_scale, settings);
+    let cache = EncoderCache::open(&model, settings, ranks, steps)?;
+    let mut learner = Learner::new(model, optimizer, loss_scale, cache, settings);
     let mut clock = Clock::default();
     let mut losses = Losses::default();
     let (mut window_loss, mut evaluation, mut saved, mut step) = (f64::NAN, None, None, first);
@@ -200,6 +202,9 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
         if stopping {
             break;
         }
+    }
+    if let Some(cache) = learner.encoder_cache.take().filter(|_| step == steps) {
+        cache.remove()?;
     }
     // Waits for the others: the first rank serves them until their last step is saved.
     let (train_images_per_s, data_wait_percent) = of_all(ranks, clock.total())?;

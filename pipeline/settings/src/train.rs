@@ -125,6 +125,9 @@ settings! {
         max_grad_norm: f64 = 1.0, at_least(0.0);
         /// First steps with a frozen encoder. While a fresh decoder learns to look.
         freeze_encoder_steps: u64 = 0, whole(0..=MANY);
+        /// Whether a frozen encoder's states are kept on disk. From the first pass on, as f16, in
+        /// train.out: later epochs cost the decoder alone. Nothing random may touch the pixels.
+        cache_encoder: bool = false, Bool;
         /// Longest that ranks wait for each other, seconds. Of a run on several devices or machines:
         /// one that ended or hangs then ends the others. Saving a checkpoint must take less.
         ranks_timeout_s: u64 = 600, whole(1..=86_400);

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
 use tuwen_settings::{Precision, TrainSettings};
-use tuwen_trainer::captioner::{Captioner, IGNORED};
+use tuwen_trainer::captioner::{Captioner, IGNORED, Input};
 use tuwen_trainer::checkpoint::write_model;
 use tuwen_trainer::config::{Activation, ModelConfig};
 use tuwen_trainer::model::Model;
@@ -108,6 +108,10 @@ fn given(model: &Model, pixels: &Tensor, labels: &Tensor) -> Vec<(String, Tensor
     all
 }
 
+fn of(pixels: &Tensor) -> Input {
+    Input::Pixels(pixels.shallow_clone())
+}
+
 /// Labels that count in the loss.
 fn n_tokens(labels: &Tensor) -> f64 {
     labels.not_equal(IGNORED).sum(Kind::Double).double_value(&[])
@@ -127,7 +131,8 @@ fn trained(model: &mut Model, pixels: &Tensor, labels: &Tensor, frozen_steps: us
         let leaves = model.captioner.layout.leaves(&model.values());
         for (pixels, labels) in pixels.chunk(2, 0).iter().zip(labels.chunk(2, 0)) {
             let pass = Pass { freeze_encoder: optimizer.freeze_encoder, ..PASS };
-            total += model.backward(&leaves, pixels, &labels, &pass).unwrap().double_value(&[]);
+            total +=
+                model.backward(&leaves, &of(pixels), &labels, &pass).unwrap().double_value(&[]);
         }
         let (mut grad, tokens) = (leaves.grad(), n_tokens(labels));
         let divisor = clip_divisor(&(grad.norm() / tokens), settings.max_grad_norm) * tokens;
@@ -308,7 +313,7 @@ fn activation_checkpointing_gives_the_same_gradients() {
         let (pixels, labels) = random_batch(&model);
         let run = |pass: &Pass| {
             let leaves = model.captioner.layout.leaves(&model.values());
-            let loss = model.backward(&leaves, &pixels, &labels, pass).unwrap();
+            let loss = model.backward(&leaves, &of(&pixels), &labels, pass).unwrap();
             (loss.double_value(&[]), leaves.grad())
         };
         for freeze_encoder in [false, true] {
@@ -346,7 +351,7 @@ fn recomputed_layers_repeat_their_dropout() {
     let run = |model: &Model, seed| {
         let pass = Pass { seed, gradient_checkpointing: true, ..PASS };
         let leaves = model.captioner.layout.leaves(&model.values());
-        let loss = model.backward(&leaves, &pixels, &labels, &pass).unwrap();
+        let loss = model.backward(&leaves, &of(&pixels), &labels, &pass).unwrap();
         (loss.double_value(&[]), leaves.grad())
     };
     let (loss, grad) = run(&model, 1);

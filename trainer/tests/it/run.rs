@@ -581,3 +581,71 @@ fn bench_gives_the_computation_the_loader_and_both() {
         assert_eq!(found[name], Value::Null);
     }
 }
+
+/// The training losses of a log.
+fn training_losses(out: &Path) -> Vec<f64> {
+    let log = fs::read_to_string(out.join("log.jsonl")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter_map(|line| line["loss"].as_f64()).collect()
+}
+
+#[test]
+fn a_frozen_encoder_sees_each_picture_once() {
+    let no_dropout = ["encoder_dropout=0", "decoder_dropout=0"];
+    let options =
+        [&["steps=15", "freeze_encoder_steps=15", "eval_captions=0"][..], &no_dropout].concat();
+    let run = |out: &Path, more: &[&str]| {
+        let sets =
+            options.iter().chain(more).flat_map(|set| ["--set".to_owned(), format!("train.{set}")]);
+        let sets: Vec<_> = sets.collect();
+        train(out, &sets.iter().map(String::as_str).collect::<Vec<_>>()).output().unwrap()
+    };
+    let [plain, cached, recomputed, stopped] = [(); 4].map(|()| tempfile::tempdir().unwrap());
+    json(&run(plain.path(), &[]));
+    let cache = "cache_encoder=true";
+    json(&run(cached.path(), &[cache]));
+    json(&run(recomputed.path(), &[cache, "gradient_checkpointing=true"]));
+    // Four epochs. The states are rounded to f16; recomputed layers would draw another dropout.
+    let expected = training_losses(plain.path());
+    for out in [&cached, &recomputed] {
+        let found = training_losses(out.path());
+        assert_eq!((expected.len(), found.len()), (15, 15));
+        for (a, b) in expected.iter().zip(&found) {
+            assert!((a - b).abs() < 2e-3 * a, "{expected:?} against {found:?}");
+        }
+        let left: Vec<_> =
+            fs::read_dir(out.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert!(
+            !left.iter().any(|name| name.to_string_lossy().starts_with("encoder-")),
+            "{left:?}"
+        );
+    }
+    // A run that ends before its time leaves the states of every picture, once, to the run that resumes it.
+    let failing = run(stopped.path(), &[cache, "save_every=5", "lr=1e30"]);
+    assert!(!failing.status.success());
+    let states = stopped.path().join("encoder-states-0.f16");
+    let picture = 16 + 5 * 32 * 2; // the key; five tokens of width 32
+    let n = (fs::metadata(states).unwrap().len() - 32) as f64 / picture as f64;
+    assert!(n.fract() == 0.0 && (16.0..=N_PICTURES as f64).contains(&n), "{n}");
+}
+
+#[test]
+fn what_changes_an_encoders_states_is_refused_with_a_cache() {
+    for (set, expected) in [
+        ("freeze_encoder_steps=3", "frozen in all 9 steps, found train.freeze_encoder_steps = 3"),
+        ("flip=0.5", "the same pixels in every epoch, found train.crop, train.flip or"),
+        ("encoder_dropout=0.1", "an encoder without dropout, found one with it"),
+    ] {
+        let out = tempfile::tempdir().unwrap();
+        let sets =
+            ["steps=9", "freeze_encoder_steps=9", "encoder_dropout=0", "cache_encoder=true", set];
+        let sets: Vec<_> =
+            sets.iter().flat_map(|set| ["--set".to_owned(), format!("train.{set}")]).collect();
+        let output = train(out.path(), &sets.iter().map(String::as_str).collect::<Vec<_>>())
+            .output()
+            .unwrap();
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains(expected) && message.contains("hint: --set"), "{message}");
+    }
+}

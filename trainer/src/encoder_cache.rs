@@ -1,0 +1,214 @@
+//! The states of a frozen encoder, which are the same in every epoch. In: the pictures of a batch. Out: the encoder's states,
+//! computed the first time a picture comes, read from a file later. Never a state of other pixels or another encoder: a picture is
+//! known by the hash of its pixels, the file by that of the encoder.
+//!
+//! The file: a header, then for each picture its key and its states, in f16; what a run that was killed left half written at its end
+//! is cut off.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use tch::{Device, Kind, Tensor, no_grad};
+use tuwen_corpus::id::id_of;
+use tuwen_settings::TrainSettings;
+use tuwen_stream::Batch;
+
+use crate::fingerprint::encoder_id;
+use crate::model::Model;
+use crate::params::Views;
+use crate::pixels::Crop;
+use crate::ranks::Ranks;
+
+const MAGIC: &[u8; 16] = b"tuwen states v1\n";
+
+/// Bytes of a hash.
+const KEY: usize = 16;
+
+/// Bytes of a number in f16.
+const STATE_BYTES: usize = 2;
+
+const HEADER: usize = MAGIC.len() + KEY;
+
+/// States that are known, and the file they lie in.
+pub(crate) struct EncoderCache {
+    path: PathBuf,
+    file: File,
+    /// Pictures by the hash of their pixels: which row of the file.
+    rows: HashMap<[u8; KEY], u64>,
+    /// Shape of one picture's states: tokens, width.
+    shape: [i64; 2],
+    /// Whether states are still added: not after the disk was full.
+    grows: bool,
+}
+
+impl EncoderCache {
+    /// The states that an interrupted run left in `train.out`, or none yet; nothing if `train.cache_encoder` is off.
+    ///
+    /// # Errors
+    /// Settings under which a picture's states are not the same in every epoch; an I/O error.
+    pub(crate) fn open(
+        model: &Model,
+        settings: &TrainSettings,
+        ranks: &Ranks,
+        steps: u64,
+    ) -> Result<Option<Self>> {
+        if !settings.cache_encoder {
+            return Ok(None);
+        }
+        check(model, settings, steps)?;
+        let path = Path::new(&settings.out).join(format!("encoder-states-{}.f16", ranks.rank));
+        let file = OpenOptions::new().read(true).append(true).create(true).open(&path);
+        let file = file.with_context(|| format!("opening {}", path.display()))?;
+        let config = &model.captioner.config;
+        let shape = [config.n_patches() + 1, config.encoder.hidden_size];
+        let mut cache = Self { path, file, rows: HashMap::new(), shape, grows: true };
+        cache.read(encoder_id(model)).with_context(|| cache.path.display().to_string())?;
+        Ok(Some(cache))
+    }
+
+    /// Reads the keys of the file, or begins it anew if it is not this encoder's.
+    fn read(&mut self, encoder: [u8; KEY]) -> Result<()> {
+        let header = [&MAGIC[..], &encoder].concat();
+        let len = self.file.metadata()?.len();
+        let mut found = [0; HEADER];
+        if len < HEADER as u64
+            || self.file.read_exact_at(&mut found, 0).is_err()
+            || found[..] != header
+        {
+            self.file.set_len(0)?;
+            self.file.write_all(&header)?;
+            return Ok(());
+        }
+        let row = (KEY + self.row_bytes()) as u64;
+        let n = (len - HEADER as u64) / row;
+        self.file.set_len(HEADER as u64 + n * row)?;
+        for i in 0..n {
+            let mut key = [0; KEY];
+            self.file.read_exact_at(&mut key, HEADER as u64 + i * row)?;
+            self.rows.insert(key, i);
+        }
+        Ok(())
+    }
+
+    /// The encoder's states of the pictures of `batch`, stored with `side` pixels: `[b, tokens, width]`, rounded to f16, in the
+    /// model's number format.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn states(
+        &mut self,
+        model: &Model,
+        p: &Views,
+        batch: &Batch,
+        side: usize,
+    ) -> Result<Tensor> {
+        let pictures: Vec<_> = batch.pixels.chunks_exact(side * side * 3).collect();
+        let keys: Vec<[u8; KEY]> = pictures.iter().map(|picture| id_of(picture)).collect();
+        let mut new: Vec<usize> = (0..keys.len()).collect();
+        new.retain(|&i| !self.rows.contains_key(&keys[i]));
+        let mut bytes = vec![0; keys.len() * self.row_bytes()];
+        let mut rows: Vec<_> = bytes.chunks_exact_mut(self.row_bytes()).collect();
+        if !new.is_empty() {
+            let pixels: Vec<u8> = new.iter().flat_map(|&i| pictures[i]).copied().collect();
+            let computed = self.compute(model, p, &pixels, new.len(), side)?;
+            for (&i, states) in new.iter().zip(computed.chunks_exact(self.row_bytes())) {
+                rows[i].copy_from_slice(states);
+                self.add(keys[i], states);
+            }
+        }
+        for i in (0..keys.len()).filter(|i| new.binary_search(i).is_err()) {
+            let at = HEADER as u64 + self.rows[&keys[i]] * (KEY + self.row_bytes()) as u64;
+            let read = self.file.read_exact_at(rows[i], at + KEY as u64);
+            read.with_context(|| format!("reading {}", self.path.display()))?;
+        }
+        let shape = [keys.len() as i64, self.shape[0], self.shape[1]];
+        let states = Tensor::from_data_size(&bytes, &shape, Kind::Half);
+        Ok(states.to_device(model.device).to_kind(model.kind()))
+    }
+
+    /// The states of `n` pictures, f16.
+    fn compute(
+        &self,
+        model: &Model,
+        p: &Views,
+        pixels: &[u8],
+        n: usize,
+        side: usize,
+    ) -> Result<Vec<u8>> {
+        let pixels = model.pixels(pixels, n, side, Crop::whole(side));
+        let states = no_grad(|| model.captioner.encoder.forward(p, &pixels, false));
+        let states = states.to_kind(Kind::Half).to_device(Device::Cpu).contiguous();
+        let mut bytes = vec![0; n * self.row_bytes()];
+        states.f_copy_data_u8(&mut bytes, states.numel())?;
+        Ok(bytes)
+    }
+
+    /// Adds the states of a picture to the file, as long as there is room for them.
+    fn add(&mut self, key: [u8; KEY], states: &[u8]) {
+        if !self.grows || self.rows.contains_key(&key) {
+            return;
+        }
+        let before = self.rows.len() as u64;
+        match self.file.write_all(&[&key[..], states].concat()) {
+            Ok(()) => {
+                self.rows.insert(key, before);
+            }
+            Err(error) => {
+                self.grows = false;
+                let row = (KEY + self.row_bytes()) as u64;
+                let _ = self.file.set_len(HEADER as u64 + before * row);
+                tracing::warn!(
+                    "train.cache_encoder: {} pictures are kept, the others will be encoded each time: {}: {error}",
+                    before,
+                    self.path.display()
+                );
+            }
+        }
+    }
+
+    fn row_bytes(&self) -> usize {
+        (self.shape[0] * self.shape[1]) as usize * STATE_BYTES
+    }
+
+    /// Removes the file of a run that is done.
+    ///
+    /// # Errors
+    /// An I/O error.
+    pub(crate) fn remove(self) -> Result<()> {
+        std::fs::remove_file(&self.path)
+            .with_context(|| format!("removing {}", self.path.display()))
+    }
+}
+
+/// Refuses settings under which the encoder or the pixels it sees change.
+fn check(model: &Model, settings: &TrainSettings, steps: u64) -> Result<()> {
+    let encoder = &model.captioner.config.encoder;
+    let refused = |what: String| bail!("train.cache_encoder: expected {what}");
+    if settings.freeze_encoder_steps < steps {
+        return refused(format!(
+            "an encoder that is frozen in all {steps} steps, found train.freeze_encoder_steps = {}\n\
+             hint: --set train.freeze_encoder_steps={steps}",
+            settings.freeze_encoder_steps
+        ));
+    }
+    if settings.crop > 0.0 || settings.flip > 0.0 || settings.random_resized_crop {
+        return refused(
+            "the same pixels in every epoch, found train.crop, train.flip or train.random_resized_crop\n\
+             hint: --set train.crop=0 --set train.flip=0 --set train.random_resized_crop=false"
+                .to_owned(),
+        );
+    }
+    if encoder.hidden_dropout_prob > 0.0 || encoder.attention_probs_dropout_prob > 0.0 {
+        return refused(
+            "an encoder without dropout, found one with it\n\
+             hint: --set train.encoder_dropout=0; of a loaded encoder, hidden_dropout_prob and attention_probs_dropout_prob in its \
+             config.json"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
