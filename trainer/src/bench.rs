@@ -118,7 +118,7 @@ pub fn bench(
     let caption_images_per_s =
         (options.captions > 0).then(|| captioning(&model, settings, side, options));
 
-    let optimizer = AdamW::new(&model.flat, &model.captioner.layout, settings);
+    let optimizer = AdamW::new(&model.flat, &model.captioner.layout, settings, &Ranks::alone());
     let mut learner = Learner::new(model, optimizer, None, None, settings);
     let mut number = 0;
     let mut kept = RepeatedBatches { batches: kept, images: 0 };

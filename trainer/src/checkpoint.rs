@@ -23,6 +23,9 @@ use crate::optimizer::{AdamW, Steps};
 use crate::params::Named;
 use crate::text::write_json;
 
+/// The optimizer's tensors.
+const MOMENTS: [&str; 2] = ["exp_avg", "exp_avg_sq"];
+
 const STATE_FILE: &str = "trainer_state.json";
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 const PREFIX: &str = "checkpoint-";
@@ -50,7 +53,7 @@ pub struct RunState {
 ///
 /// # Errors
 /// An I/O error, with its path.
-pub fn save(out: &Path, model: &Model, optimizer: &AdamW, state: &RunState) -> Result<PathBuf> {
+pub fn save(out: &Path, model: &Model, moments: &[Tensor; 2], state: &RunState) -> Result<PathBuf> {
     let target = out.join(folder_name(state.step));
     let partial = out.join(format!(".{PREFIX}{}.partial", state.step));
     remove(&partial)?;
@@ -62,9 +65,9 @@ pub fn save(out: &Path, model: &Model, optimizer: &AdamW, state: &RunState) -> R
         offset: 0,
         numel: tensor.size()[0],
     };
-    let moments = [(&optimizer.exp_avg, "exp_avg"), (&optimizer.exp_avg_sq, "exp_avg_sq")];
     let flats: Vec<_> = moments
         .iter()
+        .zip(MOMENTS)
         .map(|(tensor, name)| (bytes_of(tensor), vec![moment(tensor, name)]))
         .collect();
     write_tensors(&partial.join(OPTIMIZER_FILE), &flats)?;
@@ -193,25 +196,16 @@ pub fn read_state(folder: &Path) -> Result<RunState> {
 pub fn resume(folder: &Path, optimizer: &mut AdamW) -> Result<RunState> {
     let state = read_state(folder)?;
     let path = folder.join(OPTIMIZER_FILE);
-    for (name, value) in
-        Tensor::read_safetensors(&path).with_context(|| path.display().to_string())?
-    {
-        let target = match name.as_str() {
-            "exp_avg" => &mut optimizer.exp_avg,
-            "exp_avg_sq" => &mut optimizer.exp_avg_sq,
-            _ => bail!("{}: expected exp_avg and exp_avg_sq, found {name}", path.display()),
-        };
-        if target.size() != value.size() {
-            bail!(
-                "{}: {name}: expected {:?} parameters, found {:?}",
-                path.display(),
-                target.size(),
-                value.size()
-            );
-        }
-        target.copy_(&value);
-    }
-    optimizer.steps = state.optimizer_steps;
+    let mut found: HashMap<_, _> = Tensor::read_safetensors(&path)
+        .with_context(|| path.display().to_string())?
+        .into_iter()
+        .collect();
+    let [a, b] = MOMENTS.map(|name| found.remove(name));
+    let (Some(a), Some(b)) = (a, b) else {
+        bail!("{}: expected {}", path.display(), MOMENTS.join(" and "));
+    };
+    let restored = optimizer.restore([&a, &b], state.optimizer_steps);
+    restored.with_context(|| path.display().to_string())?;
     Ok(state)
 }
 

@@ -1,20 +1,26 @@
 //! AdamW (Loshchilov & Hutter 2019) over one flat tensor, equal to PyTorch's. In: gradients and a learning rate. Out: changed
 //! parameters. Never knows a name but the encoder's, which may be frozen at first.
 
-use anyhow::Result;
+use std::ops::Range;
+
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 use tuwen_settings::TrainSettings;
 
 use crate::params::Layout;
+use crate::ranks::Ranks;
 use crate::shim::{AdamWOptions, fused_adamw};
 
-/// Optimizer and its state: two tensors as long as the parameters.
+/// Optimizer and its state: two tensors as long as the parameters, or as this rank's share of them (ZeRO stage 1, Rajbhandari et al.
+/// 2020).
 pub struct AdamW {
     /// Running mean of the gradient.
-    pub exp_avg: Tensor,
+    exp_avg: Tensor,
     /// Running mean of its square.
-    pub exp_avg_sq: Tensor,
+    exp_avg_sq: Tensor,
+    /// The parameters that are this rank's to update.
+    share: Range<i64>,
     /// Steps done.
     pub steps: Steps,
     /// Whether the encoder is frozen: neither gradient nor weight decay changes it, nor are its steps counted.
@@ -39,10 +45,17 @@ pub struct Steps {
 
 impl AdamW {
     /// A new optimizer for `flat`, which is laid out by `layout`.
-    pub fn new(flat: &Tensor, layout: &Layout, settings: &TrainSettings) -> Self {
+    pub fn new(flat: &Tensor, layout: &Layout, settings: &TrainSettings, ranks: &Ranks) -> Self {
+        let len = layout.len();
+        let share = match settings.shard_optimizer {
+            true => ranks.share(len),
+            false => 0..len,
+        };
+        let zeros = || Tensor::zeros([share.end - share.start], (Kind::Float, flat.device()));
         Self {
-            exp_avg: no_grad(|| flat.zeros_like()),
-            exp_avg_sq: no_grad(|| flat.zeros_like()),
+            exp_avg: zeros(),
+            exp_avg_sq: zeros(),
+            share: share.clone(),
             steps: Steps::default(),
             freeze_encoder: false,
             beta1: settings.beta1,
@@ -54,7 +67,52 @@ impl AdamW {
         }
     }
 
-    /// One step along `grad`, `[len]`, which is divided by `divisor` first (and left so); a scalar tensor on the same device.
+    /// Whether other ranks update the other parameters.
+    pub fn is_sharded(&self) -> bool {
+        self.share != (0..self.len())
+    }
+
+    /// The parameters that are this rank's to update.
+    pub fn share(&self) -> Range<i64> {
+        self.share.clone()
+    }
+
+    /// All parameters.
+    fn len(&self) -> i64 {
+        self.ranges.iter().map(|(_, len, _)| len).sum()
+    }
+
+    /// Both moments of all parameters, `exp_avg` and `exp_avg_sq`, those of all ranks together.
+    ///
+    /// # Errors
+    /// A rank that is lost.
+    pub fn moments(&self, ranks: &Ranks) -> Result<[Tensor; 2]> {
+        let whole = |own: &Tensor| match self.is_sharded() {
+            true => ranks.concat(own, self.len()),
+            false => Ok(own.shallow_clone()),
+        };
+        Ok([whole(&self.exp_avg)?, whole(&self.exp_avg_sq)?])
+    }
+
+    /// Takes over both moments of all parameters, and the steps that were done.
+    ///
+    /// # Errors
+    /// Moments of another number of parameters.
+    pub fn restore(&mut self, moments: [&Tensor; 2], steps: Steps) -> Result<()> {
+        let (first, len) = (self.share.start, self.share.end - self.share.start);
+        let expected = self.len();
+        for (own, whole) in [&mut self.exp_avg, &mut self.exp_avg_sq].into_iter().zip(moments) {
+            if whole.size() != [expected] {
+                bail!("moments: expected [{expected}] parameters, found {:?}", whole.size());
+            }
+            no_grad(|| own.copy_(&whole.narrow(0, first, len)));
+        }
+        self.steps = steps;
+        Ok(())
+    }
+
+    /// One step along `grad`, `[len]`, which is divided by `divisor` first (and left so); a scalar tensor on the same device. Changes
+    /// the parameters of this rank's share.
     ///
     /// # Errors
     /// libtorch's.
@@ -85,7 +143,7 @@ impl AdamW {
         Ok(())
     }
 
-    /// Updates the `len` elements from `start` on; `n` is the number of their step, from 1.
+    /// Updates those of the `len` elements from `start` on that are in this rank's share; `n` is the number of their step, from 1.
     #[expect(clippy::too_many_arguments, reason = "the arguments of one call of libtorch")]
     fn update(
         &self,
@@ -97,12 +155,16 @@ impl AdamW {
         (start, len): (i64, i64),
         weight_decay: f64,
     ) -> Result<()> {
-        if len == 0 {
+        let end = (start + len).min(self.share.end);
+        let start = start.max(self.share.start);
+        if start >= end {
             return Ok(());
         }
+        let len = end - start;
         no_grad(|| {
-            let [param, grad, exp_avg, exp_avg_sq] =
-                [flat, grad, &self.exp_avg, &self.exp_avg_sq].map(|t| t.narrow(0, start, len));
+            let [param, grad] = [flat, grad].map(|t| t.narrow(0, start, len));
+            let [exp_avg, exp_avg_sq] = [&self.exp_avg, &self.exp_avg_sq]
+                .map(|t| t.narrow(0, start - self.share.start, len));
             let step = Tensor::full([], n as f64, (Kind::Float, flat.device()));
             let options = AdamWOptions {
                 lr,

@@ -4,6 +4,7 @@
 //! Every rank calls the same functions in the same order. One that ended, or does not come within the timeout, is an error in all
 //! others.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -91,6 +92,29 @@ impl Ranks {
         Ok(std::array::from_fn(|i| sums[i]))
     }
 
+    /// This rank's share of `len` elements: as many for each, the last with fewer.
+    pub fn share(&self, len: i64) -> Range<i64> {
+        let (rank, each) = (self.rank as i64, self.each(len));
+        (rank * each).min(len)..((rank + 1) * each).min(len)
+    }
+
+    /// The `len` elements of which `own`, `[n]`, is this rank's [share](Self::share), on the device it is on.
+    ///
+    /// # Errors
+    /// As [`Self::sum`].
+    pub fn concat(&self, own: &Tensor, len: i64) -> Result<Tensor> {
+        let Some(group) = &self.group else { return Ok(own.shallow_clone()) };
+        let each = self.each(len);
+        let all = Tensor::zeros([each * self.world as i64], (own.kind(), Device::Cpu));
+        let padded = no_grad(|| {
+            let padded = Tensor::zeros([each], (own.kind(), Device::Cpu));
+            padded.narrow(0, 0, own.size()[0]).copy_(own);
+            padded
+        });
+        group.gather(&all, &padded).with_context(|| self.lost())?;
+        Ok(all.narrow(0, 0, len).to_device(own.device()))
+    }
+
     /// The texts of all ranks, in their order.
     ///
     /// # Errors
@@ -111,6 +135,11 @@ impl Ranks {
             Ok(String::from_utf8(Vec::<u8>::try_from(bytes)?)?)
         });
         texts.collect()
+    }
+
+    /// Elements of a share that is not the last.
+    fn each(&self, len: i64) -> i64 {
+        (len as u64).div_ceil(self.world as u64) as i64
     }
 
     fn lost(&self) -> String {

@@ -127,6 +127,11 @@ impl Learner {
         if finite {
             let divisor = clip_divisor(&grad_norm, settings.max_grad_norm) * multiplied;
             self.optimizer.step(&mut self.model.flat, &mut grad, &divisor, lr)?;
+            if self.optimizer.is_sharded() {
+                let (flat, share) = (&self.model.flat, self.optimizer.share());
+                let own = flat.narrow(0, share.start, share.end - share.start);
+                self.model.flat = ranks.concat(&own, flat.size()[0])?;
+            }
         }
         if let Some(loss_scale) = &mut self.loss_scale {
             loss_scale.update(finite);
@@ -194,7 +199,7 @@ mod tests {
         let config = ModelConfig::from_settings(settings, text.vocab_size(), text.ids).unwrap();
         let captioner = Captioner::new(&config);
         let flat = captioner.layout.init(3);
-        let optimizer = AdamW::new(&flat, &captioner.layout, settings);
+        let optimizer = AdamW::new(&flat, &captioner.layout, settings, &Ranks::alone());
         let (normalise, device) = (Normalise::default(), Device::Cpu);
         let precision = settings.precision;
         let model = Model { captioner, flat, text, normalise, device, precision };

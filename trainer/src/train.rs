@@ -193,8 +193,9 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
                 stream: feed.state(),
                 settings: settings.clone(),
             };
+            let moments = learner.optimizer.moments(ranks)?;
             if ranks.is_first() {
-                let folder = checkpoint::save(out, &learner.model, &learner.optimizer, &state)?;
+                let folder = checkpoint::save(out, &learner.model, &moments, &state)?;
                 progress.report(&format!("step {step}: saved {}", folder.display()));
             }
             saved = Some(out.join(checkpoint::folder_name(step)));
@@ -256,11 +257,11 @@ fn start_or_resume(
             model.flat = model.flat.zeros_like();
         }
         model.flat = ranks.sum(model.flat)?;
-        let optimizer = AdamW::new(&model.flat, &model.captioner.layout, settings);
+        let optimizer = AdamW::new(&model.flat, &model.captioner.layout, settings, ranks);
         return Ok((model, optimizer, None));
     }
     let model = Model::open(&folder, settings.precision, device)?;
-    let mut optimizer = AdamW::new(&model.flat, &model.captioner.layout, settings);
+    let mut optimizer = AdamW::new(&model.flat, &model.captioner.layout, settings, ranks);
     let state = checkpoint::resume(&folder, &mut optimizer)?;
     if ranks.is_first() {
         eprintln!("resuming from {}", folder.display());

@@ -15,6 +15,7 @@ use tuwen_trainer::model::Model;
 use tuwen_trainer::names::Part;
 use tuwen_trainer::optimizer::{AdamW, clip_divisor};
 use tuwen_trainer::pixels::Normalise;
+use tuwen_trainer::ranks::Ranks;
 use tuwen_trainer::recompute::Pass;
 use tuwen_trainer::schedule::Schedule;
 use tuwen_trainer::text::Text;
@@ -123,7 +124,8 @@ fn trained(model: &mut Model, pixels: &Tensor, labels: &Tensor, frozen_steps: us
     let settings =
         TrainSettings { lr: 1e-3, warmup_steps: 4, weight_decay: 0.1, ..TrainSettings::default() };
     let schedule = Schedule::new(&settings, 20);
-    let mut optimizer = AdamW::new(&model.flat, &model.captioner.layout, &settings);
+    let mut optimizer =
+        AdamW::new(&model.flat, &model.captioner.layout, &settings, &Ranks::alone());
     let mut losses = Vec::new();
     for step in 0..20 {
         optimizer.freeze_encoder = step < frozen_steps;

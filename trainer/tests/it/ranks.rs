@@ -89,9 +89,11 @@ fn assert_equal(expected: &Path, found: &Path) {
 fn ranks_together_train_the_model_of_one_process() {
     let one = tempfile::tempdir().unwrap();
     json(&command(one.path(), &options(1, STEPS)).output().unwrap());
-    for world in [2, 3] {
+    for (world, sharded) in [(2, false), (2, true), (3, false), (3, true)] {
         let out = tempfile::tempdir().unwrap();
-        let outputs = together(out.path(), world, &options(world, STEPS));
+        let mut options = options(world, STEPS);
+        options.extend(["--set".to_owned(), format!("train.shard_optimizer={sharded}")]);
+        let outputs = together(out.path(), world, &options);
         // One summary of all.
         assert_eq!(json(&outputs[0])["steps"], STEPS);
         assert!(outputs[1..].iter().all(|rank| rank.status.success() && rank.stdout.is_empty()));
@@ -106,7 +108,8 @@ fn another_number_of_ranks_goes_on_in_the_same_order() {
     let (one, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     json(&command(one.path(), &options(1, STEPS)).output().unwrap());
     // The schedule of the whole run, stopped in its middle.
-    let begun = [options(2, STEPS), vec!["--set".to_owned(), "train.save_every=4".to_owned()]];
+    let sets = ["--set", "train.save_every=4", "--set", "train.shard_optimizer=true"];
+    let begun = [options(2, STEPS), sets.map(str::to_owned).to_vec()];
     json(&together(out.path(), 2, &begun.concat())[0]);
     fs::remove_dir_all(out.path().join(format!("checkpoint-{STEPS}"))).unwrap();
     let log = fs::read_to_string(out.path().join("log.jsonl")).unwrap();
