@@ -558,6 +558,36 @@ fn a_last_batch_that_is_short_is_left_out_if_so_asked() {
     );
 }
 
+/// The bench of machines with a GPU, as far as a CPU can try it.
+#[test]
+fn the_gpu_bench_runs_small_on_a_cpu() {
+    let Some(python) = python::python() else { return };
+    let corpus = sample().join("corpus");
+    let mut bench = Command::new(python);
+    bench.arg(here("benches/gpu.py")).args([
+        "--small",
+        "--trainer",
+        env!("CARGO_BIN_EXE_tuwen-trainer"),
+    ]);
+    bench.arg("--tokenizer").arg(here("tests/it/tokenizer.json"));
+    let output = bench.arg("--corpora").args([&corpus, &corpus]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let figures: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    let runs = figures["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 2, "{figures}");
+    for run in runs {
+        for key in ["step_ms", "pytorch_step_ms"] {
+            assert!(run[key].as_f64().is_some_and(|ms| ms > 0.0), "{key}: {figures}\n{stderr}");
+        }
+        for corpus in ["raw", "jpeg"] {
+            assert!(run[corpus]["together_images_per_s"].as_f64().is_some(), "{figures}");
+        }
+        assert!(!run["attention_kernels"].as_array().unwrap().is_empty(), "{figures}");
+    }
+}
+
 #[test]
 fn bench_gives_the_computation_the_loader_and_both() {
     let bench = |source: &[&str]| {
