@@ -18,6 +18,8 @@ use serde_json::Value;
 use tuwen_corpus::{LastRun, Rows, bare_session};
 use tuwen_settings::{CurateSettings, Shares, Split};
 
+use crate::named_split::split_named;
+
 /// What a rule may look at, in the order of the function's arguments; `image_id` is null where nothing was got.
 const COLUMNS: [(&str, DataType); 7] = [
     ("text", DataType::Utf8),
@@ -27,24 +29,6 @@ const COLUMNS: [(&str, DataType); 7] = [
     ("source", DataType::Utf8),
     ("source_line", DataType::Int64),
     ("image_id", DataType::Utf8),
-];
-
-/// Words of a name that say which split it is for.
-const WORDS: [(&str, Split); 14] = [
-    ("train", Split::Train),
-    ("training", Split::Train),
-    ("trainset", Split::Train),
-    ("test", Split::Test),
-    ("testing", Split::Test),
-    ("testset", Split::Test),
-    ("validation", Split::Validation),
-    ("validate", Split::Validation),
-    ("valid", Split::Validation),
-    ("validset", Split::Validation),
-    ("valset", Split::Validation),
-    ("val", Split::Validation),
-    ("dev", Split::Validation),
-    ("devset", Split::Validation),
 ];
 
 /// Hex digits of an image's id that say where it lies between 0 and 1.
@@ -153,7 +137,7 @@ impl SplitRule {
         source: Option<&str>,
         image_id: Option<&str>,
     ) -> Split {
-        let said = |name: Option<&str>| name.and_then(split_said);
+        let said = |name: Option<&str>| name.and_then(split_named);
         let hashed = || image_id.map_or(Split::Train, |id| split_by_hash(id, self.shares));
         match self.kind {
             Kind::Source => said(source).unwrap_or(Split::Train),
@@ -245,15 +229,6 @@ fn recorded(last: &LastRun) -> Option<SplitRule> {
     let shares = text("split_shares").and_then(Shares::parse).unwrap_or_default();
     let kind = text("split").map_or(Some(Kind::Filename), |name| Kind::of(name).ok())?;
     Some(SplitRule { kind, shares })
-}
-
-/// The split that the first such word of a name says.
-fn split_said(name: &str) -> Option<Split> {
-    let words = name.split(|c: char| !c.is_alphabetic());
-    words.into_iter().find_map(|word| {
-        let is_word = |(known, _): &&(&str, Split)| known.eq_ignore_ascii_case(word);
-        WORDS.iter().find(is_word).map(|(_, split)| *split)
-    })
 }
 
 /// The split of an image by the first 32 bits of its id, which is a hash of its bytes.

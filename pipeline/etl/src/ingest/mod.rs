@@ -20,6 +20,7 @@ use crate::driver::{self, Chunk, Stage};
 use crate::ingest::pair_rows::PairRows;
 use crate::ingest::source::{Source, SourceRows};
 
+use crate::named_split::split_named_udf;
 mod clean_url;
 mod columns;
 mod csv_rows;
@@ -104,6 +105,7 @@ impl Stage for Ingest<'_> {
             ctx.register_table(
                 "incoming",
                 Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?),
+            ctx.register_udf(split_named_udf());
             )?;
             let new = frame(&ctx, "pairs", include_str!("../../../../sql/pairs.sql"), []).await?;
             let new = new.cache().await?;
