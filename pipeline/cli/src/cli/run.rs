@@ -40,7 +40,7 @@ impl Run {
             settings.curate.max_length,
         )?;
         SplitRule::of(&settings.curate, None)?;
-        let (sources, corpus) = self.fetch.open(&settings).await?;
+        let (sources, corpus) = self.fetch.open(&settings, settings.max_rejected_percent).await?;
         self.holding
             .run(&corpus, "run", async |stop, stages| {
                 // The gates of curate judge all rows.

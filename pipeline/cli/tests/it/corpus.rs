@@ -48,7 +48,7 @@ pub(crate) fn tokenizer(folder: &Path) -> PathBuf {
 
 /// Files with the columns text, url and filename.
 pub(crate) fn sources(files: &[PathBuf]) -> Sources {
-    Sources::open(files, &IngestSettings::default()).unwrap()
+    Sources::open(files, &IngestSettings::default(), 100.0).unwrap()
 }
 
 /// A corpus in the making.
