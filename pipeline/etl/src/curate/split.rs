@@ -62,13 +62,18 @@ impl SplitRule {
     /// # Errors
     /// An SQL expression does not plan, or gives something else the next time.
     pub fn of(settings: &CurateSettings, last: Option<&LastRun>) -> Result<Self> {
-        let recorded = last.and_then(recorded);
         let new = Self { kind: Kind::Auto, shares: Shares::default() };
-        let mut rule = recorded.clone().unwrap_or(new);
+        let mut rule = last.and_then(recorded).unwrap_or(new);
         if settings.split != "kept" {
             rule.kind = Kind::of(&settings.split)?;
         }
         if !settings.split_shares.is_empty() {
+            if settings.split == "kept" && !rule.kind.has_shares() {
+                bail!(
+                    "curate.split_shares: expected a rule with shares (auto or hash), found {rule}, the corpus's own\n\
+                     hint: --split hash"
+                );
+            }
             rule.shares = Shares::parse(&settings.split_shares).with_context(|| {
                 format!("curate.split_shares: expected shares, found {}", settings.split_shares)
             })?;
@@ -76,12 +81,22 @@ impl SplitRule {
         if let Kind::Sql(expression) = &rule.kind {
             planned(expression)?;
         }
-        if let Some(recorded) = recorded.filter(|recorded| *recorded != rule) {
-            tracing::warn!(
-                "curate.split: the corpus was split by {recorded}, from now on it is by {rule}: pairs may change their split"
-            );
-        }
         Ok(rule)
+    }
+
+    /// What a person is to be told whose corpus was last curated by another rule, in `last`, or with other shares.
+    pub(super) fn change_since(&self, last: &LastRun) -> Option<String> {
+        let before = recorded(last).filter(|before| before.to_string() != self.to_string())?;
+        let may = "pairs may change their split";
+        Some(match before.kind == self.kind {
+            true => format!(
+                "curate.split_shares: the corpus was split with {}, from now on it is with {}: {may}",
+                before.shares, self.shares
+            ),
+            false => format!(
+                "curate.split: the corpus was split by {before}, from now on it is by {self}: {may}"
+            ),
+        })
     }
 
     /// `settings` with this rule in the place of what was said, as it is recorded with a run.
@@ -187,10 +202,10 @@ impl SplitRule {
 impl fmt::Display for SplitRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.kind.name())?;
-        match self.kind {
-            Kind::Auto | Kind::Hash => write!(f, " ({})", self.shares),
-            _ => Ok(()),
+        if self.kind.has_shares() {
+            write!(f, " ({})", self.shares)?;
         }
+        Ok(())
     }
 }
 
@@ -208,6 +223,10 @@ impl Kind {
                 Self::Sql(expression.trim().to_owned())
             }
         })
+    }
+
+    fn has_shares(&self) -> bool {
+        matches!(self, Self::Auto | Self::Hash)
     }
 
     fn name(&self) -> String {
@@ -378,6 +397,37 @@ mod tests {
             let kept = SplitRule::of(&settings("kept", ""), Some(&self::last(&json))).unwrap();
             assert_eq!(kept, rule);
         }
+    }
+
+    #[test]
+    fn one_thing_is_said_of_a_change() {
+        let before = last("{\"settings\":{\"min_chars\":2}}");
+        let hash = last(&format!(
+            "{{\"settings\":{{\"split\":\"hash\",\"split_shares\":\"{QUARTERS}\"}}}}"
+        ));
+        let changed = |split: &str, shares: &str, last: &LastRun| {
+            SplitRule::of(&settings(split, shares), Some(last)).unwrap().change_since(last)
+        };
+        assert_eq!(changed("kept", "", &hash), None);
+        assert_eq!(changed("hash", QUARTERS, &hash), None);
+        // The rule does not look at them.
+        assert_eq!(changed("filename", "train=1", &before), None);
+        assert_eq!(
+            changed("kept", "train=1", &hash).unwrap(),
+            format!(
+                "curate.split_shares: the corpus was split with {QUARTERS}, from now on it is with \
+                 train=1,validation=0,test=0: pairs may change their split"
+            )
+        );
+        let by_name = changed("source", "", &hash).unwrap();
+        assert!(by_name.starts_with("curate.split: the corpus was split by hash ("), "{by_name}");
+        assert!(by_name.contains(", from now on it is by source: "), "{by_name}");
+        let refused = SplitRule::of(&settings("kept", "train=1"), Some(&before)).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "curate.split_shares: expected a rule with shares (auto or hash), found filename, the corpus's own\n\
+             hint: --split hash"
+        );
     }
 
     #[test]

@@ -51,6 +51,8 @@ struct Curate<'a> {
     rules: Rules<'a>,
     scratch: Scratch,
     todo: Option<Todo>,
+    /// What to say when rows are committed by another rule of splitting than the last.
+    split_change: Option<String>,
     /// Whether the gates were asked of what is to be committed.
     has_judged: bool,
     stop: &'a CancellationToken,
@@ -141,12 +143,14 @@ impl<'a> Curate<'a> {
         let tokenizer = CaptionTokenizer::open(tokenizer, settings.curate.max_length)?;
         let split = SplitRule::of(&settings.curate, last)?;
         Ok(Self {
+        let split_change = last.and_then(|last| split.change_since(last));
             settings,
             gates,
             rules: Rules::new(&settings.curate, tokenizer, split)?,
             scratch: Scratch::new()?,
             todo: None,
             has_judged: false,
+            split_change,
             stop,
         })
     }
@@ -198,6 +202,9 @@ impl<'a> Curate<'a> {
             return Err(error);
         }
         if report.rejected.contains_key("not_fetched") {
+        if let Some(change) = &self.split_change {
+            tracing::warn!("{change}");
+        }
             report.hints.push(
                 "not_fetched pairs have a file name and no URL, or were not asked for yet: `tuwen fetch --image-dir DIR` \
                  reads files that are at hand"
