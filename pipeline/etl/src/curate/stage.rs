@@ -111,7 +111,8 @@ impl Stage for Curate<'_> {
         };
         // Nothing of it is committed before the end, so there is no chunk to finish when it is to stop.
         tokio::select! {
-            made = work => Ok(Some(Chunk::Files(made?))),
+            // What is new may concern no row, such as one more try that failed.
+            made = work => Ok(Some(made?).filter(|change| !change.is_empty()).map(Chunk::Files)),
             () = stop.cancelled() => Ok(None),
         }
     }
@@ -142,15 +143,15 @@ impl<'a> Curate<'a> {
         let tokenizer = Path::new(&settings.curate.tokenizer);
         let tokenizer = CaptionTokenizer::open(tokenizer, settings.curate.max_length)?;
         let split = SplitRule::of(&settings.curate, last)?;
-        Ok(Self {
         let split_change = last.and_then(|last| split.change_since(last));
+        Ok(Self {
             settings,
             gates,
             rules: Rules::new(&settings.curate, tokenizer, split)?,
             scratch: Scratch::new()?,
             todo: None,
-            has_judged: false,
             split_change,
+            has_judged: false,
             stop,
         })
     }
@@ -201,10 +202,10 @@ impl<'a> Curate<'a> {
             snapshot.discard("examples", &change.adds).await;
             return Err(error);
         }
-        if report.rejected.contains_key("not_fetched") {
         if let Some(change) = &self.split_change {
             tracing::warn!("{change}");
         }
+        if report.rejected.contains_key("not_fetched") {
             report.hints.push(
                 "not_fetched pairs have a file name and no URL, or were not asked for yet: `tuwen fetch --image-dir DIR` \
                  reads files that are at hand"
