@@ -7,7 +7,7 @@ use tuwen_etl::decode::decode;
 use tuwen_etl::fetch::Origin;
 use tuwen_etl::ingest::ingest;
 use tuwen_image::RejectReason;
-use tuwen_settings::ResizeFilter;
+use tuwen_settings::{DecodeSettings, ResizeFilter};
 
 use crate::corpus::{Crawl, sources};
 
@@ -96,6 +96,19 @@ async fn a_corpus_shares_what_another_has_fetched() {
     let expected =
         "table `images` holds images of filter bilinear, decode.filter is lanczos\nhint: ";
     assert!(error.starts_with(expected) && error.contains("--originals-of"), "{error}");
+
+    // All that differs is said at once.
+    let all = DecodeSettings { size: 48, apply_orientation: true, ..settings.clone() };
+    let error = decode(&corpus, &all, &[], None, &stop).await.unwrap_err().to_string();
+    let size = crawl.settings.decode.size;
+    let expected = format!(
+        "table `images` holds images of size_px {size} px, decode.size is 48; of filter bilinear, decode.filter is \
+         lanczos; of oriented false, decode.apply_orientation is true\n\
+         hint: --set decode.size={size} --set decode.filter=bilinear --set decode.apply_orientation=false, or into a \
+         corpus of its own that shares what was fetched: tuwen decode --originals-of '{base}' --corpus \
+         '{base}-48-lanczos-true' --set decode.size=48 --set decode.filter=lanczos --set decode.apply_orientation=true"
+    );
+    assert_eq!(error, expected);
 
     let other = crawl.folder.path().join("other").display().to_string();
     Corpus::open_or_share(&other, &base).await.unwrap();
