@@ -283,9 +283,12 @@ impl Http {
             Err(failure) => return Err(failure),
         };
         let status = answer.response.status();
-        let refusal = refusal(&answer.response, false, trace);
+        let refusal = refusal(&answer.response, false, &mut own);
         match refusal.outcome {
-            FetchOutcome::RateLimited => return Err(refusal),
+            FetchOutcome::RateLimited => {
+                trace.retry_after = own.retry_after;
+                return Err(refusal);
+            }
             FetchOutcome::ServerError => {
                 return Ok(Robots::unavailable(format!("robots.txt: {status}")));
             }

@@ -229,7 +229,7 @@ impl<'a> Fetch<'a> {
         if let Some(arrived) = next {
             self.tally.count(&arrived.attempt, &arrived.host);
             let budget = self.settings.byte_budget;
-            if budget > 0 && self.tally.wire_bytes() >= budget && !self.stop.is_cancelled() {
+            if budget > 0 && self.tally.brought_bytes() >= budget && !self.stop.is_cancelled() {
                 tracing::warn!("fetch.byte_budget is spent: stopping after the chunk under way");
                 self.stop.cancel();
             }
@@ -399,7 +399,7 @@ impl Stage for Fetch<'_> {
                 until
                     .get_or_insert(Instant::now() + Duration::from_secs(self.settings.commit_secs));
                 progress.add(1);
-                progress.say(|| self.tally.line());
+                progress.say(|| self.tally.figures());
                 self.note_next_try(&attempt);
                 n_attempts += 1;
                 (bytes, part_bytes) =
