@@ -150,6 +150,25 @@ async fn a_corpus_shares_what_another_has_fetched() {
     Corpus::open_or_share(&other, &moved).await.unwrap();
     assert_eq!(crawl.query(examples).await, of_base);
     let base = moved;
+    // A folder with both may be moved without a word.
+    let together = crawl.folder.path().join("together");
+    std::fs::create_dir(&together).unwrap();
+    let inside = |location: &str| together.join(location.rsplit('/').next().unwrap());
+    let inside = [&base, &other].map(|location| inside(location).display().to_string());
+    for (from, to) in [&base, &other].into_iter().zip(&inside) {
+        std::fs::rename(from, to).unwrap();
+    }
+    crawl.settings.corpus = inside[1].clone();
+    assert_eq!(crawl.query(examples).await, of_base);
+    // So may the other of the two, whose place is known from the root on.
+    crawl.settings.corpus = crawl.folder.path().join("elsewhere/other").display().to_string();
+    std::fs::create_dir(crawl.folder.path().join("elsewhere")).unwrap();
+    std::fs::rename(&inside[1], &crawl.settings.corpus).unwrap();
+    Corpus::open_or_share(&crawl.settings.corpus, &inside[0]).await.unwrap();
+    std::fs::rename(&crawl.settings.corpus, &other).unwrap();
+    crawl.settings.corpus = other.clone();
+    assert_eq!(crawl.query(examples).await, of_base);
+    let base = inside[0].clone();
 
     let own = crawl.folder.path().join("own").display().to_string();
     Corpus::open_or_create(&own).await.unwrap();
