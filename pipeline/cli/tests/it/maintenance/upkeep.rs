@@ -263,8 +263,20 @@ async fn only_what_nobody_reads_is_deleted() {
     let staged = small.folder().join("corpus/images/part-00000-x.parquet#1");
     std::fs::write(&staged, "half of it").unwrap();
     age(&staged, 40);
-    let notes = small.fine(&["verify"])["notes"].to_string();
+    // They are listed, with the command; nothing is wrong.
+    let report = small.fine(&["verify"]);
+    let notes = report["notes"].to_string();
     assert!(notes.contains("files"), "{notes}");
+    let listed = &report["orphans"][0];
+    assert_eq!(
+        (report["orphans"].as_array().unwrap().len(), &listed["table"]),
+        (1, &json!("images"))
+    );
+    let files = listed["files"].as_array().unwrap();
+    assert!(files.len() == 2 && files.contains(&json!(orphans[0])), "{listed}");
+    let text = stdout(&tuwen(small.folder(), &["verify"]));
+    let expected = format!("that no version of the last 30 days has\n  {}\n", orphans[0]);
+    assert!(text.contains(&expected) && text.contains("\nhint: tuwen vacuum\n"), "{text}");
 
     let lying = small.lying("images");
     let planned = small.fine(&["vacuum", "--dry-run"]);
