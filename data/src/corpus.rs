@@ -186,7 +186,7 @@ impl Corpus {
         let (text, quoted_url) = (quoted(&row.text), quoted(&url));
         match row.breakage {
             None => format!("{text},{quoted_url},{file}").into_bytes(),
-            Some(Breakage::TooFewFields) => format!("{text},{quoted_url}").into_bytes(),
+            Some(Breakage::TooFewFields) => format!("{text},{file}").into_bytes(),
             Some(Breakage::TooManyFields) => {
                 format!("{text},{base_url}/{file}{QUERY},{file}").into_bytes()
             }

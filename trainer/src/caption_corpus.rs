@@ -9,7 +9,9 @@ use tuwen_corpus::report::StageReport;
 use tuwen_etl::stop::stop_signals;
 use tuwen_settings::Settings;
 
-use crate::caption_stage::{Author, Caption, CaptionRequest, ImageBatch, Portions, caption_images};
+use crate::caption_stage::{
+    Caption, CaptionRequest, CaptionedBy, ImageBatch, Portions, caption_images,
+};
 use crate::fingerprint::fingerprint;
 use crate::generate::{GenerateOptions, Generated, generate_keyed, generation_config};
 use crate::model::Model;
@@ -33,7 +35,7 @@ pub fn caption_corpus(
         how.insert("sample_seed".to_owned(), json!(train.sample_seed));
     }
     how.insert("precision".to_owned(), json!(train.precision));
-    let author = Author {
+    let author = CaptionedBy {
         model: folder.to_owned(),
         model_id: fingerprint(model)?,
         settings: serde_json::to_string(&how)?,

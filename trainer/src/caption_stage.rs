@@ -34,7 +34,7 @@ const UNREADABLE: &str = "unreadable_pixels";
 
 /// Who writes the captions; each field is a column of `captions`.
 #[derive(Clone, Debug, Serialize)]
-pub struct Author {
+pub struct CaptionedBy {
     /// The folder the model was read from.
     pub model: String,
     /// What tells this model from any other.
@@ -73,7 +73,7 @@ pub struct CaptionRequest {
     pub query: String,
     /// Who captions them: what this author has captioned is left out.
     #[serde(flatten)]
-    pub author: Author,
+    pub author: CaptionedBy,
 }
 
 /// How much is done at once.
@@ -310,7 +310,7 @@ impl CaptionRows {
         }
     }
 
-    fn finish(self, author: &Author, images_version: u64) -> Result<RecordBatch> {
+    fn finish(self, author: &CaptionedBy, images_version: u64) -> Result<RecordBatch> {
         let n = self.image_ids.len();
         let same = |text: &str| Arc::new(StringArray::from(vec![text; n])) as ArrayRef;
         let columns: Vec<ArrayRef> = vec![

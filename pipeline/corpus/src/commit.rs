@@ -41,6 +41,13 @@ pub struct Change {
     pub only_rearranged: bool,
 }
 
+impl Change {
+    /// Whether it leaves the table as it is.
+    pub fn is_empty(&self) -> bool {
+        self.adds.is_empty() && self.removes.is_empty()
+    }
+}
+
 /// How a commit ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Committed {

@@ -2,7 +2,7 @@
 //! the end. Never decides anything.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -110,13 +110,33 @@ impl StageReport {
     }
 }
 
+/// How a stage goes, beside its counts.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// For people.
+    pub text: String,
+    /// Percent of what was handled that is good.
+    pub ok_percent: Option<f64>,
+    /// Good pictures a second.
+    pub images_per_sec: Option<f64>,
+    /// Bytes that came a second.
+    pub bytes_per_sec: Option<f64>,
+}
+
+/// What was said last beside a bar, and when.
+#[derive(Debug, Default)]
+struct Said {
+    at: Option<Instant>,
+    figures: Figures,
+}
+
 /// Progress of one stage: a bar on a terminal, otherwise a line now and then.
 #[derive(Clone, Debug)]
 pub struct Progress {
     stage: &'static str,
     bar: ProgressBar,
     last_line: Option<Arc<Mutex<Instant>>>,
-    said: Arc<Mutex<Option<Instant>>>,
+    said: Arc<Mutex<Said>>,
 }
 
 impl Progress {
@@ -146,12 +166,16 @@ impl Progress {
             *last_line = Instant::now();
             let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
             let stage = self.stage;
-            let said = self.bar.message();
-            let said = if said.is_empty() { said } else { format!(", {said}") };
+            let Figures { text, ok_percent, images_per_sec, bytes_per_sec } =
+                self.said().figures.clone();
+            let said = if text.is_empty() { text } else { format!(", {text}") };
             tracing::info!(
                 stage,
                 done,
                 total,
+                ok_percent,
+                images_per_sec,
+                bytes_per_sec,
                 "{stage}: {} of {}{said}",
                 HumanCount(done),
                 HumanCount(total)
@@ -159,13 +183,17 @@ impl Progress {
         }
     }
 
-    /// Shows `text` beside the counts, when it is time for a new one.
-    pub fn say(&self, text: impl FnOnce() -> String) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
-            *said = Some(Instant::now());
-            self.bar.set_message(text());
+    /// Shows `figures` beside the counts, when it is time for new ones.
+    pub fn say(&self, figures: impl FnOnce() -> Figures) {
+        let mut said = self.said();
+        if said.at.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+            *said = Said { at: Some(Instant::now()), figures: figures() };
+            self.bar.set_message(said.figures.text.clone());
         }
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the bar away.

@@ -21,6 +21,9 @@ const FILE: &str = "_originals_of.json";
 struct OriginalsOf {
     /// The folder of the other corpus, as a URL.
     corpus: Url,
+    /// The same from the folder of this one, if both lie beneath a folder that may be moved with both in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    relative: Option<String>,
 }
 
 impl Corpus {
@@ -84,13 +87,20 @@ impl Corpus {
         let said: OriginalsOf = serde_json::from_slice(&text).with_context(|| {
             format!("{path}: expected the corpus whose originals this one shares")
         })?;
-        Ok(Some(root_url(said.corpus.as_str())?))
+        let absolute = root_url(said.corpus.as_str())?;
+        let Some(relative) = said.relative else { return Ok(Some(absolute)) };
+        let relative = self.root.join(&relative).with_context(|| path.to_string())?;
+        // The folder of both was moved or copied, or this corpus alone was.
+        let is_moved = relative != absolute
+            && !(Self { root: relative.clone(), base: None }).is_gone().await?;
+        Ok(Some(if is_moved { relative } else { absolute }))
     }
 
     /// Writes down whose originals it shares.
     async fn record(&self, base: Url) -> Result<()> {
         let (store, path) = self.store().await?;
-        let text = serde_json::to_vec(&OriginalsOf { corpus: base })?;
+        let relative = relative(&self.root, &base);
+        let text = serde_json::to_vec(&OriginalsOf { corpus: base, relative })?;
         store.put(&path.join(FILE), text.into()).await?;
         Ok(())
     }
@@ -129,9 +139,40 @@ impl Corpus {
     }
 }
 
+/// The way from `root` to `base`, if it goes over a folder that is not the topmost.
+fn relative(root: &Url, base: &Url) -> Option<String> {
+    let top = |url: &Url| url.path_segments()?.next().map(str::to_owned);
+    root.make_relative(base).filter(|_| top(root) == top(base))
+}
+
 fn shown(root: &Url) -> String {
     match local_folder(root) {
         Some(folder) => folder.display().to_string().trim_end_matches('/').to_owned(),
         None => root.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_to_the_other_corpus_is_kept_where_both_may_be_moved() {
+        for (root, base, expected) in [
+            ("file:///data/a/", "file:///data/b/", Some("../b/")),
+            ("file:///data/a/c/", "file:///data/b/", Some("../../b/")),
+            ("file:///data/a/", "file:///data/a/b/", Some("b/")),
+            ("file:///data/a/", "file:///srv/b/", None),
+            ("s3://bucket/x/a/", "s3://bucket/x/b/", Some("../b/")),
+            ("s3://bucket/x/a/", "s3://other/x/b/", None),
+            ("file:///data/a/", "s3://data/b/", None),
+        ] {
+            let url = |text: &str| Url::parse(text).unwrap();
+            let found = relative(&url(root), &url(base));
+            assert_eq!(found.as_deref(), expected, "{root} {base}");
+            if let Some(found) = found {
+                assert_eq!(url(root).join(&found).unwrap(), url(base));
+            }
+        }
     }
 }

@@ -8,6 +8,8 @@ pub mod stop;
 mod read_only;
 mod replace;
 
+pub mod named_split;
+
 pub mod ingest;
 
 pub mod fetch;

@@ -2,10 +2,7 @@
 //! a whole if only the thing's colour is another; so the colours that differ from the ground's are summed up, and their hue and
 //! strength are compared. A sum stays the same wherever a thing lies on the grid. Pictures of many colours are not judged.
 
-use crate::hash::{THUMB_BYTES, THUMB_SIDE};
-
-/// `[8, 8, 3]` u8 box means.
-type Thumb = [u8; THUMB_BYTES];
+use crate::hash::{THUMB_SIDE, Thumb};
 
 /// Chroma (Cb, Cr of BT.601), in levels of 255.
 type Chroma = [f32; 2];

@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::formats;
-use crate::hash::{LOOK_BYTES, THUMB_BYTES, dhash, look, thumb};
+use crate::hash::{Look, Thumb, dhash, look, thumb};
 use crate::image::{Header, RejectReason, Rejected};
 use crate::jpeg::{self, is_jpeg};
 use crate::panics::caught;
@@ -25,9 +25,9 @@ pub struct DecodedImage {
     /// 64-bit difference hash of `pixels`.
     pub dhash: i64,
     /// `[8, 8, 3]` u8 box means of `pixels`.
-    pub thumb: [u8; THUMB_BYTES],
+    pub thumb: Thumb,
     /// `[48, 48]` u8 luma of box means of `pixels`.
-    pub look: [u8; LOOK_BYTES],
+    pub look: Look,
 }
 
 /// Decodes one picture file to the stored square.

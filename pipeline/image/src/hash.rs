@@ -10,11 +10,17 @@ pub(crate) const THUMB_SIDE: usize = 8;
 /// Bytes of a [`thumb`].
 pub const THUMB_BYTES: usize = THUMB_SIDE * THUMB_SIDE * 3;
 
+/// `[8, 8, 3]` u8 box means.
+pub type Thumb = [u8; THUMB_BYTES];
+
 /// Pixels of a side of a [`look`].
 pub(crate) const LOOK_SIDE: usize = 48;
 
 /// Bytes of a [`look`].
 pub const LOOK_BYTES: usize = LOOK_SIDE * LOOK_SIDE;
+
+/// `[48, 48]` u8 luma of box means.
+pub type Look = [u8; LOOK_BYTES];
 
 /// Difference hash (N. Krawetz, 2013): the luma of a 9x8 box-mean picture, one bit for each pixel that is brighter than its
 /// left neighbour; the first pixel's bit is the highest. `pixels` is `[size, size, 3]` u8.
@@ -30,7 +36,7 @@ pub fn dhash(pixels: &[u8], size: usize) -> i64 {
 }
 
 /// `[8, 8, 3]` u8 box means. `pixels` is `[size, size, 3]` u8.
-pub fn thumb(pixels: &[u8], size: usize) -> [u8; THUMB_BYTES] {
+pub fn thumb(pixels: &[u8], size: usize) -> Thumb {
     let means = box_means::<THUMB_SIDE, THUMB_SIDE>(pixels, size);
     let mut thumb = [0; THUMB_BYTES];
     for (out, mean) in thumb.as_chunks_mut::<3>().0.iter_mut().zip(means.as_flattened()) {
@@ -40,7 +46,7 @@ pub fn thumb(pixels: &[u8], size: usize) -> [u8; THUMB_BYTES] {
 }
 
 /// `[48, 48]` u8 luma of box means. `pixels` is `[size, size, 3]` u8.
-pub fn look(pixels: &[u8], size: usize) -> [u8; LOOK_BYTES] {
+pub fn look(pixels: &[u8], size: usize) -> Look {
     let means = box_means::<LOOK_SIDE, LOOK_SIDE>(pixels, size);
     let mut look = [0; LOOK_BYTES];
     for (out, mean) in look.iter_mut().zip(means.as_flattened()) {

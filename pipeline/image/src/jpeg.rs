@@ -109,13 +109,11 @@ fn streamed(
     rows.resize(at_once * row_bytes, 0);
     resizer.begin(width, height, settings.size, settings.filter);
     loop {
-        let read = file.read(rows)?;
-        if read == 0 {
+        let rgb = next_rgb(&mut file, rows)?;
+        if rgb.is_empty() {
             return file.finish();
         }
-        let n_rgb =
-            if file.header.is_cmyk() { inverted_cmyk_to_rgb(&mut rows[..read]) } else { read };
-        resizer.push(&rows[..n_rgb], square);
+        resizer.push(rgb, square);
     }
 }
 
@@ -126,15 +124,23 @@ fn whole(mut file: OpenJpeg<'_>, rows: &mut Vec<u8>) -> Result<Rgb, Rejected> {
     rows.resize((ROWS_BYTES / row_bytes).max(1) * row_bytes, 0);
     let mut pixels = Vec::with_capacity(width as usize * height as usize * 3);
     loop {
-        let read = file.read(rows)?;
-        if read == 0 {
+        let rgb = next_rgb(&mut file, rows)?;
+        if rgb.is_empty() {
             file.finish()?;
             return Ok(Rgb { width, height, pixels });
         }
-        let n_rgb =
-            if file.header.is_cmyk() { inverted_cmyk_to_rgb(&mut rows[..read]) } else { read };
-        pixels.extend_from_slice(&rows[..n_rgb]);
+        pixels.extend_from_slice(rgb);
     }
+}
+
+/// The next rows of the picture as RGB, in `rows`; empty after the last.
+fn next_rgb<'r>(file: &mut OpenJpeg<'_>, rows: &'r mut [u8]) -> Result<&'r [u8], Rejected> {
+    let read = file.read(rows)?;
+    let n_bytes = match file.header.is_cmyk() {
+        true => inverted_cmyk_to_rgb(&mut rows[..read]),
+        false => read,
+    };
+    Ok(&rows[..n_bytes])
 }
 
 /// Adobe stores CMYK inverted, and PIL takes every four-component JPEG to be so; then PIL's `cmyk2rgb`. In place; how many bytes

@@ -25,10 +25,10 @@ mod weights;
 
 pub use codec::{decode_stored, encode_stored};
 pub use decode::{DecodedImage, decode_image};
-pub use hash::{DHASH_BITS, LOOK_BYTES, THUMB_BYTES, dhash, look, thumb};
+pub use hash::{DHASH_BITS, LOOK_BYTES, Look, THUMB_BYTES, Thumb, dhash, look, thumb};
 pub use image::{Header, RejectReason, Rejected, Rgb};
 pub use media_type::media_type;
-pub use near::{Look, Thumb, near_difference};
+pub use near::near_difference;
 pub use near_groups::near_groups;
 pub use near_index::{NearIndex, Row};
 pub use resize::{mirror, resize_into, resize_rgb};

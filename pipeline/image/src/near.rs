@@ -10,15 +10,9 @@
 use std::cell::LazyCell;
 
 use crate::colours;
-use crate::hash::{LOOK_BYTES, LOOK_SIDE, THUMB_BYTES, THUMB_SIDE};
+use crate::hash::{LOOK_SIDE, Look, THUMB_BYTES, THUMB_SIDE, Thumb};
 use crate::outline::Outline;
 use crate::overlay::{Laid, Planes, Shifts, planes};
-
-/// `[8, 8, 3]` u8 box means.
-pub type Thumb = [u8; THUMB_BYTES];
-
-/// `[48, 48]` u8 luma of box means.
-pub type Look = [u8; LOOK_BYTES];
 
 /// Largest difference of the thumbnails of copies, aligned; that of their looks is a setting.
 const THUMB_LIMIT: f32 = 0.1;

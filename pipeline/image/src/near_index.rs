@@ -7,7 +7,8 @@
 //!
 //! Memory: about 3 kB an image.
 
-use crate::near::{Look, Seen, Thumb, is_near, thumbs_may_be_near};
+use crate::hash::{Look, Thumb};
+use crate::near::{Seen, is_near, thumbs_may_be_near};
 use crate::outline::{KEY_BYTES, LUMA_LIMIT, Outline, keys_are_near};
 
 /// Images whose keys are compared at once: two of the registers that every processor has.

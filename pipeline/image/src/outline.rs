@@ -1,7 +1,7 @@
 //! What a thumbnail shows at large, by which most pictures are told apart. In: a thumbnail. Out: its mean colour, how much there is to
 //! see in it, and a key of 15 bytes. Never says that two pictures are nearly the same, only that they may be.
 
-use crate::hash::{THUMB_BYTES, THUMB_SIDE};
+use crate::hash::{THUMB_BYTES, THUMB_SIDE, Thumb};
 
 /// Largest difference of the mean luma of copies, and of their mean blue and red less luma, in levels of 255.
 pub(crate) const LUMA_LIMIT: u8 = 24;
@@ -54,7 +54,7 @@ const FREQUENCIES: [(usize, usize); 7] = [(0, 1), (1, 0), (1, 1), (0, 2), (2, 0)
 const CHROMA_WEIGHT: f32 = 0.6;
 
 impl Outline {
-    pub(crate) fn of(thumb: &[u8; THUMB_BYTES]) -> Self {
+    pub(crate) fn of(thumb: &Thumb) -> Self {
         let rows = thumb.as_chunks::<{ 3 * THUMB_SIDE }>().0;
         let (mut sums, mut slopes, mut squares) = ([0i32; 3], [[0i32; 3]; 2], 0i32);
         // across[y][k]: the coefficient of row y at frequency k, for red, green, blue.

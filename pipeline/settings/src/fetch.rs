@@ -45,7 +45,8 @@ settings! {
         requests_per_sec: u64 = 0, whole(0..=1_000_000);
         /// Bytes a second of all requests together. 0: no limit.
         bytes_per_sec: u64 = 0, whole(0..=1_000_000_000_000);
-        /// Bytes that a run may bring in all. Then it does what Ctrl-C does; 0: no limit.
+        /// Bytes that a run may bring in all. Then it does what Ctrl-C does; 0: no limit. A
+        /// compressed body counts as it is unpacked, where that is more than came.
         byte_budget: u64 = 0, whole(0..=1_000_000_000_000_000);
         /// Bytes of memory for bodies and commits.
         memory_limit: u64 = 1 << 30, whole(LEAST_MEMORY_BYTES..=1 << 40);

@@ -13,7 +13,7 @@ use tuwen_etl::driver::StageFailed;
 use tuwen_etl::sql::{self, Format};
 use tuwen_settings::Settings;
 use tuwen_trainer::caption_stage::{
-    Author, Caption, CaptionRequest, ImageBatch, Portions, caption_images,
+    Caption, CaptionRequest, CaptionedBy, ImageBatch, Portions, caption_images,
 };
 
 use crate::run::{OTHER_CAPTIONS, json, sample, train, tuwen};
@@ -150,7 +150,7 @@ fn caption_ids(
     mut write: impl FnMut(&CancellationToken) -> Result<()>,
 ) -> Result<StageReport> {
     let [model, model_id, settings] = ["model", "m", "{}"].map(str::to_owned);
-    let author = Author { model, model_id, settings };
+    let author = CaptionedBy { model, model_id, settings };
     let request = CaptionRequest { query: ALL.to_owned(), author };
     let portions = Portions { batch: 5, chunk: 8 };
     let (stop, settings) = (CancellationToken::new(), Settings::default());

@@ -62,7 +62,7 @@ fn make_sample() -> anyhow::Result<tempfile::TempDir> {
         let corpus =
             Corpus::open_or_create(&folder.path().join("corpus").display().to_string()).await?;
         let stop = CancellationToken::new();
-        let sources = Sources::open(&files, &IngestSettings::default())?;
+        let sources = Sources::open(&files, &IngestSettings::default(), 50.0)?;
         ingest(&corpus, &sources, &stop).await?;
         fetch(&corpus, Origin::Folder(images), &FetchSettings::default(), None, &stop).await?;
         let settings = DecodeSettings { size: 48, ..DecodeSettings::default() };

@@ -1,4 +1,5 @@
-//! What cannot be seen. In: a text. Out: it without control, zero-width, bidirectional and private-use characters. Those that make
+//! What cannot be seen. In: a text. Out: it without control, zero-width, bidirectional and private-use characters, and without the
+//! commands to terminals that the first begin. Those that make
 //! one emoji of several characters, or choose how one is drawn, stay where they do that; so do selectors of a Chinese character's
 //! form: they are how one writes a name's rare form, and the character itself is the same without them only to a machine.
 //! Never touches white space.
@@ -6,6 +7,9 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
+
+/// Begins a command to a terminal.
+const ESCAPE: char = '\u{1b}';
 
 const JOINER: char = '\u{200d}';
 const FLAG: char = '\u{1f3f4}';
@@ -22,6 +26,10 @@ pub(super) fn without_invisible(text: &str) -> Option<String> {
     let mut visible = String::with_capacity(text.len());
     let mut rest = text.chars();
     while let Some(c) = rest.next() {
+        if c == ESCAPE {
+            rest = without_command(rest.as_str()).chars();
+            continue;
+        }
         let next = rest.clone().next();
         let before = visible.chars().next_back();
         if !is_invisible(c) || is_part_of_character(before, c, next) {
@@ -39,6 +47,20 @@ pub(super) fn without_invisible(text: &str) -> Option<String> {
         }
     }
     (visible.len() < text.len()).then_some(visible)
+}
+
+/// What follows the rest of a control sequence (ECMA-48, 5.4: CSI), such as `[31m` behind the escape that a terminal takes for red; all of
+/// `text` if it does not begin with one.
+fn without_command(text: &str) -> &str {
+    let Some(parameters) = text.strip_prefix('[') else { return text };
+    let intermediate = parameters.trim_start_matches(|c| matches!(c, '0'..='?'));
+    let end = intermediate.trim_start_matches(|c| matches!(c, ' '..='/'));
+    match end.chars().next() {
+        Some('@'..='~') => &end[1..],
+        // It may have been cut off.
+        None => end,
+        Some(_) => text,
+    }
 }
 
 fn is_tag(c: char) -> bool {

@@ -1,6 +1,6 @@
 //! The picture's own size, as crawls put it at the end of captions (`600_600`, `640x464`). In: a text. Out: it without the size, what
 //! joined it, and the brackets around it. The size of what is shown stays (`地毯 120*200`, `1200*800*750`, `尺寸640x464`), and so do
-//! years and model numbers (`1990_2000`, `GTX1080x2000`).
+//! years and model numbers (`1990_2000`, `GTX1080x2000`, `6300_3310`).
 
 use super::files::{before_ending, trim_joiners};
 
@@ -62,6 +62,16 @@ const STANDARD: [(u32, u32); 34] = [
     (3840, 2160),
 ];
 
+/// Sides of 1,000 pixels and more that many pictures have.
+const LARGE_SIDES: [u32; 34] = [
+    1000, 1024, 1080, 1136, 1152, 1200, 1242, 1280, 1334, 1366, 1400, 1440, 1500, 1536, 1600, 1680,
+    1800, 1920, 2000, 2048, 2160, 2340, 2400, 2436, 2448, 2560, 2592, 3000, 3024, 3072, 3264, 3840,
+    4000, 4032,
+];
+
+/// No picture of a crawl that says its size by `_` is larger.
+const LONGEST_SIDE: u32 = 4096;
+
 /// Paper's millimetres that are no whole tens.
 const PAPER: [(u32, u32); 3] = [(594, 420), (841, 594), (1189, 841)];
 
@@ -105,12 +115,14 @@ fn before_size(text: &str) -> Option<&str> {
 /// Whether numbers joined so are the size of a picture, as far as they themselves can say.
 fn is_picture(joiner: char, width: u32, height: u32) -> bool {
     match joiner {
-        // Not 1990_2000, nor a date.
+        // Not 1990_2000, nor a date, nor two models (6300_3310, 737_747).
         '_' => {
             let is_year = |n: u32| (1900..2100).contains(&n);
             let is_day = (10..=12).contains(&(height / 100)) && (1..=31).contains(&(height % 100));
             let is_period = is_year(width) && is_year(height) && width < height;
-            !(is_period || (1990..2040).contains(&width) && is_day)
+            let is_date = (1990..2040).contains(&width) && is_day;
+            let is_side = is_common_side(width) || is_common_side(height);
+            is_side && width.max(height) <= LONGEST_SIDE && !is_period && !is_date
         }
         // Below are centimetres: of a rug, a bed sheet.
         _ if width.min(height) < 300 => false,
@@ -121,6 +133,14 @@ fn is_picture(joiner: char, width: u32, height: u32) -> bool {
             STANDARD.contains(&sides) || !is_whole && !PAPER.contains(&sides)
         }
         _ => true,
+    }
+}
+
+/// Whether pictures often have a side of so many pixels: whole tens, or blocks of a video; of the large ones those of screens and cameras.
+fn is_common_side(side_px: u32) -> bool {
+    match side_px {
+        0..1000 => side_px.is_multiple_of(10) || side_px.is_multiple_of(64),
+        _ => LARGE_SIDES.contains(&side_px),
     }
 }
 

@@ -32,7 +32,7 @@ use crate::cli::hold::{Holding, Stages};
 pub(super) struct Fetch {
     #[command(flatten)]
     fetch: FetchFlags,
-    /// Do not judge the gate (max_rejected_percent: locators without bytes, of all)
+    /// Do not judge the gate (max_rejected_percent: locators without bytes, of all; malformed rows of a source)
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -118,9 +118,14 @@ impl FetchFlags {
         self.image_dir.clone().map_or(Origin::Http, Origin::Folder)
     }
 
-    /// Opens the sources, and the corpus, making it if there are sources to put into it.
-    pub(super) async fn open(&self, settings: &Settings) -> Result<(Sources, Corpus)> {
-        let sources = Sources::open(&self.sources, &settings.ingest)?;
+    /// Opens the sources, of whose first rows at most `max_malformed_percent` may be malformed, and the corpus, making it if there
+    /// are sources to put into it.
+    pub(super) async fn open(
+        &self,
+        settings: &Settings,
+        max_malformed_percent: f64,
+    ) -> Result<(Sources, Corpus)> {
+        let sources = Sources::open(&self.sources, &settings.ingest, max_malformed_percent)?;
         let corpus = match self.sources.is_empty() {
             true => Corpus::open(&settings.corpus).await?,
             false => Corpus::open_or_create(&settings.corpus).await?,
@@ -167,10 +172,10 @@ fn cancel_after(deadline: Duration, stop: &CancellationToken) {
 impl Fetch {
     pub(super) async fn run(self) -> Result<ExitCode> {
         let settings = self.corpus.settings(self.fetch.settings())?;
-        let (sources, corpus) = self.fetch.open(&settings).await?;
+        let most = (!self.force).then_some(settings.max_rejected_percent);
+        let (sources, corpus) = self.fetch.open(&settings, most.unwrap_or(100.0)).await?;
         self.holding
             .run(&corpus, "fetch", async |stop, stages| {
-                let most = (!self.force).then_some(settings.max_rejected_percent);
                 self.fetch.fetch((&sources, &corpus), &settings, most, stop, stages).await
             })
             .await

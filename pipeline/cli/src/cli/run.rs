@@ -40,7 +40,10 @@ impl Run {
             settings.curate.max_length,
         )?;
         SplitRule::of(&settings.curate, None)?;
-        let (sources, corpus) = self.fetch.open(&settings).await?;
+        let (sources, corpus) = self.fetch.open(&settings, settings.max_rejected_percent).await?;
+        // What the corpus's own rule does not go with, too.
+        let last = corpus.snapshot().await?.last_run("curate").await?;
+        SplitRule::of(&settings.curate, last.as_ref())?;
         self.holding
             .run(&corpus, "run", async |stop, stages| {
                 // The gates of curate judge all rows.

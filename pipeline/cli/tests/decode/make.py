@@ -283,6 +283,8 @@ def others() -> dict[str, bytes]:
     add("tiff_lzw.tif", "TIFF", size=(97, 61), compression="tiff_lzw")
     add("tiff_deflate.tif", "TIFF", size=(95, 60), compression="tiff_adobe_deflate")
     add("tiff_packbits.tif", "TIFF", "L", compression="packbits")
+    add("tiff_zstd.tif", "TIFF", compression="zstd")
+    add("tiff_zstd_differences.tif", "TIFF", compression="zstd", tiffinfo={317: 2})
     pages = [picture(f"tiff_pages{i}", 40, 30) for i in range(3)]
     made["tiff_pages.tif"] = saved(pages[0], "TIFF", save_all=True, append_images=pages[1:], compression="tiff_lzw")
     made["tiff_big_endian.tif"] = rawfiles.tiff(scene("tiff_big_endian", 44, 31), 2, ">")
@@ -365,6 +367,9 @@ def bitmaps() -> dict[str, bytes]:
     runs = rawfiles.bitmap(steps, 8, colors, compression=1, data=rawfiles.run_lengths(steps[..., 0]))
     made["bmp_runs.bmp"] = rawfiles.bmp(runs, 256)
     made["bmp_no_padding.bmp"] = made["bmp_top_down.bmp"][:-3]
+    made["bmp_os2_long.bmp"] = rawfiles.as_os2_long(rawfiles.bmp(rawfiles.bitmap(scene("bmp_os2_long", 23, 17), 24)))
+    dib = rawfiles.bitmap(levels >> 4, 4, colors[:16])
+    made["bmp_os2_long_4.bmp"] = rawfiles.as_os2_long(rawfiles.bmp(dib, 16))
 
     def part(side, depth):
         palette = colors[: 1 << depth] if depth <= 8 else None
@@ -414,6 +419,10 @@ def rejects(made: dict[str, bytes]) -> dict[str, tuple[bytes, str]]:
     files["bad_cut.tif"] = (rawfiles.tiff(scene("bad_cut", 30, 20), 2)[:-100], "truncated")
     files["bad_cut_in_first_frame.gif"] = (made["gif_animated.gif"][:1200], "truncated")
     files["bad_lab.tif"] = (saved(picture("lab", 20, 15).convert("LAB"), "TIFF"), "unsupported_format")
+    files["bad_long.bmp"] = (rawfiles.bmp(rawfiles.bitmap(scene("bad_long", 70_000, 1), 24)[:200]), "unsupported_format")
+    files["bad_os2.bmp"] = (made["bmp_os2_long.bmp"][:30] + b"\3" + made["bmp_os2_long.bmp"][31:], "unsupported_format")
+    files["bad_cut_os2.bmp"] = (made["bmp_os2_long.bmp"][:-40], "truncated")
+    files["bad_float.pfm"] = (b"Pf\n4 4\n-1.0\n" + bytes(64), "unsupported_format")
     for kind in ("JPEG2000", "PCX", "SGI", "ICNS"):
         files[f"bad_{kind.lower()}.jpg"] = (saved(picture(kind, 16, 16), kind)[:600], "unsupported_format")
     heads = {

@@ -123,6 +123,12 @@ def bmp(dib: bytes, colors: int = 0) -> bytes:
     return b"BM" + struct.pack("<IHHI", 14 + len(dib), 0, 0, at) + dib
 
 
+def as_os2_long(file: bytes) -> bytes:
+    """A BMP of Windows as OS/2 2.0 writes it: with a header of 64 bytes, which begins as that of 40 does."""
+    at = struct.unpack("<I", file[10:14])[0] + 24
+    return file[:2] + struct.pack("<IHHII", len(file) + 24, 0, 0, at, 64) + file[18:54] + bytes(24) + file[54:]
+
+
 def run_lengths(levels: np.ndarray) -> bytes:
     """The rows of an 8-bit bitmap as runs (RLE8)."""
     out = b""

@@ -228,7 +228,7 @@ fn bad_input_is_one_line_and_nothing_written() {
         (
             &["fetch", "zero.csv"],
             1,
-            "zero.csv: expected the columns `text` and `url` or `filename`, found ``",
+            "zero.csv: expected the columns `text` and `url` or `filename`, found an empty file",
         ),
         (
             &["fetch", "crawl.csv", "--corpus", "file/corpus"],

@@ -48,7 +48,7 @@ pub(crate) fn tokenizer(folder: &Path) -> PathBuf {
 
 /// Files with the columns text, url and filename.
 pub(crate) fn sources(files: &[PathBuf]) -> Sources {
-    Sources::open(files, &IngestSettings::default()).unwrap()
+    Sources::open(files, &IngestSettings::default(), 100.0).unwrap()
 }
 
 /// A corpus in the making.
@@ -292,7 +292,10 @@ async fn failed_locators_are_tried_again_when_asked() {
     let csv = crawl.csv("crawl.csv", &[format!("红圆,{}/missing.png,train-0.jpg", server.base)]);
     crawl.run(std::slice::from_ref(&csv), Origin::Http).await;
     crawl.settings.fetch.retry_failed = true;
-    crawl.run(&[csv], Origin::Http).await;
+    let before = crawl.versions().await;
+    let reports = crawl.run(&[csv], Origin::Http).await;
+    assert_eq!((reports[1].commits, reports[3].commits), (1, 0));
+    assert_eq!(crawl.versions().await["examples"], before["examples"], "no row of it is another");
     let attempts =
         crawl.query("select seq, attempt, outcome, http_status from originals order by seq").await;
     assert_eq!(attempts, [["0", "1", "http_status", "404"], ["1", "2", "http_status", "404"]]);

@@ -7,7 +7,7 @@ use tuwen_etl::decode::decode;
 use tuwen_etl::fetch::Origin;
 use tuwen_etl::ingest::ingest;
 use tuwen_image::RejectReason;
-use tuwen_settings::ResizeFilter;
+use tuwen_settings::{DecodeSettings, ResizeFilter};
 
 use crate::corpus::{Crawl, sources};
 
@@ -97,6 +97,19 @@ async fn a_corpus_shares_what_another_has_fetched() {
         "table `images` holds images of filter bilinear, decode.filter is lanczos\nhint: ";
     assert!(error.starts_with(expected) && error.contains("--originals-of"), "{error}");
 
+    // All that differs is said at once.
+    let all = DecodeSettings { size: 48, apply_orientation: true, ..settings.clone() };
+    let error = decode(&corpus, &all, &[], None, &stop).await.unwrap_err().to_string();
+    let size = crawl.settings.decode.size;
+    let expected = format!(
+        "table `images` holds images of size_px {size} px, decode.size is 48; of filter bilinear, decode.filter is \
+         lanczos; of oriented false, decode.apply_orientation is true\n\
+         hint: --set decode.size={size} --set decode.filter=bilinear --set decode.apply_orientation=false, or into a \
+         corpus of its own that shares what was fetched: tuwen decode --originals-of '{base}' --corpus \
+         '{base}-48-lanczos-true' --set decode.size=48 --set decode.filter=lanczos --set decode.apply_orientation=true"
+    );
+    assert_eq!(error, expected);
+
     let other = crawl.folder.path().join("other").display().to_string();
     Corpus::open_or_share(&other, &base).await.unwrap();
     // The second time as the first; and the next command knows it.
@@ -137,6 +150,25 @@ async fn a_corpus_shares_what_another_has_fetched() {
     Corpus::open_or_share(&other, &moved).await.unwrap();
     assert_eq!(crawl.query(examples).await, of_base);
     let base = moved;
+    // A folder with both may be moved without a word.
+    let together = crawl.folder.path().join("together");
+    std::fs::create_dir(&together).unwrap();
+    let inside = |location: &str| together.join(location.rsplit('/').next().unwrap());
+    let inside = [&base, &other].map(|location| inside(location).display().to_string());
+    for (from, to) in [&base, &other].into_iter().zip(&inside) {
+        std::fs::rename(from, to).unwrap();
+    }
+    crawl.settings.corpus = inside[1].clone();
+    assert_eq!(crawl.query(examples).await, of_base);
+    // So may the other of the two, whose place is known from the root on.
+    crawl.settings.corpus = crawl.folder.path().join("elsewhere/other").display().to_string();
+    std::fs::create_dir(crawl.folder.path().join("elsewhere")).unwrap();
+    std::fs::rename(&inside[1], &crawl.settings.corpus).unwrap();
+    Corpus::open_or_share(&crawl.settings.corpus, &inside[0]).await.unwrap();
+    std::fs::rename(&crawl.settings.corpus, &other).unwrap();
+    crawl.settings.corpus = other.clone();
+    assert_eq!(crawl.query(examples).await, of_base);
+    let base = inside[0].clone();
 
     let own = crawl.folder.path().join("own").display().to_string();
     Corpus::open_or_create(&own).await.unwrap();

@@ -260,6 +260,23 @@ async fn tries_end() {
     assert_eq!((report.commits, server.hits()["/a.png"]), (0, 2));
 }
 
+/// What the answer to robots.txt says of itself is not said of the picture.
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_after_of_robots_txt_is_not_that_of_the_picture() {
+    let own = Crawl::new();
+    let robots = raw(|_, stream| {
+        stream
+            .write_all(b"HTTP/1.1 404 Not Found\r\nRetry-After: 86400\r\nContent-Length: 0\r\n\r\n")
+    });
+    let server = Server::start(HashMap::from([
+        ("/robots.txt".to_owned(), robots),
+        ("/a.png".to_owned(), raw(|_, stream| stream.write_all(b"no HTTP at all\r\n\r\n"))),
+    ]));
+    crawl(&own, &[format!("{}/a.png", server.base)]).await.unwrap();
+    let wait = "select outcome, date_part('epoch', next_try_at) - date_part('epoch', fetched_at) < 10 from originals";
+    assert_eq!(own.query(wait).await, [["broken", "true"]]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn robots_txt_is_kept_to() {
     let own = Crawl::new();
@@ -308,6 +325,12 @@ async fn robots_txt_is_kept_to() {
     }
     assert_eq!(some.hits()["/robots.txt"], 1);
     assert_eq!(some.hits().get("/closed/a.png"), None);
+    // What is forbidden today may not be once robots.txt is read anew.
+    let waits = "select distinct epoch_s between 86400 and 108000 from (
+            select date_part('epoch', next_try_at) - date_part('epoch', fetched_at) as epoch_s
+            from originals where outcome = 'robots_disallowed'
+        )";
+    assert_eq!(own.query(waits).await, [["true"]]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

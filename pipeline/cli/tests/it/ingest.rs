@@ -30,7 +30,7 @@ fn open(file: &Path) -> Sources {
         _ => "",
     };
     let settings = IngestSettings { columns: columns.to_owned(), ..IngestSettings::default() };
-    Sources::open(&[file.to_owned()], &settings).unwrap()
+    Sources::open(&[file.to_owned()], &settings, 50.0).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,6 +56,8 @@ fn what_cannot_be_read_is_refused_by_name_and_leaves_nothing() {
     let big5 = fs::read(folder().join("files/big5.csv")).unwrap();
     let parquet = fs::read(folder().join("files/laion.snappy.parquet")).unwrap();
     let cut = &parquet[..parquet.len() / 2];
+    let packed = fs::read(folder().join("files/tab.tsv.gz")).unwrap();
+    let zstd = fs::read(folder().join("files/objects.ndjson.zst")).unwrap();
     let korean = "text,url\n\u{bb}\u{a1}\u{b0}\u{a3} \u{b5}\u{e5},http://a/1\n".chars();
     let korean: Vec<u8> = korean.map(|c| c as u8).collect();
     for (name, bytes, expected) in [
@@ -81,7 +83,42 @@ fn what_cannot_be_read_is_refused_by_name_and_leaves_nothing() {
         ("a.parquet", b"text,url\n", "a.parquet: expected a Parquet file, found none"),
         ("a.parquet", cut, "a.parquet: expected a Parquet file"),
         ("a.csv.gz", b"\x1f\x8b\x08 is no gzip", "a.csv.gz: unpacking it"),
-        ("a.csv", b"", "a.csv: expected the columns"),
+        (
+            "a.csv",
+            b"\xef\xbb\xbf\n",
+            "a.csv: expected the columns `text` and `url` or `filename`, found an empty file\nhint: leave it out",
+        ),
+        (
+            "a b.jsonl",
+            b"{\n \"text\": \"t\",\n \"url\": \"u\"\n}\n",
+            "found an object over several lines\nhint: jq -c . 'a b.jsonl' > 'a b.lines.jsonl'",
+        ),
+        (
+            "a.tsv.gz",
+            &packed[..packed.len() - 20],
+            "a.tsv.gz: expected a whole gzip file, found one that is cut off: ",
+        ),
+        (
+            "a.tsv.gz",
+            &packed[..packed.len() - 20],
+            "hint: copy it once more; gzip -t a.tsv.gz says",
+        ),
+        (
+            "a.jsonl.zst",
+            &zstd[..zstd.len() / 2],
+            "a.jsonl.zst: expected a whole zstd file, found one that is cut off: 0 bytes come out of it",
+        ),
+        (
+            "a.csv",
+            b"text,url\na\nb\n",
+            "a.csv: expected rows in UTF-8, at most 50 % of them malformed (max_rejected_percent), found 2 malformed of \
+             the first 2; line 2: expected 2 fields, found 1: a\nhint: mend it, or --set max_rejected_percent=100",
+        ),
+        (
+            "a.csv",
+            b"text,url\na\nb\nc\nd\ne\nf\ng,u\nh,v\n",
+            "found 6 malformed of the first 8; line 2",
+        ),
     ] {
         let at = TempDir::new().unwrap();
         fs::write(at.path().join("good.csv"), &big5).unwrap();
@@ -92,6 +129,37 @@ fn what_cannot_be_read_is_refused_by_name_and_leaves_nothing() {
         assert!(said.contains(expected), "{expected}\n{said}");
         assert!(!at.path().join("corpus").exists(), "{name}");
     }
+}
+
+/// What a person says of the encoding is obeyed, unless no row comes of it.
+#[test]
+fn a_wrong_encoding_is_told() {
+    let run = |file: &str, args: &[&str]| {
+        let at = TempDir::new().unwrap();
+        fs::create_dir(at.path().join("images")).unwrap();
+        fs::copy(folder().join("files").join(file), at.path().join("crawl.csv")).unwrap();
+        let fixed = ["fetch", "crawl.csv", "--image-dir", "images"];
+        let output = tuwen(at.path(), &[&fixed[..], args].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said, at.path().join("corpus").exists())
+    };
+    let (code, said, is_made) = run("gb18030.csv", &["--encoding", "utf-8"]);
+    assert_eq!((code, is_made), (Some(1), false), "{said}");
+    for part in ["crawl.csv: expected rows in UTF-8, at most 50 %", "\nhint: --encoding gb18030\n"]
+    {
+        assert!(said.contains(part), "{said}");
+    }
+    let (code, said, _) = run("gb18030.csv", &["--encoding", "utf-8", "--force"]);
+    assert_eq!(code, Some(0), "{said}");
+    for (file, told, found) in
+        [("utf-8.csv", "gb18030", "UTF-8"), ("gb18030.csv", "windows-1252", "gb18030")]
+    {
+        let (_, said, _) = run(file, &["--encoding", told, "--force"]);
+        let expected = format!("read as {told}, as ingest.encoding says; it looks like {found}");
+        assert!(said.contains(&expected), "{said}");
+    }
+    let (_, said, _) = run("gbk.csv", &["--encoding", "GBK", "--force"]);
+    assert!(!said.contains("it looks like"), "{said}");
 }
 
 #[test]

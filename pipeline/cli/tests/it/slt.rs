@@ -21,6 +21,7 @@ use tuwen_etl::curate::{
     tokenize_udf,
 };
 use tuwen_etl::decode::decode_udf;
+use tuwen_etl::named_split::split_named_udf;
 use tuwen_schemas::{TABLES, schema};
 use tuwen_settings::{CurateSettings, DecodeSettings};
 
@@ -297,7 +298,6 @@ impl Session {
             ctx.register_table(table.name, Arc::new(empty(table.name)?))?;
         }
         for (name, table) in [
-            ("incoming", "pairs"),
             ("new_pairs", "pairs"),
             ("new_originals", "originals"),
             ("new_images", "images"),
@@ -314,6 +314,7 @@ impl Session {
             "create table images_in_files (image_id varchar, reject_reason varchar, file varchar)",
             "create table asked_images (image_id varchar)",
             "create table sampled (example_id varchar, position bigint)",
+            "create table incoming as select *, pair_id as split_pair_id from pairs",
         ] {
             ctx.sql(table).await?.collect().await?;
         }
@@ -324,6 +325,7 @@ impl Session {
             .into_iter()
             .for_each(|udf| ctx.register_udf(udf));
         ctx.register_udf(split_udf()?);
+        ctx.register_udf(split_named_udf());
         ctx.register_udf(decode_udf(DecodeSettings::default(), Progress::hidden()));
         distance_udfs().into_iter().for_each(|udf| ctx.register_udf(udf));
 

@@ -169,3 +169,49 @@ fn a_rule_that_does_not_hold_leaves_examples_as_they_were() {
     let said = fine(at, &[]);
     assert!(!said.contains("curate.split"), "{said}");
 }
+
+/// A row that two sources have is a pair of each of their splits, whichever came first, and whenever.
+#[test]
+fn the_same_row_in_several_sources_is_for_the_test_split() {
+    let fates = |runs: &[&[&str]]| {
+        let folder = TempDir::new().unwrap();
+        let at = folder.path();
+        fs::create_dir(at.join("images")).unwrap();
+        for (name, level) in [("1.jpg", 10), ("2.jpg", 70), ("3.jpg", 130)] {
+            fs::write(at.join("images").join(name), png(level)).unwrap();
+        }
+        let row = |i: u32| format!("红圆{i},{i}.jpg\n");
+        for (name, rows) in [
+            ("train.csv", [1, 2, 3].map(row).concat()),
+            ("test.csv", row(1)),
+            ("val.csv", row(1) + &row(2)),
+        ] {
+            fs::write(at.join(name), format!("text,filename\n{rows}")).unwrap();
+        }
+        tokenizer(at);
+        for sources in runs {
+            fine(at, sources);
+        }
+        let before = splits(at);
+        // All of it again adds nothing.
+        fine(at, &["val.csv", "train.csv", "test.csv"]);
+        assert_eq!(splits(at), before);
+        before
+    };
+    let expected = [
+        "1.jpg: test",
+        "1.jpg: leak",
+        "2.jpg: leak",
+        "3.jpg: train",
+        "1.jpg: leak",
+        "2.jpg: validation",
+    ];
+    for runs in [
+        &[&["train.csv", "val.csv", "test.csv"][..]][..],
+        &[&["test.csv", "val.csv", "train.csv"]],
+        &[&["train.csv"], &["test.csv"], &["val.csv"]],
+        &[&["val.csv", "test.csv"], &["train.csv"]],
+    ] {
+        assert_eq!(fates(runs), expected, "{runs:?}");
+    }
+}

@@ -6,6 +6,9 @@ use std::fmt::Write as _;
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
+/// Orphans of a table that are named to people.
+const SHOWN_ORPHANS: usize = 10;
+
 /// What can be wrong with a corpus: a closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -76,6 +79,17 @@ pub struct Note {
     pub hint: String,
 }
 
+/// Files of a table's folder that no version of the last 30 days has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Orphans {
+    /// The table.
+    pub table: &'static str,
+    /// The files, below the table's folder.
+    pub files: Vec<String>,
+    /// Their size in all.
+    pub bytes: u64,
+}
+
 /// A table as it was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TableState {
@@ -104,6 +118,8 @@ pub struct VerifyReport {
     pub findings: Vec<Finding>,
     /// What is good to know.
     pub notes: Vec<Note>,
+    /// What `tuwen vacuum` deletes. Nothing is wrong with a corpus that has such files.
+    pub orphans: Vec<Orphans>,
     /// Wall time in seconds.
     pub seconds: f64,
 }
@@ -129,6 +145,20 @@ impl VerifyReport {
             if !note.hint.is_empty() {
                 let _ = writeln!(text, "hint: {}", note.hint);
             }
+        }
+        for Orphans { table, files, bytes } in &self.orphans {
+            let (n, bytes) = (files.len(), HumanBytes(*bytes));
+            let _ = writeln!(
+                text,
+                "\norphans: {table}: {n} files ({bytes}) that no version of the last 30 days has"
+            );
+            for file in files.iter().take(SHOWN_ORPHANS) {
+                let _ = writeln!(text, "  {file}");
+            }
+            if n > SHOWN_ORPHANS {
+                let _ = writeln!(text, "  and {} more, all of them in --json", n - SHOWN_ORPHANS);
+            }
+            let _ = writeln!(text, "hint: tuwen vacuum");
         }
         for finding in &self.findings {
             let Finding { kind, table, what, hint, .. } = finding;

@@ -29,7 +29,7 @@ mod repair_report;
 mod repair_rows;
 mod said;
 
-pub use findings::{Finding, Kind, Note, TableState, VerifyReport};
+pub use findings::{Finding, Kind, Note, Orphans, TableState, VerifyReport};
 pub use history::{PastRun, history};
 pub use migrate::{Migration, migrate, migrations};
 pub use optimize::{OptimizeReport, OptimizedTable, foreign_layout, optimize};

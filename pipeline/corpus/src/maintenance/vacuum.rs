@@ -4,6 +4,7 @@
 //! in them may be a training run's.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -14,12 +15,19 @@ use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::Serialize;
 use serde_json::json;
 
+use super::live::Folder;
 use super::pins::Pin;
 use crate::corpus::Corpus;
 use crate::location::local_folder;
-use crate::report::{Progress, StageReport};
+use crate::report::{Outcome, Progress, StageReport};
 use crate::runs::Run;
 use crate::snapshot::Snapshot;
+
+/// The name of its runs.
+const STAGE: &str = "vacuum";
+
+/// How long files stay that no version has any more, if nobody says otherwise: `tuwen vacuum` has it as the default of `--older-than`.
+pub(super) const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Files deleted at once.
 const DELETES_AT_ONCE: usize = 8;
@@ -78,10 +86,36 @@ pub async fn vacuum(corpus: &Corpus, options: &VacuumOptions) -> Result<VacuumRe
     }
     // The logs after the folders: a file that a run commits in between is in a version then.
     let mut snapshot = corpus.snapshot().await?;
-    let run = Run::start("vacuum", &snapshot);
+    let run = Run::start(STAGE, &snapshot);
+    let mut row = StageReport::new(STAGE);
+    let worked = Box::pin(delete_from(&snapshot, lying, kept_since, options, &mut row)).await;
+    if let Err(error) = &worked {
+        row.outcome = Outcome::Failed;
+        row.error = Some(format!("{error:#}"));
+    }
+    if !options.dry_run && (row.rows_in > 0 || worked.is_err()) {
+        let settings = json!({ "kept_since": kept_since, "pins": options.pins.len() });
+        let recorded = Box::pin(run.record(&mut snapshot, row, &settings)).await;
+        // A run that failed because nothing can be written cannot be recorded either.
+        if worked.is_ok() {
+            recorded?;
+        }
+    }
+    let seconds = clock.elapsed().as_secs_f64();
+    Ok(VacuumReport { dry_run: options.dry_run, kept_since, tables: worked?, seconds })
+}
+
+/// Deletes what is not needed of the files that lie in each table's folder, and counts them in `row`, the deleted ones as good.
+async fn delete_from(
+    snapshot: &Snapshot,
+    lying: BTreeMap<&'static str, Folder>,
+    kept_since: DateTime<Utc>,
+    options: &VacuumOptions,
+    row: &mut StageReport,
+) -> Result<BTreeMap<&'static str, VacuumedTable>> {
     let (mut tables, mut leaving) = (BTreeMap::new(), BTreeMap::new());
     for (name, lying) in lying {
-        let kept = kept(&snapshot, name, kept_since, &options.pins).await?;
+        let kept = kept(snapshot, name, kept_since, &options.pins).await?;
         let mut table = VacuumedTable {
             oldest_version: i64::try_from(kept.oldest_version)?,
             pinned: kept.pinned,
@@ -95,7 +129,7 @@ pub async fn vacuum(corpus: &Corpus, options: &VacuumOptions) -> Result<VacuumRe
                 paths.push(path);
             }
         }
-        let staged = staged_files(&snapshot, name, kept_since)?;
+        let staged = staged_files(snapshot, name, kept_since)?;
         table.files += staged.len() as u64;
         table.bytes += staged.iter().map(|(_, bytes)| bytes).sum::<u64>();
         if options.dry_run {
@@ -106,27 +140,24 @@ pub async fn vacuum(corpus: &Corpus, options: &VacuumOptions) -> Result<VacuumRe
         tables.insert(name, table);
         leaving.insert(name, (paths, staged));
     }
-    if !options.dry_run {
-        let n_files: u64 = tables.values().map(|table| table.files).sum();
-        let progress = Progress::start("vacuum", n_files);
-        for (name, (paths, staged)) in leaving {
-            delete(&snapshot, name, paths, &progress).await?;
-            for (path, _) in staged {
-                std::fs::remove_file(&path)
-                    .with_context(|| format!("deleting {}", path.display()))?;
-                progress.add(1);
-            }
-        }
-        progress.finish();
-        if n_files > 0 {
-            let row =
-                StageReport { rows_in: n_files, rows_out: n_files, ..StageReport::new("vacuum") };
-            let settings = json!({ "kept_since": kept_since, "pins": options.pins.len() });
-            Box::pin(run.record(&mut snapshot, row, &settings)).await?;
+    if options.dry_run {
+        return Ok(tables);
+    }
+    row.rows_in = tables.values().map(|table| table.files).sum();
+    let progress = Progress::start(STAGE, row.rows_in);
+    for (name, (paths, staged)) in leaving {
+        let n_deleted = AtomicU64::new(0);
+        let deleted = delete(snapshot, name, paths, &n_deleted, &progress).await;
+        row.rows_out += n_deleted.into_inner();
+        deleted?;
+        for (path, _) in staged {
+            std::fs::remove_file(&path).with_context(|| format!("deleting {}", path.display()))?;
+            row.rows_out += 1;
+            progress.add(1);
         }
     }
-    let seconds = clock.elapsed().as_secs_f64();
-    Ok(VacuumReport { dry_run: options.dry_run, kept_since, tables, seconds })
+    progress.finish();
+    Ok(tables)
 }
 
 /// What stays of a table.
@@ -212,6 +243,7 @@ async fn delete(
     snapshot: &Snapshot,
     name: &str,
     paths: Vec<Path>,
+    n_deleted: &AtomicU64,
     progress: &Progress,
 ) -> Result<()> {
     let store = snapshot.store_of(name);
@@ -220,7 +252,10 @@ async fn delete(
         async move {
             match store.delete(&path).await {
                 // Somebody else was faster.
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => progress.add(1),
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {
+                    n_deleted.fetch_add(1, Ordering::Relaxed);
+                    progress.add(1);
+                }
                 Err(error) => {
                     return Err(error).with_context(|| format!("deleting {name}/{path}"));
                 }

@@ -14,9 +14,10 @@ use tuwen_schemas::table;
 
 use super::Depth;
 use super::curated::{ask, curated, tables_of};
-use super::findings::{Kind, TableState, VerifyReport};
+use super::findings::{Kind, Orphans, TableState, VerifyReport};
 use super::health::{Checkup, amount, check};
 use super::said::{REPAIR, Said};
+use super::vacuum::{KEPT, VacuumOptions, vacuum};
 use crate::audits::{AUDITS, IMAGES_WITHOUT_ORIGINAL};
 use crate::corpus::Corpus;
 use crate::query::frame;
@@ -49,6 +50,7 @@ pub async fn verify(corpus: &Corpus, depth: Depth) -> Result<VerifyReport> {
     said.lacking(&snapshot);
     said.audits(&snapshot, &ctx, &checkups).await?;
     said.orphaned_images(&ctx, &checkups).await?;
+    let orphans = said.orphans(corpus).await;
     let tables = checkups.iter().map(|checkup| TableState {
         table: checkup.name,
         version: snapshot.version(checkup.name).unwrap_or(-1),
@@ -62,6 +64,7 @@ pub async fn verify(corpus: &Corpus, depth: Depth) -> Result<VerifyReport> {
         tables: tables.collect(),
         findings: said.findings,
         notes: said.notes,
+        orphans,
         seconds: clock.elapsed().as_secs_f64(),
     })
 }
@@ -91,6 +94,27 @@ pub(crate) async fn session_of_readable(
 }
 
 impl Said {
+    /// What `tuwen vacuum` would delete.
+    async fn orphans(&mut self, corpus: &Corpus) -> Vec<Orphans> {
+        let options = VacuumOptions { older_than: KEPT, pins: Vec::new(), dry_run: true };
+        match Box::pin(vacuum(corpus, &options)).await {
+            Ok(report) => {
+                let tables = report.tables.into_iter().filter(|(_, table)| table.files > 0);
+                let orphans = tables.map(|(name, table)| Orphans {
+                    table: name,
+                    files: table.paths,
+                    bytes: table.bytes,
+                });
+                orphans.collect()
+            }
+            Err(error) => {
+                let what = format!("files that no version has were not looked for: {error:#}");
+                self.note("all", what, "");
+                Vec::new()
+            }
+        }
+    }
+
     /// Images whose picture files were lost: nothing is wrong with them.
     async fn orphaned_images(&mut self, ctx: &SessionContext, checkups: &[Checkup]) -> Result<()> {
         let (name, text) = IMAGES_WITHOUT_ORIGINAL;

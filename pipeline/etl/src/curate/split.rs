@@ -18,6 +18,8 @@ use serde_json::Value;
 use tuwen_corpus::{LastRun, Rows, bare_session};
 use tuwen_settings::{CurateSettings, Shares, Split};
 
+use crate::named_split::split_named;
+
 /// What a rule may look at, in the order of the function's arguments; `image_id` is null where nothing was got.
 const COLUMNS: [(&str, DataType); 7] = [
     ("text", DataType::Utf8),
@@ -27,24 +29,6 @@ const COLUMNS: [(&str, DataType); 7] = [
     ("source", DataType::Utf8),
     ("source_line", DataType::Int64),
     ("image_id", DataType::Utf8),
-];
-
-/// Words of a name that say which split it is for.
-const WORDS: [(&str, Split); 14] = [
-    ("train", Split::Train),
-    ("training", Split::Train),
-    ("trainset", Split::Train),
-    ("test", Split::Test),
-    ("testing", Split::Test),
-    ("testset", Split::Test),
-    ("validation", Split::Validation),
-    ("validate", Split::Validation),
-    ("valid", Split::Validation),
-    ("validset", Split::Validation),
-    ("valset", Split::Validation),
-    ("val", Split::Validation),
-    ("dev", Split::Validation),
-    ("devset", Split::Validation),
 ];
 
 /// Hex digits of an image's id that say where it lies between 0 and 1.
@@ -78,13 +62,18 @@ impl SplitRule {
     /// # Errors
     /// An SQL expression does not plan, or gives something else the next time.
     pub fn of(settings: &CurateSettings, last: Option<&LastRun>) -> Result<Self> {
-        let recorded = last.and_then(recorded);
         let new = Self { kind: Kind::Auto, shares: Shares::default() };
-        let mut rule = recorded.clone().unwrap_or(new);
+        let mut rule = last.and_then(recorded).unwrap_or(new);
         if settings.split != "kept" {
             rule.kind = Kind::of(&settings.split)?;
         }
         if !settings.split_shares.is_empty() {
+            if settings.split == "kept" && !rule.kind.has_shares() {
+                bail!(
+                    "curate.split_shares: expected a rule with shares (auto or hash), found {rule}, the corpus's own\n\
+                     hint: --split hash"
+                );
+            }
             rule.shares = Shares::parse(&settings.split_shares).with_context(|| {
                 format!("curate.split_shares: expected shares, found {}", settings.split_shares)
             })?;
@@ -92,12 +81,22 @@ impl SplitRule {
         if let Kind::Sql(expression) = &rule.kind {
             planned(expression)?;
         }
-        if let Some(recorded) = recorded.filter(|recorded| *recorded != rule) {
-            tracing::warn!(
-                "curate.split: the corpus was split by {recorded}, from now on it is by {rule}: pairs may change their split"
-            );
-        }
         Ok(rule)
+    }
+
+    /// What a person is to be told whose corpus was last curated by another rule, in `last`, or with other shares.
+    pub(super) fn change_since(&self, last: &LastRun) -> Option<String> {
+        let before = recorded(last).filter(|before| before.to_string() != self.to_string())?;
+        let may = "pairs may change their split";
+        Some(match before.kind == self.kind {
+            true => format!(
+                "curate.split_shares: the corpus was split with {}, from now on it is with {}: {may}",
+                before.shares, self.shares
+            ),
+            false => format!(
+                "curate.split: the corpus was split by {before}, from now on it is by {self}: {may}"
+            ),
+        })
     }
 
     /// `settings` with this rule in the place of what was said, as it is recorded with a run.
@@ -153,7 +152,7 @@ impl SplitRule {
         source: Option<&str>,
         image_id: Option<&str>,
     ) -> Split {
-        let said = |name: Option<&str>| name.and_then(split_said);
+        let said = |name: Option<&str>| name.and_then(split_named);
         let hashed = || image_id.map_or(Split::Train, |id| split_by_hash(id, self.shares));
         match self.kind {
             Kind::Source => said(source).unwrap_or(Split::Train),
@@ -203,10 +202,10 @@ impl SplitRule {
 impl fmt::Display for SplitRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.kind.name())?;
-        match self.kind {
-            Kind::Auto | Kind::Hash => write!(f, " ({})", self.shares),
-            _ => Ok(()),
+        if self.kind.has_shares() {
+            write!(f, " ({})", self.shares)?;
         }
+        Ok(())
     }
 }
 
@@ -224,6 +223,10 @@ impl Kind {
                 Self::Sql(expression.trim().to_owned())
             }
         })
+    }
+
+    fn has_shares(&self) -> bool {
+        matches!(self, Self::Auto | Self::Hash)
     }
 
     fn name(&self) -> String {
@@ -245,15 +248,6 @@ fn recorded(last: &LastRun) -> Option<SplitRule> {
     let shares = text("split_shares").and_then(Shares::parse).unwrap_or_default();
     let kind = text("split").map_or(Some(Kind::Filename), |name| Kind::of(name).ok())?;
     Some(SplitRule { kind, shares })
-}
-
-/// The split that the first such word of a name says.
-fn split_said(name: &str) -> Option<Split> {
-    let words = name.split(|c: char| !c.is_alphabetic());
-    words.into_iter().find_map(|word| {
-        let is_word = |(known, _): &&(&str, Split)| known.eq_ignore_ascii_case(word);
-        WORDS.iter().find(is_word).map(|(_, split)| *split)
-    })
 }
 
 /// The split of an image by the first 32 bits of its id, which is a hash of its bytes.
@@ -403,6 +397,37 @@ mod tests {
             let kept = SplitRule::of(&settings("kept", ""), Some(&self::last(&json))).unwrap();
             assert_eq!(kept, rule);
         }
+    }
+
+    #[test]
+    fn one_thing_is_said_of_a_change() {
+        let before = last("{\"settings\":{\"min_chars\":2}}");
+        let hash = last(&format!(
+            "{{\"settings\":{{\"split\":\"hash\",\"split_shares\":\"{QUARTERS}\"}}}}"
+        ));
+        let changed = |split: &str, shares: &str, last: &LastRun| {
+            SplitRule::of(&settings(split, shares), Some(last)).unwrap().change_since(last)
+        };
+        assert_eq!(changed("kept", "", &hash), None);
+        assert_eq!(changed("hash", QUARTERS, &hash), None);
+        // The rule does not look at them.
+        assert_eq!(changed("filename", "train=1", &before), None);
+        assert_eq!(
+            changed("kept", "train=1", &hash).unwrap(),
+            format!(
+                "curate.split_shares: the corpus was split with {QUARTERS}, from now on it is with \
+                 train=1,validation=0,test=0: pairs may change their split"
+            )
+        );
+        let by_name = changed("source", "", &hash).unwrap();
+        assert!(by_name.starts_with("curate.split: the corpus was split by hash ("), "{by_name}");
+        assert!(by_name.contains(", from now on it is by source: "), "{by_name}");
+        let refused = SplitRule::of(&settings("kept", "train=1"), Some(&before)).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "curate.split_shares: expected a rule with shares (auto or hash), found filename, the corpus's own\n\
+             hint: --split hash"
+        );
     }
 
     #[test]

@@ -51,6 +51,8 @@ struct Curate<'a> {
     rules: Rules<'a>,
     scratch: Scratch,
     todo: Option<Todo>,
+    /// What to say when rows are committed by another rule of splitting than the last.
+    split_change: Option<String>,
     /// Whether the gates were asked of what is to be committed.
     has_judged: bool,
     stop: &'a CancellationToken,
@@ -109,7 +111,8 @@ impl Stage for Curate<'_> {
         };
         // Nothing of it is committed before the end, so there is no chunk to finish when it is to stop.
         tokio::select! {
-            made = work => Ok(Some(Chunk::Files(made?))),
+            // What is new may concern no row, such as one more try that failed.
+            made = work => Ok(Some(made?).filter(|change| !change.is_empty()).map(Chunk::Files)),
             () = stop.cancelled() => Ok(None),
         }
     }
@@ -140,12 +143,14 @@ impl<'a> Curate<'a> {
         let tokenizer = Path::new(&settings.curate.tokenizer);
         let tokenizer = CaptionTokenizer::open(tokenizer, settings.curate.max_length)?;
         let split = SplitRule::of(&settings.curate, last)?;
+        let split_change = last.and_then(|last| split.change_since(last));
         Ok(Self {
             settings,
             gates,
             rules: Rules::new(&settings.curate, tokenizer, split)?,
             scratch: Scratch::new()?,
             todo: None,
+            split_change,
             has_judged: false,
             stop,
         })
@@ -196,6 +201,9 @@ impl<'a> Curate<'a> {
         if let Err(error) = passed {
             snapshot.discard("examples", &change.adds).await;
             return Err(error);
+        }
+        if let Some(change) = &self.split_change {
+            tracing::warn!("{change}");
         }
         if report.rejected.contains_key("not_fetched") {
             report.hints.push(

@@ -18,7 +18,7 @@ use tuwen_corpus::query::{frame, tally};
 use tuwen_corpus::report::{Progress, StageReport};
 use tuwen_corpus::{Change, Corpus, NewFiles, Rows, Run, Scratch, Snapshot, spilling_session};
 use tuwen_image::RejectReason;
-use tuwen_settings::DecodeSettings;
+use tuwen_settings::{DecodeSettings, PixelCodec};
 
 use crate::decode::decode_udf;
 use crate::driver::{self, Chunk, RedGate, Stage};
@@ -29,7 +29,7 @@ use crate::replace::{FILE_COLUMN, replace};
 /// `max_rejected_percent`, the gate is red; what was decoded is committed all the same.
 ///
 /// # Errors
-/// The corpus cannot be read or written, or holds images of another size or codec; the gate is red.
+/// The corpus cannot be read or written, or holds images of another size, or made otherwise; the gate is red.
 pub async fn decode(
     corpus: &Corpus,
     settings: &DecodeSettings,
@@ -81,7 +81,7 @@ impl Stage for Decode<'_> {
         snapshot.register(&ctx).await?;
         // The last run was told the same, so what was there then is as it should be.
         if new.is_none_or(|new| !new["images"].is_empty()) {
-            check_stored(&ctx, snapshot.corpus(), &self.settings).await?;
+            check_stored(&ctx, snapshot, &self.settings).await?;
         }
         if let Some(paths) = asked {
             snapshot.register_files(&ctx, "originals", paths, "originals").await?;
@@ -235,10 +235,10 @@ impl Seqs {
 }
 
 /// A corpus holds images of one size, or a batch of them could not be built, of one codec, so that one disk is chosen for, and made
-/// in one way, or a model would see the difference.
+/// in one way, or a model would see the difference. The quality of JPEG is no column: it is that of the last run.
 async fn check_stored(
     ctx: &SessionContext,
-    corpus: &Corpus,
+    snapshot: &Snapshot,
     settings: &DecodeSettings,
 ) -> Result<()> {
     let size_px = settings.size.to_string();
@@ -250,17 +250,47 @@ async fn check_stored(
         ("speed", "decode.speed", settings.speed.name(), ""),
         ("oriented", "decode.apply_orientation", oriented.as_str(), ""),
     ];
+    let (mut differ, mut as_stored, mut as_asked, mut names) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut compare = |name: &str, key: &str, found: &str, wanted: &str, unit: &str| {
+        if found != wanted {
+            differ.push(format!("of {name} {found}{unit}, {key} is {wanted}"));
+            as_stored.push(format!("--set {key}={found}"));
+            as_asked.push(format!("--set {key}={wanted}"));
+            names.push(wanted.to_owned());
+        }
+    };
     for (column, key, wanted, unit) in asked {
         let stored = tally(ctx, "images", column).await?;
         // A rejected image has no codec, and one of an older tuwen does not say how it was made.
-        if let Some(found) = stored.keys().find(|found| !found.is_empty() && *found != wanted) {
-            let here = corpus.shown();
-            bail!(
-                "table `images` holds images of {column} {found}{unit}, {key} is {wanted}\n\
-                 hint: --set {key}={found}, or into a corpus of its own that shares what was fetched: \
-                 tuwen decode --originals-of '{here}' --corpus '{here}-{wanted}' --set {key}={wanted}"
-            );
-        }
+        let other = stored.keys().find(|found| !found.is_empty() && *found != wanted);
+        compare(column, key, other.map_or(wanted, String::as_str), wanted, unit);
     }
-    Ok(())
+    if settings.codec == PixelCodec::Jpeg
+        && let Some(quality) = last_jpeg_quality(snapshot).await?
+    {
+        let wanted = settings.jpeg_quality.to_string();
+        compare("jpeg_quality", "decode.jpeg_quality", &quality.to_string(), &wanted, "");
+    }
+    if differ.is_empty() {
+        return Ok(());
+    }
+    let here = snapshot.corpus().shown();
+    bail!(
+        "table `images` holds images {}\n\
+         hint: {}, or into a corpus of its own that shares what was fetched: \
+         tuwen decode --originals-of '{here}' --corpus '{here}-{}' {}",
+        differ.join("; "),
+        as_stored.join(" "),
+        names.join("-"),
+        as_asked.join(" ")
+    )
+}
+
+/// The quality of the JPEGs of the last run that made some.
+async fn last_jpeg_quality(snapshot: &Snapshot) -> Result<Option<u64>> {
+    let Some(last) = snapshot.last_run(Decode::NAME).await? else { return Ok(None) };
+    let settings: Value = serde_json::from_str(&last.settings)?;
+    let is_jpeg = settings["codec"] == PixelCodec::Jpeg.name();
+    Ok(settings["jpeg_quality"].as_u64().filter(|_| is_jpeg))
 }

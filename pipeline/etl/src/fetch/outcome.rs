@@ -72,7 +72,7 @@ outcomes! {
     TooManyRedirects = "too_many_redirects", Next::Final, "More redirects than `fetch.max_redirects`.";
     BadUrl = "bad_url", Next::Final, "Not an http or https URL, or a port that browsers do not ask.";
     PrivateHost = "private_host", Next::Final, "The address is not public, and private ones may not be asked.";
-    RobotsDisallowed = "robots_disallowed", Next::Final, "The host's robots.txt forbids it.";
+    RobotsDisallowed = "robots_disallowed", Next::Again(24 * 3600), "The host's robots.txt forbids it; a day later it is read anew.";
     RobotsUnavailable = "robots_unavailable", Next::Again(3600), "The host's robots.txt answers 5xx: all is forbidden until it does not.";
     OptedOut = "opted_out", Next::Final, "The header X-Robots-Tag forbids to keep it; nothing was kept.";
     HostDown = "host_down", Next::Later(3600), "Not asked: none of the last requests to its host was answered, or the host wants to be left alone for now.";

@@ -1,43 +1,35 @@
 //! The stage: locators in, attempts out, chunks committed. Requests go on while a chunk is written.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use chrono::Utc;
-use datafusion::datasource::MemTable;
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::prelude::{SessionContext, col};
-use datafusion::scalar::ScalarValue;
-use futures::{Stream, TryStreamExt};
+use datafusion::prelude::col;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tuwen_corpus::query::frame;
 use tuwen_corpus::report::{Progress, StageReport};
 use tuwen_corpus::{
-    Corpus, LastRun, NewFiles, Rows, Run, Scratch, Snapshot, bare_session, seeking_session,
-    spilling_session,
+    Corpus, LastRun, NewFiles, Run, Scratch, Snapshot, seeking_session, spilling_session,
 };
-use tuwen_schemas::schema;
 use tuwen_settings::FetchSettings;
 
 use crate::driver::{self, Chunk, RedGate, Stage};
 use crate::fetch::asking::{self, Arrived, Rest};
-use crate::fetch::attempt::{Ask, Validators, to_batch};
+use crate::fetch::chunk::AttemptsChunk;
 use crate::fetch::getter::Getter;
 use crate::fetch::metrics::Metrics;
 use crate::fetch::outage::Outage;
 use crate::fetch::queues::Queues;
 use crate::fetch::retry::Retry;
-use crate::fetch::shard::Shard;
 use crate::fetch::tally::Tally;
+use crate::fetch::todo::{TodoQuery, asks, is_due};
+use crate::fetch::told::{answered, outcomes};
 use crate::fetch::{Attempt, FetchOutcome};
 
 /// Attempts that wait for the writer, so that requests go on while a chunk is committed. Their bytes are in the budget of bodies.
@@ -45,9 +37,6 @@ const WAITING_ATTEMPTS: usize = 8192;
 
 /// Attempts in one commit at most, however small they are.
 const CHUNK_ATTEMPTS: usize = 20_000;
-
-/// Bytes of files that are put into a chunk's rows at once, and then are not held twice.
-const PART_BYTES: u64 = 8 << 20;
 
 /// Locators that may be asked for without saying who asks: a try.
 const LOCATORS_OF_A_TRY: u64 = 10_000;
@@ -174,34 +163,6 @@ impl<'a> Fetch<'a> {
         })
     }
 
-    /// Holds in `todo` what is to be asked for now; how many there are. With `new`, `pairs` has only those, and what has become due is
-    /// looked for beside them.
-    async fn select(&self, ctx: &SessionContext, new: Option<&NewFiles>) -> Result<u64> {
-        let retry = &self.retry;
-        let asked_before = retry.older_than.map(|age| {
-            Utc::now().timestamp_micros() - i64::try_from(age.as_micros()).unwrap_or(i64::MAX)
-        });
-        let params = [
-            ("from_files", self.from_files.into()),
-            ("now", timestamp(Some(Utc::now().timestamp_micros()))),
-            ("due_since", timestamp(self.due_since_us.filter(|_| new.is_some()))),
-            ("may_pass", names(FetchOutcome::may_pass())),
-            ("uncounted", names(FetchOutcome::uncounted())),
-            ("attempts", ScalarValue::Int64(Some(self.settings.attempts.into()))),
-            ("retry_all", retry.all.into()),
-            ("retry", names(retry.outcomes.iter().copied())),
-            ("refresh", retry.refresh.into()),
-            ("first_seq", self.first_seq.into()),
-            ("asked_before", timestamp(asked_before)),
-        ];
-        let text = include_str!("../../../../sql/fetch_todo.sql");
-        let mut todo = frame(ctx, "fetch_todo", text, params).await?;
-        if let Some(shard) = Shard::of(&self.settings.shard)? {
-            todo = todo.filter(shard.has(col("locator")))?;
-        }
-        self.scratch.hold(ctx, "todo", todo).await
-    }
-
     /// A crawl that is more than a try says whose it is.
     fn check_contact(&self, n_rows: u64) -> Result<()> {
         let is_anonymous = self.settings.contact.is_empty() && !self.settings.allow_private_hosts;
@@ -229,7 +190,7 @@ impl<'a> Fetch<'a> {
         if let Some(arrived) = next {
             self.tally.count(&arrived.attempt, &arrived.host);
             let budget = self.settings.byte_budget;
-            if budget > 0 && self.tally.wire_bytes() >= budget && !self.stop.is_cancelled() {
+            if budget > 0 && self.tally.brought_bytes() >= budget && !self.stop.is_cancelled() {
                 tracing::warn!("fetch.byte_budget is spent: stopping after the chunk under way");
                 self.stop.cancel();
             }
@@ -322,19 +283,7 @@ impl Stage for Fetch<'_> {
     /// What was due when the last run began it has asked for.
     async fn is_due(&mut self, snapshot: &Snapshot, last: &LastRun) -> Result<bool> {
         self.due_since_us = Some(last.started_us - CLOCKS_DIFFER_US);
-        let ctx = bare_session(Rows::Light)?;
-        snapshot.register(&ctx).await?;
-        let text = include_str!("../../../../sql/fetch_due.sql");
-        let params = [
-            ("now", timestamp(Some(Utc::now().timestamp_micros()))),
-            ("due_since", timestamp(self.due_since_us)),
-            ("may_pass", names(FetchOutcome::may_pass())),
-        ];
-        let due = frame(&ctx, "fetch_due", text, params).await?.collect().await?;
-        let counts = due
-            .iter()
-            .flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().iter().copied());
-        Ok(counts.sum::<i64>() > 0)
+        is_due(snapshot, self.due_since_us).await
     }
 
     /// The first pass has all locators; the next ones have what has become due meanwhile, and what was left.
@@ -367,7 +316,14 @@ impl Stage for Fetch<'_> {
         if let Some(new) = new {
             snapshot.register_files(&ctx, "pairs", &new["pairs"], "pairs").await?;
         }
-        let n_rows = self.select(&ctx, new).await?;
+        let query = TodoQuery {
+            from_files: self.from_files,
+            retry: &self.retry,
+            settings: self.settings,
+            due_since_us: self.due_since_us.filter(|_| new.is_some()),
+            first_seq: self.first_seq,
+        };
+        let n_rows = query.hold(&ctx, &self.scratch).await?;
         if n_rows == 0 {
             return Ok(None);
         }
@@ -391,25 +347,16 @@ impl Stage for Fetch<'_> {
         progress: &Progress,
         _report: &mut StageReport,
     ) -> Result<Option<Chunk>> {
-        let (mut batches, mut part) = (Vec::new(), Vec::new());
-        let (mut n_attempts, mut bytes, mut part_bytes) = (0, 0, 0);
+        let mut chunk = AttemptsChunk::default();
         let mut until = None;
-        while bytes < self.chunk_bytes && n_attempts < CHUNK_ATTEMPTS {
+        while chunk.bytes < self.chunk_bytes && chunk.n_attempts < CHUNK_ATTEMPTS {
             if let Some(attempt) = self.believed.pop_front() {
                 until
                     .get_or_insert(Instant::now() + Duration::from_secs(self.settings.commit_secs));
                 progress.add(1);
-                progress.say(|| self.tally.line());
+                progress.say(|| self.tally.figures());
                 self.note_next_try(&attempt);
-                n_attempts += 1;
-                (bytes, part_bytes) =
-                    (bytes + attempt.bytes_len(), part_bytes + attempt.bytes_len());
-                part.push(attempt);
-                if part_bytes >= PART_BYTES {
-                    batches.push(to_batch(&part)?);
-                    part.clear();
-                    part_bytes = 0;
-                }
+                chunk.push(attempt)?;
                 continue;
             }
             match self.receive(snapshot, until).await? {
@@ -417,14 +364,10 @@ impl Stage for Fetch<'_> {
                 Received::Nothing | Received::Ended => break,
             }
         }
-        if n_attempts == 0 {
+        if chunk.n_attempts == 0 {
             return self.failure.take().map_or(Ok(None), Err);
         }
-        batches.push(to_batch(&part)?);
-        let ctx = bare_session(Rows::Heavy)?;
-        let table = MemTable::try_new(schema("originals"), vec![batches])?;
-        ctx.register_table("attempts", Arc::new(table))?;
-        Ok(Some(Chunk::Rows(ctx.table("attempts").await?)))
+        Ok(Some(Chunk::Rows(chunk.rows().await?)))
     }
 
     fn again(&self) -> bool {
@@ -478,58 +421,4 @@ impl Stage for Fetch<'_> {
         }
         Ok(())
     }
-}
-
-fn names(outcomes: impl Iterator<Item = FetchOutcome>) -> ScalarValue {
-    let names: Vec<ScalarValue> = outcomes.map(|outcome| outcome.name().into()).collect();
-    ScalarValue::List(ScalarValue::new_list_nullable(&names, &DataType::Utf8))
-}
-
-fn timestamp(us: Option<i64>) -> ScalarValue {
-    ScalarValue::TimestampMicrosecond(us, Some("UTC".into()))
-}
-
-/// The last locators whose hosts answered.
-async fn answered(snapshot: &Snapshot) -> Result<Vec<String>> {
-    let ctx = bare_session(Rows::Light)?;
-    snapshot.register(&ctx).await?;
-    let text = include_str!("../../../../sql/fetch_answered.sql");
-    let batches = frame(&ctx, "fetch_answered", text, []).await?.collect().await?;
-    let locators = batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter());
-    Ok(locators.flatten().map(str::to_owned).collect())
-}
-
-/// Locators by the outcome of their last attempt, of those from `first_seq` on.
-async fn outcomes(snapshot: &Snapshot, first_seq: i64) -> Result<BTreeMap<String, u64>> {
-    let ctx = spilling_session(snapshot.n_rows("pairs", None)?)?;
-    snapshot.register(&ctx).await?;
-    let text = include_str!("../../../../sql/fetch_outcomes.sql");
-    let params = [("first_seq", first_seq.into())];
-    let mut outcomes = BTreeMap::new();
-    for batch in frame(&ctx, "fetch_outcomes", text, params).await?.collect().await? {
-        let names = batch.column(0).as_string::<i32>().iter().flatten();
-        let counts = batch.column(1).as_primitive::<Int64Type>().values();
-        outcomes.extend(names.zip(counts).map(|(name, n)| (name.to_owned(), *n as u64)));
-    }
-    Ok(outcomes)
-}
-
-/// What each row asks for.
-fn asks(batches: SendableRecordBatchStream) -> impl Stream<Item = Result<Ask>> + Send + Unpin {
-    let rows = batches.map_err(anyhow::Error::from).map_ok(|batch| {
-        let text = |column: usize, row: usize| {
-            let texts = batch.column(column).as_string::<i32>();
-            texts.is_valid(row).then(|| texts.value(row).to_owned())
-        };
-        let attempts = batch.column(1).as_primitive::<Int32Type>();
-        let rows: Vec<_> = (0..batch.num_rows())
-            .map(|row| {
-                let known = Validators { etag: text(2, row), last_modified: text(3, row) };
-                let locator = text(0, row).unwrap_or_default();
-                Ok(Ask { locator, attempt: attempts.value(row) + 1, known })
-            })
-            .collect();
-        futures::stream::iter(rows)
-    });
-    Box::pin(rows.try_flatten())
 }

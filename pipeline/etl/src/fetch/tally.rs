@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use indicatif::HumanBytes;
+use tuwen_corpus::report::Figures;
 
 use crate::fetch::{Attempt, FetchOutcome};
 
@@ -27,6 +28,8 @@ pub(super) struct Tally {
 struct Counts {
     outcomes: BTreeMap<&'static str, u64>,
     wire_bytes: u64,
+    /// The same, compressed bodies as they are unpacked where that is more.
+    brought_bytes: u64,
     failures: HashMap<Arc<str>, u64>,
 }
 
@@ -39,6 +42,7 @@ impl Tally {
         let mut counts = self.counts();
         *counts.outcomes.entry(attempt.outcome().name()).or_default() += 1;
         counts.wire_bytes += attempt.trace.wire_bytes;
+        counts.brought_bytes += attempt.trace.wire_bytes.max(attempt.bytes_len());
         if attempt.outcome() == FetchOutcome::Ok {
             return;
         }
@@ -49,32 +53,38 @@ impl Tally {
         }
     }
 
-    /// Bytes of bodies that came.
-    pub(super) fn wire_bytes(&self) -> u64 {
-        self.counts().wire_bytes
+    /// Bytes that `fetch.byte_budget` is spent on: of bodies as they came, or as they are unpacked where that is more.
+    pub(super) fn brought_bytes(&self) -> u64 {
+        self.counts().brought_bytes
     }
 
-    /// The line.
-    pub(super) fn line(&self) -> String {
+    /// The line, and its figures.
+    pub(super) fn figures(&self) -> Figures {
         let counts = self.counts();
         let n_attempts: u64 = counts.outcomes.values().sum();
         let n_ok = counts.outcomes.get(FetchOutcome::Ok.name()).copied().unwrap_or(0);
         let percent = 100.0 * n_ok as f64 / n_attempts.max(1) as f64;
-        if self.from_files {
-            return format!("{percent:.0} % ok");
-        }
         let secs = self.began.elapsed().as_secs_f64().max(1e-3);
-        let per_sec = HumanBytes((counts.wire_bytes as f64 / secs) as u64);
-        let mut line =
-            format!("{:.0} images/s, {per_sec}/s, {percent:.0} % ok", n_ok as f64 / secs);
+        let (images_per_sec, bytes_per_sec) = (n_ok as f64 / secs, counts.wire_bytes as f64 / secs);
+        let figures = Figures {
+            text: format!("{percent:.0} % ok"),
+            ok_percent: Some(percent),
+            images_per_sec: Some(images_per_sec),
+            bytes_per_sec: Some(bytes_per_sec).filter(|_| !self.from_files),
+        };
+        if self.from_files {
+            return figures;
+        }
+        let per_sec = HumanBytes(bytes_per_sec as u64);
+        let mut text = format!("{images_per_sec:.0} images/s, {per_sec}/s, {}", figures.text);
         let mut failures: Vec<(&Arc<str>, &u64)> = counts.failures.iter().collect();
         failures.sort_unstable_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
         let named: Vec<String> =
             failures.iter().take(NAMED_HOSTS).map(|(host, n)| format!("{host} {n}")).collect();
         if !named.is_empty() {
-            line = format!("{line}, failing: {}", named.join(", "));
+            text = format!("{text}, failing: {}", named.join(", "));
         }
-        line
+        Figures { text, ..figures }
     }
 
     /// The text of Prometheus' format.
@@ -103,5 +113,37 @@ impl Tally {
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fetch::Trace;
+    use crate::fetch::attempt::{Ask, Validators};
+
+    /// An attempt that brought `wire_bytes`, unpacked to `n_bytes`.
+    fn attempt(wire_bytes: u64, n_bytes: usize) -> Attempt {
+        let locator = "http://a/1".to_owned();
+        let ask = Ask { locator, attempt: 1, known: Validators::default() };
+        let trace = Trace { wire_bytes, ..Trace::default() };
+        Attempt::ended(ask, Duration::ZERO, trace, Ok(vec![0; n_bytes]))
+    }
+
+    #[test]
+    fn bodies_count_as_they_came_or_as_they_are_unpacked() {
+        let tally = Tally::new(false);
+        // One that was compressed, and one of which a part came twice.
+        for (wire_bytes, n_bytes) in [(10, 1000), (500, 300)] {
+            tally.count(&attempt(wire_bytes, n_bytes), &Arc::from("a"));
+        }
+        assert_eq!(tally.brought_bytes(), 1500);
+        assert!(tally.metrics().contains("\ntuwen_fetch_wire_bytes_total 510\n"));
+        let figures = tally.figures();
+        assert_eq!(figures.ok_percent, Some(100.0));
+        assert!(figures.images_per_sec > Some(0.0) && figures.bytes_per_sec > Some(0.0));
+        assert!(figures.text.ends_with("100 % ok"), "{}", figures.text);
     }
 }

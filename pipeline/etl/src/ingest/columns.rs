@@ -17,6 +17,13 @@ const CAPTION_WORDS: [&str; 9] =
 
 const URL_WORDS: [&str; 6] = ["url", "link", "href", "src", "图片", "圖片"];
 
+/// Words in the names of columns by which one is proposed for file names.
+const FILE_WORDS: [&str; 3] = ["file", "path", "文件"];
+
+/// How the names of pictures end.
+const PICTURE_ENDINGS: [&str; 8] =
+    [".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".avif"];
+
 /// Columns that are named in a message.
 const SHOWN_COLUMNS: usize = 20;
 
@@ -107,18 +114,17 @@ impl Columns {
         Some(Places { text: text?, url, filename })
     }
 
+    /// What a source must have.
+    pub(super) fn expected(&self) -> String {
+        let wanted = |i: usize| self.given[i].as_deref().unwrap_or(KNOWN[i].0);
+        format!("expected the columns `{}` and `{}` or `{}`", wanted(0), wanted(1), wanted(2))
+    }
+
     /// What was expected and found, with a flag that would do where one can be told.
     pub(super) fn refusal(&self, found: &Mismatch) -> String {
-        let wanted = |i: usize| self.given[i].clone().unwrap_or_else(|| KNOWN[i].0.to_owned());
         let shown: Vec<&str> = found.names.iter().take(SHOWN_COLUMNS).map(String::as_str).collect();
         let shown: String = shown.join(",").chars().take(200).collect();
-        let expected = format!(
-            "expected the columns `{}` and `{}` or `{}`, found `{}`",
-            wanted(0),
-            wanted(1),
-            wanted(2),
-            shown.escape_debug()
-        );
+        let expected = format!("{}, found `{}`", self.expected(), shown.escape_debug());
         match proposal(found) {
             Some(proposal) => format!("{expected}\nhint: --columns {}", quoted(&proposal)),
             None => expected,
@@ -138,46 +144,65 @@ fn number(name: &str) -> Option<usize> {
     name.parse().ok().filter(|n| *n > 0)
 }
 
-fn is_url(value: &str) -> bool {
+/// Whether a value is a URL, by its beginning.
+pub(super) fn is_url(value: &str) -> bool {
     let value = value.trim().to_lowercase();
     ["http://", "https://", "//"].iter().any(|start| value.starts_with(start))
 }
 
-/// What could be given for `--columns`: the column with a URL, or that is called as if it had, and of the others the one that is
-/// called as captions are, or that has the longest text.
-fn proposal(found: &Mismatch) -> Option<String> {
-    if let Some(url) = found.names.iter().position(|name| is_url(name)) {
-        // The first line is a row.
-        return Some(format!("text={},url={}", longest(&found.names, url)? + 1, url + 1));
-    }
-    let names = &found.names;
-    let called = |words: &[&str], but: Option<usize>| {
-        names.iter().enumerate().position(|(i, name)| {
-            Some(i) != but && words.iter().any(|word| name.to_lowercase().contains(word))
-        })
-    };
-    let url = found.sample.iter().take(names.len()).position(|value| is_url(value));
-    let url = url.or_else(|| called(&URL_WORDS, None))?;
-    let text = called(&CAPTION_WORDS, Some(url));
-    let text = text.or_else(|| longest(&found.sample, url).filter(|i| *i < names.len()))?;
-    let is_sayable = |i: usize| {
-        let name = names[i].trim();
-        !name.is_empty() && !name.contains([',', '=']) && number(name).is_none()
-    };
-    (is_sayable(text) && is_sayable(url))
-        .then(|| format!("text={},url={}", names[text].trim(), names[url].trim()))
+fn is_picture_name(value: &str) -> bool {
+    let value = value.trim().to_lowercase();
+    let is_ending = |ending: &&str| value.len() > ending.len() && value.ends_with(*ending);
+    !is_url(&value) && PICTURE_ENDINGS.iter().any(is_ending)
 }
 
-/// The place of the longest value, without that at `url`.
-fn longest(values: &[String], url: usize) -> Option<usize> {
-    let others = values.iter().enumerate().filter(|(i, _)| *i != url);
+/// What could be given for `--columns`; none where no column is likely to have captions, or no other to say where a picture is.
+fn proposal(found: &Mismatch) -> Option<String> {
+    let is_row = |name: &String| is_url(name) || is_picture_name(name);
+    let is_headless = found.names.iter().any(is_row);
+    let [text, url, filename] = match is_headless {
+        // The first line is a row.
+        true => guessed(&[], &found.names).map(|place| Some((place? + 1).to_string())),
+        false => {
+            let name = |place: usize| Some(found.names.get(place)?.trim().to_owned());
+            guessed(&found.names, &found.sample).map(|place| name(place?))
+        }
+    };
+    let is_sayable = |name: &String| {
+        let is_name = !name.is_empty() && !name.contains([',', '=']);
+        is_name && (is_headless || number(name).is_none())
+    };
+    let said = [("text", text.as_ref()), ("url", url.as_ref()), ("filename", filename.as_ref())];
+    let said: Vec<String> =
+        said.iter().filter_map(|(role, name)| Some(format!("{role}={}", (*name)?))).collect();
+    let is_enough = text.is_some() && said.len() > 1;
+    (is_enough && [text, url, filename].iter().flatten().all(is_sayable)).then(|| said.join(","))
+}
+
+/// The places of text, URL and file name, by the columns' names and the values of a row: a URL stands where one is, or where the name
+/// says so; a file name likewise; and a caption where the name says so, or where the longest other text is.
+fn guessed(names: &[String], values: &[String]) -> [Option<usize>; 3] {
+    let called = |words: &[&str], but: &[Option<usize>]| {
+        let is_called = |name: &str| words.iter().any(|word| name.to_lowercase().contains(word));
+        (0..names.len()).find(|i| !but.contains(&Some(*i)) && is_called(&names[*i]))
+    };
+    let url = values.iter().position(|value| is_url(value));
+    let filename = values.iter().position(|value| is_picture_name(value));
+    let filename = filename.or_else(|| called(&FILE_WORDS, &[url]));
+    let url = url.or_else(|| called(&URL_WORDS, &[filename]));
+    let is_text = |(i, value): &(usize, &String)| {
+        let is_other = ![url, filename].contains(&Some(*i));
+        is_other && !value.is_empty() && !is_url(value) && value.parse::<f64>().is_err()
+    };
     // The first of several that are as long.
-    others.rev().max_by_key(|(_, value)| value.chars().count()).map(|(i, _)| i)
+    let others = values.iter().enumerate().filter(is_text).rev();
+    let longest = others.max_by_key(|(_, value)| value.chars().count()).map(|(i, _)| i);
+    [called(&CAPTION_WORDS, &[url, filename]).or(longest), url, filename]
 }
 
 /// As a shell takes it for one word.
-fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "=,._-".contains(c);
+pub(super) fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "=,._-/".contains(c);
     match text.chars().all(is_plain) {
         true => text.to_owned(),
         false => format!("'{}'", text.replace('\'', "'\\''")),
@@ -242,6 +267,43 @@ mod tests {
                 "id,alt text,link",
                 "7,a dress,//a/1.jpg",
                 "expected the columns `capton` and `url` or `filename`, found `id,alt text,link`\nhint: --columns 'text=alt text,url=link'",
+            ),
+            (
+                "",
+                "说明,file_name,图片链接",
+                "",
+                "expected the columns `text` and `url` or `filename`, found `说明,file_name,图片链接`",
+            ),
+            (
+                "",
+                "id,说明,名字,地址",
+                "10000000000,红裙,a/1.JPG,http://a/1",
+                "expected the columns `text` and `url` or `filename`, found `id,说明,名字,地址`\nhint: --columns text=说明,url=地址,filename=名字",
+            ),
+            (
+                "",
+                "标题,file_name",
+                "",
+                "expected the columns `text` and `url` or `filename`, found `标题,file_name`\nhint: --columns text=标题,filename=file_name",
+            ),
+            (
+                "",
+                "1.jpg,红裙",
+                "",
+                "expected the columns `text` and `url` or `filename`, found `1.jpg,红裙`\nhint: --columns text=2,filename=1",
+            ),
+            // No column has captions.
+            (
+                "",
+                "url,filename",
+                "http://a/1,a-very-long-name.jpg",
+                "expected the columns `text` and `url` or `filename`, found `url,filename`",
+            ),
+            (
+                "",
+                "url,width,filename",
+                "http://a/1,600,1",
+                "expected the columns `text` and `url` or `filename`, found `url,width,filename`",
             ),
             ("", "a,b", "1,2", "expected the columns `text` and `url` or `filename`, found `a,b`"),
         ] {

@@ -3,7 +3,7 @@
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
-use crate::ingest::columns::{Columns, Mismatch, Places};
+use crate::ingest::columns::{Columns, Mismatch, Places, is_url};
 use crate::ingest::row::{Fields, MOST_ROW_BYTES, Row, malformed};
 
 /// What the columns are called in messages, which the ids of malformed rows are made from.
@@ -52,7 +52,8 @@ impl<B: AsRef<[u8]>> CsvRows<B> {
 
     fn fields(&self) -> Result<Fields, String> {
         let n_fields = self.records.ends.len();
-        if n_fields != self.n_fields {
+        let Places { text, url, filename } = self.places;
+        if n_fields != self.n_fields && !self.lacks_only_filename() {
             return Err(format!("expected {} fields, found {n_fields}", self.n_fields));
         }
         let field = |place: Option<usize>, column: usize| {
@@ -63,8 +64,17 @@ impl<B: AsRef<[u8]>> CsvRows<B> {
                 encoding => format!("`{}` is not {encoding}", COLUMNS[column]),
             })
         };
-        let Places { text, url, filename } = self.places;
+        let filename = filename.filter(|place| *place < n_fields);
         Ok(Fields::new(field(Some(text), 0)?, field(url, 1)?, field(filename, 2)?))
+    }
+
+    /// Whether the record at hand ends before the file name, which it need not have, and has a URL where one belongs.
+    fn lacks_only_filename(&self) -> bool {
+        let Places { text, url: Some(url), filename: Some(filename) } = self.places else {
+            return false;
+        };
+        let is_short = filename == self.records.ends.len() && text.max(url) < filename;
+        is_short && std::str::from_utf8(self.records.field(url)).is_ok_and(is_url)
     }
 }
 
@@ -409,6 +419,29 @@ mod tests {
             &shown(b"text,url\n\xff,u\nb,u\n", b',', "gb18030", ""),
             &[(2, "! `text` is not gb18030: \u{fffd},u"), (3, "b|u|")],
         );
+    }
+
+    #[test]
+    fn a_row_may_end_before_its_file_name() {
+        check(
+            b"text,url,filename\na,http://u\nb,//u,\nc,http://u,f\n",
+            &[(2, "a|http://u|"), (3, "b|//u|"), (4, "c|http://u|f")],
+        );
+        check(b"url,text,filename,width\nhttp://u,a\n", &[(2, "a|http://u|")]);
+        check(b"url,text,width,filename\nhttp://u,a,9\n", &[(2, "a|http://u|")]);
+        for (csv, expected) in [
+            // What is missing may be something else.
+            ("text,url,filename\na,1.jpg\n", "! expected 3 fields, found 2: a,1.jpg"),
+            ("url,text,width,filename\nhttp://u,a\n", "! expected 4 fields, found 2: http://u,a"),
+            (
+                "text,url,filename,width\na,http://u,f\n",
+                "! expected 4 fields, found 3: a,http://u,f",
+            ),
+            ("filename,text,url\nf,a\n", "! expected 3 fields, found 2: f,a"),
+            ("text,filename\na\n", "! expected 2 fields, found 1: a"),
+        ] {
+            check(csv.as_bytes(), &[(2, expected)]);
+        }
     }
 
     #[test]

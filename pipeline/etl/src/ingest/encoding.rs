@@ -20,6 +20,9 @@ const FEW_LINES: u64 = 20;
 /// are about half, since common characters stand in one part of each table.
 const LEAST_COMMON: f64 = 0.75;
 
+/// Bytes of text, without ASCII, below which the encoding of an alphabet is hardly told from two Chinese characters.
+const FEW_BYTES: usize = 100;
+
 /// From this byte on one of UTF-8 begins a character of three bytes. Short texts of GB 2312 may be UTF-8 by chance, but hardly with
 /// those.
 const THREE_BYTES: u8 = 0xe0;
@@ -55,6 +58,11 @@ impl fmt::Display for Unclear {
                 f,
                 "expected one encoding, found {utf8} lines of UTF-8 and {other} of what looks like {looks_like}\n\
                  hint: --encoding utf-8 takes the latter for malformed lines, --encoding {looks_like} reads all as that"
+            ),
+            Self::Guess(looks_like @ ("gb18030" | "Big5")) => write!(
+                f,
+                "expected UTF-8, UTF-16, or enough text to tell GB18030 and Big5 by, found what may be {looks_like}\n\
+                 hint: --encoding {looks_like}, if that is what it is"
             ),
             Self::Guess(looks_like) => write!(
                 f,
@@ -181,38 +189,56 @@ fn is_few(bad: u64, good: u64) -> bool {
 fn guess(sample: &[u8]) -> (&'static Encoding, bool) {
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(sample, true);
-    let guess = match detector.guess(None, Utf8Detection::Deny) {
-        guess if guess == GBK => GB18030,
-        guess => guess,
-    };
-    let (gb18030, big5) = (common_gb18030(sample), common_big5(sample));
+    let guess = detector.guess(None, Utf8Detection::Deny);
+    let (gb18030, big5) = (common(sample, gb18030_character), common(sample, big5_character));
+    let is_gb18030 = || convert(sample, GB18030, io::sink()).is_ok_and(|n_errors| n_errors == 0);
+    if has_four_bytes(sample) && gb18030 >= LEAST_COMMON && is_gb18030() {
+        return (GB18030, true);
+    }
+    let n_bytes = sample.iter().filter(|b| !b.is_ascii()).count();
+    if guess.is_single_byte() && n_bytes < FEW_BYTES && gb18030 >= LEAST_COMMON && is_gb18030() {
+        return (GB18030, false);
+    }
+    let guess = if guess == GBK { GB18030 } else { guess };
     let is_confirmed = (guess == GB18030 && gb18030 >= LEAST_COMMON && gb18030 > big5)
         || (guess == BIG5 && big5 >= LEAST_COMMON && big5 > gb18030);
     (guess, is_confirmed)
 }
 
-/// The share of characters in GB 2312's symbols and its first level, the 3,755 characters in common use.
-fn common_gb18030(sample: &[u8]) -> f64 {
-    common(sample, |lead, trail| matches!(lead, 0xa1..=0xa9 | 0xb0..=0xd7) && trail >= 0xa1)
-}
-
-/// The share of characters in Big5's symbols and its first level, the 5,401 characters in common use.
-fn common_big5(sample: &[u8]) -> f64 {
-    common(sample, |lead, _| matches!(lead, 0xa1..=0xc6))
-}
-
-/// The share of two-byte characters that are common.
-fn common(sample: &[u8], is_common: impl Fn(u8, u8) -> bool) -> f64 {
-    let (mut n_all, mut n_common, mut bytes) = (0u64, 0u64, sample.iter());
-    while let Some(lead) = bytes.next() {
-        if lead.is_ascii() {
-            continue;
+/// The share of characters that are common in an encoding; `character` gives the length of the one that bytes begin with, and whether it
+/// is.
+fn common(sample: &[u8], character: fn(&[u8]) -> (usize, bool)) -> f64 {
+    let (mut n_all, mut n_common, mut rest) = (0u64, 0u64, sample);
+    while let Some(start) = rest.iter().position(|b| !b.is_ascii()) {
+        rest = &rest[start..];
+        if rest.len() < 2 {
+            break;
         }
-        let Some(trail) = bytes.next() else { break };
+        let (length, is_common) = character(rest);
         n_all += 1;
-        n_common += u64::from(is_common(*lead, *trail));
+        n_common += u64::from(is_common);
+        rest = &rest[length..];
     }
     n_common as f64 / n_all.max(1) as f64
+}
+
+/// Common ones are those of GB 2312's symbols and its first level, the 3,755 characters in common use. One of four bytes counts as
+/// such: no other encoding has digits in those places.
+fn gb18030_character(bytes: &[u8]) -> (usize, bool) {
+    match bytes {
+        [0x81..=0xfe, b'0'..=b'9', 0x81..=0xfe, b'0'..=b'9', ..] => (4, true),
+        [0xa1..=0xa9 | 0xb0..=0xd7, 0xa1..=0xff, ..] => (2, true),
+        _ => (2, false),
+    }
+}
+
+/// Common ones are those of Big5's symbols and its first level, the 5,401 characters in common use.
+fn big5_character(bytes: &[u8]) -> (usize, bool) {
+    (2, matches!(bytes, [0xa1..=0xc6, 0x40..=0x7e | 0xa1..=0xfe, ..]))
+}
+
+fn has_four_bytes(sample: &[u8]) -> bool {
+    sample.windows(4).any(|bytes| gb18030_character(bytes).0 == 4)
 }
 
 /// Writes `bytes` as UTF-8 without a byte order mark; returns how often they do not decode, each marked with [`UNDECODABLE`].
@@ -269,6 +295,8 @@ mod tests {
         for (text, encoding) in [
             (CAPTIONS, UTF_8),
             (CAPTIONS, GB18030),
+            ("text,url\n㐀㐁㐂红色,u\n😀裙子,v\n", GB18030),
+            ("text,url\n𠀀𠀁,u\n", GB18030),
             (CAPTIONS, UTF_16LE),
             (CAPTIONS, UTF_16BE),
             (traditional, BIG5),
@@ -319,6 +347,13 @@ mod tests {
             assert!(unclear.contains(&expected), "{unclear}");
             assert_eq!(encoding_of(&bytes, Some(encoding)), Ok(encoding));
         }
+        // One character is no evidence, but this is what it would be.
+        let short = encoding_of(&in_encoding("text,url\n短,u\n", GB18030), None);
+        assert_eq!(short, Err(Unclear::Guess("gb18030")));
+        let said = short.unwrap_err().to_string();
+        assert!(said.ends_with(
+            "found what may be gb18030\nhint: --encoding gb18030, if that is what it is"
+        ));
         assert!(
             named("klingon").unwrap_err().to_string().starts_with("ingest.encoding: expected auto")
         );

@@ -9,6 +9,28 @@ use crate::ingest::row::{Fields, MOST_ROW_BYTES, Row, malformed};
 /// Objects whose keys are the columns of the file.
 const OBJECTS_ASKED: usize = 100;
 
+/// How a text of JSON lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// An object a line, or what is taken for that.
+    Lines,
+    List,
+    ObjectOverLines,
+}
+
+/// How the JSON that `text` begins with lies.
+pub(super) fn layout_of(text: &[u8]) -> Layout {
+    let first_line = text.split(|b| *b == b'\n').next().unwrap_or_default();
+    if text.starts_with(b"[") {
+        return Layout::List;
+    }
+    let is_over_lines = object(first_line.trim_ascii()).is_err() && {
+        let mut objects = serde_json::Deserializer::from_slice(text).into_iter();
+        objects.next().is_some_and(|first: Result<Map<String, Value>, _>| first.is_ok())
+    };
+    if is_over_lines { Layout::ObjectOverLines } else { Layout::Lines }
+}
+
 /// The objects of one file, in order.
 pub(super) struct JsonRows<B> {
     bytes: B,
@@ -179,6 +201,20 @@ mod tests {
             shown("{\"a\":\"t\",\"b\":\"u\"}", "text=a,url=B"),
             [(1, "t|Some(\"u\")|None".to_owned())]
         );
+    }
+
+    #[test]
+    fn an_object_over_several_lines_is_none_a_line() {
+        for (text, expected) in [
+            ("{\"text\":\"红\"}\n{\"text\":\n", Layout::Lines),
+            ("{\n  \"text\": \"红\"\n}\n{\n}", Layout::ObjectOverLines),
+            ("{}", Layout::Lines),
+            ("{\"text\":", Layout::Lines),
+            ("[{\"text\":\"红\"}]", Layout::List),
+            ("", Layout::Lines),
+        ] {
+            assert_eq!(layout_of(text.as_bytes()), expected, "{text}");
+        }
     }
 
     #[test]

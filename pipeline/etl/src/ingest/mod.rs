@@ -1,5 +1,5 @@
 //! The ingest stage. In: sources, files of captions and addresses. Out: their rows in pairs, one commit a chunk; rows the corpus has
-//! already add nothing. `source.rs` opens a file, `csv_rows.rs`, `json_rows.rs` and `parquet_rows.rs` read it, `pair_rows.rs` makes
+//! already add nothing. `source.rs` opens a file, which `unpack.rs` unpacks and `first_rows.rs` judges, `csv_rows.rs`, `json_rows.rs` and `parquet_rows.rs` read it, `pair_rows.rs` makes
 //! pairs of its rows. Never changes a caption, and never drops a line.
 
 use std::collections::HashMap;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use datafusion::datasource::MemTable;
+use memmap2::Mmap;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::id::Id;
@@ -19,16 +20,19 @@ use tuwen_corpus::{Corpus, NewFiles, Rows, Run, Snapshot};
 use crate::driver::{self, Chunk, Stage};
 use crate::ingest::pair_rows::PairRows;
 use crate::ingest::source::{Source, SourceRows};
+use crate::named_split::split_named_udf;
 
 mod clean_url;
 mod columns;
 mod csv_rows;
 mod encoding;
+mod first_rows;
 mod json_rows;
 mod pair_rows;
 mod parquet_rows;
 mod row;
 mod source;
+mod unpack;
 
 pub use source::Sources;
 
@@ -63,7 +67,7 @@ struct Ingest<'a> {
 /// The source that is being read.
 struct Reading<'a> {
     path: &'a Path,
-    rows: SourceRows,
+    rows: SourceRows<Mmap>,
     name: String,
     /// How often each content stood in it so far.
     seen: HashMap<Id, u32>,
@@ -101,6 +105,7 @@ impl Stage for Ingest<'_> {
             let n_rows = chunk.n_rows;
             let ctx = snapshot.session(Rows::Light).await?;
             let batch = chunk.finish()?;
+            ctx.register_udf(split_named_udf());
             ctx.register_table(
                 "incoming",
                 Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?),

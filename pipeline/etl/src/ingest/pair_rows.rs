@@ -5,11 +5,20 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{ArrayRef, Int64Builder, RecordBatch, StringBuilder};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use tuwen_corpus::id::{Id, hex, id_of};
 use tuwen_schemas::schema;
 
 use crate::ingest::clean_url::clean_url;
 use crate::ingest::row::Row;
+use crate::named_split::split_named;
+
+/// The columns of `pairs`, and the id of a row whose content a source for another split had first.
+fn incoming_schema() -> SchemaRef {
+    let columns = schema("pairs").fields().iter().cloned().collect::<Vec<_>>();
+    let split_pair_id = Arc::new(Field::new("split_pair_id", DataType::Utf8, false));
+    Arc::new(Schema::new([columns, vec![split_pair_id]].concat()))
+}
 
 /// Rows of `pairs` being built.
 #[derive(Default)]
@@ -17,7 +26,7 @@ pub(super) struct PairRows {
     pub(super) n_rows: u64,
     /// Bytes of their texts.
     pub(super) n_bytes: usize,
-    texts: [StringBuilder; 7],
+    texts: [StringBuilder; 8],
     lines: Int64Builder,
 }
 
@@ -36,6 +45,8 @@ impl PairRows {
             [text, url, filename, malformed.as_deref()].map(Option::unwrap_or_default).join("\x1f");
         let nth = seen.entry(id_of(content.as_bytes())).or_default();
         let pair_id = hex(id_of(format!("{content}\x1f{nth}").as_bytes()));
+        let named = split_named(source).map_or("", |split| split.name());
+        let split_pair_id = hex(id_of(format!("{pair_id}\x1f{named}").as_bytes()));
         *nth += 1;
         // The seed's rule: "train" if the path contains it, else "test".
         let split = if filename.or(url).is_some_and(|name| name.contains("train")) {
@@ -53,6 +64,7 @@ impl PairRows {
             Some(split),
             Some(source),
             malformed.as_deref(),
+            Some(split_pair_id.as_str()),
         ];
         for (builder, value) in self.texts.iter_mut().zip(values) {
             builder.append_option(value);
@@ -63,7 +75,7 @@ impl PairRows {
     }
 
     pub(super) fn finish(self) -> Result<RecordBatch> {
-        let [pair_id, text, url, filename, split, source, malformed] =
+        let [pair_id, text, url, filename, split, source, malformed, split_pair_id] =
             self.texts.map(|mut builder| Arc::new(builder.finish()) as ArrayRef);
         let mut lines = self.lines;
         let columns = vec![
@@ -75,7 +87,8 @@ impl PairRows {
             source,
             Arc::new(lines.finish()) as _,
             malformed,
+            split_pair_id,
         ];
-        Ok(RecordBatch::try_new(schema("pairs"), columns)?)
+        Ok(RecordBatch::try_new(incoming_schema(), columns)?)
     }
 }

@@ -3,27 +3,28 @@
 //! Memory is bounded: what is packed or in another encoding is read from a temporary file, one at a time.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Seek, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 use encoding_rs::{Encoding, UTF_8};
-use flate2::read::MultiGzDecoder;
 use memmap2::Mmap;
 use tuwen_settings::IngestSettings;
 
-use crate::ingest::columns::{Columns, Mismatch};
+use crate::ingest::columns::{Columns, Mismatch, quoted};
 use crate::ingest::csv_rows::CsvRows;
 use crate::ingest::encoding::{convert, encoding_of, name_of, named};
-use crate::ingest::json_rows::JsonRows;
+use crate::ingest::first_rows::check_first_rows;
+use crate::ingest::json_rows::{JsonRows, Layout, layout_of};
 use crate::ingest::parquet_rows::{ParquetRows, Refused};
 use crate::ingest::row::Row;
+use crate::ingest::unpack::{temporary, unpacked};
 
 /// Bytes of a file by which its format is told.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// Bytes of another encoding in which a header is looked for.
-const HEADER_BYTES: usize = 4 << 20;
+/// Bytes of another encoding in which a header is looked for, and the first rows.
+const BEGIN_BYTES: usize = 4 << 20;
 
 /// What divides the fields of a CSV, and of a TSV; a file that is named as one is often the other.
 const CSV_DELIMITERS: [u8; 3] = *b",\t;";
@@ -50,14 +51,14 @@ enum Format {
     Parquet,
 }
 
-/// The rows of a source.
-pub(super) enum SourceRows {
-    Csv(Box<CsvRows<Mmap>>),
-    Json(JsonRows<Mmap>),
+/// The rows of a source, of which `B` is the text.
+pub(super) enum SourceRows<B> {
+    Csv(Box<CsvRows<B>>),
+    Json(JsonRows<B>),
     Parquet(Box<ParquetRows>),
 }
 
-impl Iterator for SourceRows {
+impl<B: AsRef<[u8]>> Iterator for SourceRows<B> {
     type Item = Result<Row>;
 
     fn next(&mut self) -> Option<Result<Row>> {
@@ -70,21 +71,32 @@ impl Iterator for SourceRows {
 }
 
 impl Sources {
-    /// Checks that each file of `paths` can be read under `settings`, and has the columns.
+    /// Checks that each file of `paths` can be read under `settings`, has the columns, and that of its first rows at most
+    /// `max_malformed_percent` are malformed (100: it does not matter).
     ///
     /// # Errors
     /// One that cannot or has not, with what was expected and what would do.
-    pub fn open(paths: &[PathBuf], settings: &IngestSettings) -> Result<Self> {
+    pub fn open(
+        paths: &[PathBuf],
+        settings: &IngestSettings,
+        max_malformed_percent: f64,
+    ) -> Result<Self> {
         let (columns, told) = (Columns::parse(&settings.columns)?, named(&settings.encoding)?);
         let open = |path: &PathBuf| {
-            Source::open(path, &columns, told).with_context(|| path.display().to_string())
+            Source::open(path, &columns, told, max_malformed_percent)
+                .with_context(|| path.display().to_string())
         };
         Ok(Self { all: paths.iter().map(open).collect::<Result<_>>()? })
     }
 }
 
 impl Source {
-    fn open(path: &Path, columns: &Columns, told: Option<&'static Encoding>) -> Result<Self> {
+    fn open(
+        path: &Path,
+        columns: &Columns,
+        told: Option<&'static Encoding>,
+        max_malformed_percent: f64,
+    ) -> Result<Self> {
         let mut source = Self {
             path: path.to_owned(),
             format: Format::Parquet,
@@ -107,10 +119,20 @@ impl Source {
         }
         let bytes = map(&file)?;
         source.encoding = encoding_of(&bytes, told).map_err(|unclear| anyhow!("{unclear}"))?;
-        if told.is_some() && source.encoding != UTF_8 {
-            warn_of_utf8(path, &bytes, source.encoding);
+        if told.is_some() {
+            warn_of_other(path, &bytes, source.encoding);
         }
-        source.check_text(bytes, &ending)?;
+        // What is converted is converted again with the rest when the rows are read.
+        let begin = match source.encoding == UTF_8 {
+            true => None,
+            false => Some(begin_of(&bytes, source.encoding)?),
+        };
+        let text = begin.as_deref().unwrap_or(&bytes);
+        source.check_text(text, &ending)?;
+        let rows = source.rows_of(text)?;
+        if max_malformed_percent < 100.0 {
+            check_first_rows(rows, max_malformed_percent, source.encoding, &bytes)?;
+        }
         Ok(source)
     }
 
@@ -119,29 +141,29 @@ impl Source {
     }
 
     /// Finds out how text is divided, and whether it has the columns.
-    fn check_text(&mut self, bytes: Mmap, ending: &str) -> Result<()> {
-        // A header that is converted is converted again with the rest when the rows are read.
-        let begin = match self.encoding == UTF_8 {
-            true => None,
-            false => {
-                let mut begin = Vec::new();
-                convert(&bytes[..bytes.len().min(HEADER_BYTES)], self.encoding, &mut begin)?;
-                Some(begin)
-            }
-        };
-        let text = begin.as_deref().unwrap_or(&bytes);
+    fn check_text(&mut self, text: &[u8], ending: &str) -> Result<()> {
         let start = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start();
+        if start.is_empty() {
+            bail!(
+                "{}, found an empty file\nhint: leave it out, or write it anew",
+                self.columns.expected()
+            );
+        }
         let is_json = ["jsonl", "ndjson", "json"].contains(&ending);
         if is_json || (start.starts_with(b"{") && !["csv", "tsv", "tab"].contains(&ending)) {
             self.format = Format::JsonLines;
-            if start.starts_with(b"[") {
-                let path = self.path.display();
-                bail!(
-                    "expected JSON lines, an object a line, found a list\nhint: jq -c '.[]' {path} > {path}l"
-                );
-            }
-            let rows = JsonRows::new(text, &self.columns);
-            return rows.map(drop).map_err(|found| self.mismatch(&found));
+            let (found, filter) = match layout_of(start) {
+                Layout::Lines => {
+                    let rows = JsonRows::new(text, &self.columns);
+                    return rows.map(drop).map_err(|found| self.mismatch(&found));
+                }
+                Layout::List => ("a list", "'.[]'"),
+                Layout::ObjectOverLines => ("an object over several lines", "."),
+            };
+            bail!(
+                "expected JSON lines, an object a line, found {found}\nhint: {}",
+                to_lines(&self.path, filter)
+            );
         }
         let is_tsv = ["tsv", "tab"].contains(&ending)
             || (ending != "csv" && self.columns.numbered().is_some() && has_tab(start));
@@ -166,7 +188,7 @@ impl Source {
     }
 
     /// The rows, from the first on.
-    pub(super) fn rows(&self) -> Result<SourceRows> {
+    pub(super) fn rows(&self) -> Result<SourceRows<Mmap>> {
         let file = self.file()?;
         if self.format == Format::Parquet {
             let rows = ParquetRows::new(file, &self.columns);
@@ -183,6 +205,11 @@ impl Source {
             drop(writer);
             bytes = map(&text)?;
         }
+        self.rows_of(bytes)
+    }
+
+    /// The rows of text in UTF-8.
+    fn rows_of<B: AsRef<[u8]>>(&self, bytes: B) -> Result<SourceRows<B>> {
         if let Format::Divided(delimiter) = self.format {
             let rows = CsvRows::new(bytes, delimiter, name_of(self.encoding), &self.columns);
             return rows
@@ -201,22 +228,7 @@ impl Source {
             // It is read more than once, and its rows are counted by their places in it.
             bail!("{expected}, found a folder, a pipe or a device");
         }
-        let mut file = File::open(&self.path).context(expected)?;
-        let mut magic = [0; 4];
-        let n_bytes = read_up_to(&mut file, &mut magic)?;
-        file.rewind()?;
-        let magic = &magic[..n_bytes];
-        let mut unpacked = temporary()?;
-        if magic.starts_with(b"\x1f\x8b") {
-            io::copy(&mut MultiGzDecoder::new(io::BufReader::new(file)), &mut unpacked)
-        } else if magic == b"\x28\xb5\x2f\xfd" {
-            io::copy(&mut zstd::stream::read::Decoder::new(file)?, &mut unpacked)
-        } else {
-            return Ok(file);
-        }
-        .context("unpacking it to TMPDIR")?;
-        unpacked.rewind()?;
-        Ok(unpacked)
+        unpacked(File::open(&self.path).context(expected)?, &self.path)
     }
 
     fn mismatch(&self, found: &Mismatch) -> Error {
@@ -231,11 +243,47 @@ impl Source {
     }
 }
 
-/// A text that is UTF-8 is hardly anything else.
-fn warn_of_utf8(path: &Path, bytes: &[u8], told: &'static Encoding) {
-    if !bytes.is_ascii() && std::str::from_utf8(bytes).is_ok() {
-        let (path, told) = (path.display(), name_of(told));
-        tracing::warn!("{path}: read as {told}, as ingest.encoding says; it looks like UTF-8");
+/// A person's word is taken, but that of a text which shows another encoding is likely wrong.
+fn warn_of_other(path: &Path, bytes: &[u8], told: &'static Encoding) {
+    match encoding_of(bytes, None) {
+        Ok(found) if found != told && !bytes.is_ascii() && name_of(found) != name_of(told) => {
+            let (path, told, found) = (path.display(), name_of(told), name_of(found));
+            tracing::warn!(
+                "{path}: read as {told}, as ingest.encoding says; it looks like {found}"
+            );
+        }
+        _ => {}
+    }
+}
+
+/// The first lines of text in another encoding in UTF-8.
+fn begin_of(bytes: &[u8], encoding: &'static Encoding) -> Result<Vec<u8>> {
+    let mut begin = Vec::new();
+    convert(&bytes[..bytes.len().min(BEGIN_BYTES)], encoding, &mut begin)?;
+    if bytes.len() > BEGIN_BYTES {
+        let end = begin.iter().rposition(|b| *b == b'\n').map_or(begin.len(), |last| last + 1);
+        begin.truncate(end);
+    }
+    Ok(begin)
+}
+
+/// The command that makes JSON lines of the file at `path`.
+fn to_lines(path: &Path, filter: &str) -> String {
+    let packed = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("gz") => Some("gzip"),
+        Some("zst" | "zstd") => Some("zstd"),
+        _ => None,
+    };
+    let unpacked = if packed.is_some() { path.with_extension("") } else { path.to_owned() };
+    let lines = match unpacked.extension().and_then(|ending| ending.to_str()) {
+        Some("jsonl") => unpacked.with_extension("lines.jsonl"),
+        _ => unpacked.with_extension("jsonl"),
+    };
+    let word = |path: &Path| quoted(&path.display().to_string());
+    let (from, lines) = (word(path), word(&lines));
+    match packed {
+        Some(program) => format!("{program} -dc {from} | jq -c {filter} > {lines}"),
+        None => format!("jq -c {filter} {from} > {lines}"),
     }
 }
 
@@ -263,23 +311,6 @@ fn unpacked_ending(path: &Path) -> String {
 
 fn has_tab(text: &[u8]) -> bool {
     text.split(|b| *b == b'\n').next().is_some_and(|line| line.contains(&b'\t'))
-}
-
-/// Fills `buffer` as far as the file goes.
-fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut n_bytes = 0;
-    while n_bytes < buffer.len() {
-        match file.read(&mut buffer[n_bytes..])? {
-            0 => break,
-            n => n_bytes += n,
-        }
-    }
-    Ok(n_bytes)
-}
-
-/// A file without a name, which is gone when it is closed.
-fn temporary() -> Result<File> {
-    tempfile::tempfile().context("making a temporary file in TMPDIR")
 }
 
 #[expect(unsafe_code, reason = "mapping a file is unsafe by its signature")]

@@ -1,4 +1,4 @@
-//! Formats that the `image` crate reads as PIL does: BMP, WebP, PNM, TGA, DDS, HDR, QOI, Farbfeld. In: bytes. Out: header, or
+//! Formats that the `image` crate reads as PIL does: WebP, PNM, TGA, DDS, HDR, QOI, Farbfeld, and BMP as `bmp.rs` hands it over. In: bytes. Out: header, or
 //! full-size RGB as PIL's `convert("RGB")` makes it: alpha is dropped and not blended, 16 bits keep their high byte.
 
 use std::io::Cursor;
@@ -6,12 +6,12 @@ use std::io::Cursor;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::reject::{self, ALLOC_BYTES_FIXED, ALLOC_BYTES_PER_PX};
-use crate::image::{Header, RejectReason, Rejected, Rgb};
+use crate::image::{Header, Rejected, Rgb};
 
 pub(super) fn header(bytes: &[u8], format: ImageFormat) -> Result<Header, Rejected> {
     let mut decoder = decoder(bytes, format, ALLOC_BYTES_FIXED)?;
     let (width, height) = decoder.dimensions();
-    let color = color_name(bytes, format, decoder.original_color_type());
+    let color = color_name(decoder.original_color_type());
     // A file whose EXIF cannot be read is still a picture.
     let orientation = decoder.orientation().map_or(1, |orientation| orientation.to_exif());
     let frames = if format == ImageFormat::WebP { webp_frames(bytes) } else { 1 };
@@ -24,16 +24,7 @@ pub(super) fn pixels(bytes: &[u8], format: ImageFormat, header: &Header) -> Resu
     }
     let area_px = u64::from(header.width) * u64::from(header.height);
     let max_alloc_bytes = ALLOC_BYTES_FIXED + ALLOC_BYTES_PER_PX * area_px;
-    let found = rgb(decoder(bytes, format, max_alloc_bytes)?);
-    let padding = if format == ImageFormat::Bmp { bmp_padding(bytes, header) } else { 0 };
-    match found {
-        // The last line's padding is no part of the picture, and some leave it out.
-        Err(rejected) if rejected.reason == RejectReason::Truncated && padding > 0 => {
-            let padded = [bytes, &[0; 3][..padding]].concat();
-            rgb(decoder(&padded, format, max_alloc_bytes)?)
-        }
-        found => found,
-    }
+    rgb(decoder(bytes, format, max_alloc_bytes)?)
 }
 
 /// The picture of `decoder`, whose limits are set.
@@ -46,17 +37,6 @@ pub(super) fn limits(max_alloc_bytes: u64) -> Limits {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(max_alloc_bytes);
     limits
-}
-
-/// Bits a pixel of a BMP, whose header is OS/2's or Windows'.
-fn bmp_bits(bytes: &[u8]) -> usize {
-    let at = if bytes.get(14) == Some(&12) { 24 } else { 28 };
-    bytes.get(at..at + 2).map_or(0, |bits| usize::from(u16::from_le_bytes([bits[0], bits[1]])))
-}
-
-/// Bytes behind each line of a BMP, to a whole number of words.
-fn bmp_padding(bytes: &[u8], header: &Header) -> usize {
-    (header.width as usize * bmp_bits(bytes)).div_ceil(8).wrapping_neg() % 4
 }
 
 fn decoder(
@@ -116,12 +96,8 @@ fn name(format: ImageFormat) -> &'static str {
     }
 }
 
-fn color_name(bytes: &[u8], format: ImageFormat, color: ExtendedColorType) -> &'static str {
+fn color_name(color: ExtendedColorType) -> &'static str {
     use ExtendedColorType as C;
-    // The decoder tells what it makes of a palette, the header what the file has.
-    if format == ImageFormat::Bmp && matches!(bmp_bits(bytes), 1..=8) {
-        return "p";
-    }
     match color {
         C::A8 | C::L1 | C::L2 | C::L4 | C::L8 => "l",
         C::La1 | C::La2 | C::La4 | C::La8 => "la",

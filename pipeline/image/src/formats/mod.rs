@@ -3,6 +3,7 @@
 
 mod any;
 mod avif;
+mod bmp;
 mod gif;
 mod ico;
 mod png;
@@ -15,12 +16,19 @@ use crate::image::{Header, RejectReason, Rejected, Rgb};
 use crate::media_type::{media_type, spoken_name};
 
 /// Formats that are read here, whatever the `image` crate is built with.
-const OWN: [ImageFormat; 5] =
-    [ImageFormat::Avif, ImageFormat::Gif, ImageFormat::Ico, ImageFormat::Png, ImageFormat::Tiff];
+const OWN: [ImageFormat; 6] = [
+    ImageFormat::Avif,
+    ImageFormat::Bmp,
+    ImageFormat::Gif,
+    ImageFormat::Ico,
+    ImageFormat::Png,
+    ImageFormat::Tiff,
+];
 
 pub(crate) fn header(bytes: &[u8]) -> Result<Header, Rejected> {
     match format_of(bytes)? {
         ImageFormat::Avif => avif::header(bytes),
+        ImageFormat::Bmp => bmp::header(bytes),
         ImageFormat::Gif => gif::header(bytes),
         ImageFormat::Ico => ico::header(bytes),
         ImageFormat::Png => png::header(bytes),
@@ -32,6 +40,7 @@ pub(crate) fn header(bytes: &[u8]) -> Result<Header, Rejected> {
 pub(crate) fn pixels(bytes: &[u8], header: &Header) -> Result<Rgb, Rejected> {
     match format_of(bytes)? {
         ImageFormat::Avif => avif::pixels(bytes),
+        ImageFormat::Bmp => bmp::pixels(bytes, header),
         ImageFormat::Gif => gif::pixels(bytes, header),
         ImageFormat::Ico => ico::pixels(bytes, header),
         ImageFormat::Png => png::pixels(bytes, header),
@@ -68,6 +77,7 @@ mod tests {
             (b"8BPS\0\x01", "PSD is not decoded"),
             (b"\x0a\x05\x01\x08", "PCX is not decoded"),
             (b"\x01\xda\x01\x01", "SGI is not decoded"),
+            (b"Pf\n2 2\n-1.0\n", "PFM is not decoded"),
             (b"icns\0\0\x10\0", "ICNS is not decoded"),
             (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG is not decoded"),
         ] {
@@ -99,6 +109,7 @@ mod tests {
             ("ico_8.ico", 64),
             ("bmp_runs.bmp", 0),
             ("bmp_no_padding.bmp", 0),
+            ("bmp_os2_long.bmp", 0),
             ("webp_grey.webp", 0),
         ] {
             let file = std::fs::read(format!("{folder}{name}")).unwrap();

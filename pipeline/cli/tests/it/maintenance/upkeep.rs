@@ -263,8 +263,20 @@ async fn only_what_nobody_reads_is_deleted() {
     let staged = small.folder().join("corpus/images/part-00000-x.parquet#1");
     std::fs::write(&staged, "half of it").unwrap();
     age(&staged, 40);
-    let notes = small.fine(&["verify"])["notes"].to_string();
+    // They are listed, with the command; nothing is wrong.
+    let report = small.fine(&["verify"]);
+    let notes = report["notes"].to_string();
     assert!(notes.contains("files"), "{notes}");
+    let listed = &report["orphans"][0];
+    assert_eq!(
+        (report["orphans"].as_array().unwrap().len(), &listed["table"]),
+        (1, &json!("images"))
+    );
+    let files = listed["files"].as_array().unwrap();
+    assert!(files.len() == 2 && files.contains(&json!(orphans[0])), "{listed}");
+    let text = stdout(&tuwen(small.folder(), &["verify"]));
+    let expected = format!("that no version of the last 30 days has\n  {}\n", orphans[0]);
+    assert!(text.contains(&expected) && text.contains("\nhint: tuwen vacuum\n"), "{text}");
 
     let lying = small.lying("images");
     let planned = small.fine(&["vacuum", "--dry-run"]);
@@ -297,4 +309,28 @@ async fn only_what_nobody_reads_is_deleted() {
     assert_eq!(small.lying("images").len(), 1);
     assert!(in_order(&small, None, ReadPath::Fastest) == order, "the newest version");
     assert!(small.findings(&["--full"]).is_empty());
+}
+
+/// What is deleted by then is deleted, and the run says how it ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vacuum_that_fails_half_way_is_recorded() {
+    let small = Small::new(3).await;
+    // What a killed run left.
+    let file = small.files("images").await.remove(0);
+    let orphan = file.with_file_name("part-00000-orphan.parquet");
+    std::fs::copy(&file, &orphan).unwrap();
+    // A folder of a half-written file's name is none, and cannot be deleted as one.
+    let stuck = small.folder().join("corpus/runs/part-00000-x.parquet#1");
+    std::fs::create_dir(&stuck).unwrap();
+    let output = tuwen(small.folder(), &["vacuum", "--older-than", "0s", "--force"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("part-00000-x.parquet#1"), "{said}");
+    assert!(!orphan.exists(), "{said}");
+    let row = "select outcome, rows_in > rows_out and rows_out > 0, error like 'deleting %' from runs where stage = 'vacuum'";
+    assert_eq!(small.crawl.query(row).await, [["failed", "true", "true"]]);
+    std::fs::remove_dir(&stuck).unwrap();
+    small.fine(&["vacuum", "--older-than", "0s", "--force"]);
+    let row = "select outcome from runs where stage = 'vacuum' order by run_id";
+    assert_eq!(small.crawl.query(row).await, [["failed"], ["ok"]]);
 }

@@ -88,6 +88,19 @@ async fn a_corpus_says_its_codec_and_keeps_it() {
         / raw.len() as f64;
     assert!(raw.len() == batch.pixels.len() && mean < 2.0, "{mean} levels on average");
 
+    crawl.settings.decode.jpeg_quality = 50;
+    let corpus = Corpus::open(&crawl.settings.corpus).await.unwrap();
+    let error = decode(&corpus, &crawl.settings.decode, &[], None, &crawl.stop)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with(
+            "table `images` holds images of jpeg_quality 90, decode.jpeg_quality is 50\nhint: "
+        ),
+        "{error}"
+    );
+
     crawl.settings.decode.codec = PixelCodec::Raw;
     let corpus = Corpus::open(&crawl.settings.corpus).await.unwrap();
     let error = decode(&corpus, &crawl.settings.decode, &[], None, &crawl.stop)

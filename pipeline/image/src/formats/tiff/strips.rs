@@ -75,12 +75,14 @@ fn chunk(file: &[u8], page: &Page<'_>, index: usize, rows: usize) -> Result<Vec<
         5 => lzw(data, length)?,
         7 => jpeg(page, data, rows)?,
         8 | 32946 => deflate(data, length)?,
+        50000 => zstandard(data, length)?,
         32773 => packbits(data, length)?,
-        other => return Err(reject::unsupported(format!("TIFF with compression {other}"))),
+        other => return Err(reject::unsupported(format!("TIFF with {}", named(other)))),
     };
+    let has_differences = matches!(page.compression, 5 | 8 | 32946 | 50000);
     match page.predictor {
-        2 if matches!(page.compression, 5 | 8 | 32946) => add_up(page, &mut out),
-        3 if matches!(page.compression, 5 | 8 | 32946) => join_floats(page, &mut out),
+        2 if has_differences => add_up(page, &mut out),
+        3 if has_differences => join_floats(page, &mut out),
         _ => {}
     }
     Ok(page.without_subsampling(out, rows))
@@ -109,6 +111,27 @@ fn deflate(data: &[u8], length: usize) -> Result<Vec<u8>, Rejected> {
     let mut decoder = ZlibDecoder::new(data);
     decoder.read_exact(&mut out).map_err(|error| reject::of_io(&error, &error))?;
     Ok(out)
+}
+
+fn zstandard(data: &[u8], length: usize) -> Result<Vec<u8>, Rejected> {
+    let mut out = vec![0; length];
+    let decoder = zstd::stream::read::Decoder::new(data);
+    let read = decoder.and_then(|mut decoder| decoder.read_exact(&mut out));
+    read.map_err(|error| reject::of_io(&error, &error))?;
+    Ok(out)
+}
+
+/// What a compression that is not undone is called.
+fn named(compression: u64) -> String {
+    let name = match compression {
+        6 => "JPEG as it was before 1995",
+        34712 => "JPEG 2000",
+        34925 => "LZMA",
+        50001 => "WebP",
+        50002 | 52546 => "JPEG XL",
+        other => return format!("compression {other}"),
+    };
+    name.to_owned()
 }
 
 fn packbits(data: &[u8], length: usize) -> Result<Vec<u8>, Rejected> {
