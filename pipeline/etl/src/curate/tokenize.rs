@@ -68,6 +68,14 @@ impl CaptionTokenizer {
             None => self.tokenizer.ids(text, true),
         }
     }
+
+    /// The text of `ids`, special tokens left out.
+    ///
+    /// # Errors
+    /// The tokenizer's decoder cannot say them.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.tokenizer.text(ids)
+    }
 }
 
 /// `tokenize(varchar) -> list<int>`.
