@@ -11,6 +11,7 @@ use tuwen_corpus::Corpus;
 use tuwen_etl::sql::{
     Params, Prepared, QueryError, Session, Statement, default_memory_bytes, statements,
 };
+use tuwen_etl::stop::INTERRUPTED;
 use tuwen_settings::WrongSetting;
 
 use crate::cli::age::parse_age;
@@ -18,7 +19,7 @@ use crate::cli::bytes::parse_bytes;
 use crate::cli::flags::CorpusFlags;
 use crate::sql::commands::{Command, HELP, columns, functions, tables};
 use crate::sql::output::{Format, writer};
-use crate::sql::run::{Showing, run};
+use crate::sql::run::{Interrupted, Showing, run};
 use crate::sql::shell::{is_broken_pipe, shell};
 use crate::sql::target::Target;
 
@@ -101,6 +102,7 @@ impl Sql {
         match kept {
             // A reader that has seen enough (`| head`) is no failure.
             Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+            Err(error) if error.is::<Interrupted>() => Ok(ExitCode::from(INTERRUPTED)),
             kept => kept.map(|()| ExitCode::SUCCESS),
         }
     }
@@ -216,7 +218,7 @@ async fn answer(
         if number > 0 && matches!(showing.format, Format::Table | Format::Markdown) {
             writeln!(target.out())?;
         }
-        let shown = run(prepared, showing, std::future::pending(), target).await?;
+        let shown = run(prepared, showing, target).await?;
         if shown.is_cut {
             tracing::warn!(
                 "only the first {} rows are shown: --max-rows 0 shows all, --format csv writes all",

@@ -1,14 +1,16 @@
 //! One planned statement to its rows. In: the plan, a format, and bounds. Out: rows on the target, as they come. What is asked for in
 //! vain (more rows than are shown, more time than is allowed) ends the query.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use arrow::array::RecordBatch;
 use datafusion::error::DataFusionError;
 use futures::StreamExt;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tuwen_etl::sql::{Prepared, QueryError};
@@ -42,6 +44,28 @@ pub(crate) struct Shown {
     pub(crate) is_cut: bool,
 }
 
+/// That the person, or a scheduler, has had enough, as an error.
+#[derive(Debug)]
+pub(crate) struct Interrupted;
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// Waits for SIGINT (Ctrl-C) or SIGTERM.
+async fn interrupted() {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut int), Ok(mut term)) = signals else { return std::future::pending().await };
+    tokio::select! {
+        _ = int.recv() => {}
+        _ = term.recv() => {}
+    }
+}
+
 /// Runs `prepared` and writes its rows to `target`.
 ///
 /// # Errors
@@ -49,7 +73,6 @@ pub(crate) struct Shown {
 pub(crate) async fn run(
     prepared: &Prepared,
     showing: Showing,
-    interrupted: impl Future<Output = ()>,
     target: &mut Target,
 ) -> Result<Shown> {
     let schema = Arc::new(prepared.frame().schema().as_arrow().clone());
@@ -58,11 +81,12 @@ pub(crate) async fn run(
     let mut clock = Clock::start(showing.timeout);
     let max_rows = showing.max_rows.filter(|_| showing.format == Format::Table);
     let mut shown = Shown { n_rows: 0, is_cut: false };
+    let interrupted = interrupted();
     tokio::pin!(interrupted);
     loop {
         let batch = tokio::select! {
             biased;
-            () = &mut interrupted => return Err(anyhow!("interrupted")),
+            () = &mut interrupted => return Err(Interrupted.into()),
             () = clock.ring() => return Err(too_long(showing.timeout).into()),
             batch = rows.next() => batch,
         };

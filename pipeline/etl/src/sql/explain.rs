@@ -1,12 +1,27 @@
 //! What is wrong with a query, in words of its own. In: an error of DataFusion, and the statement. Out: the error as its writer sees
 //! it. What is the engine's own fault is said as the limit that it is, with the query: nobody is asked to report it.
 
-use datafusion::common::{Column, DataFusionError, SchemaError};
+use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
 use datafusion::execution::SessionState;
 use datafusion::sql::sqlparser::parser::ParserError;
 
 use crate::sql::error::QueryError;
 use crate::sql::statement::Statement;
+
+/// Names of a list that are shown.
+const LISTED: usize = 10;
+
+/// What says nothing to who wrote a query.
+const NOISE: [&str; 5] = [
+    ". This issue was likely caused by a bug in DataFusion's code. Please help us to resolve this by filing a bug report in our issue tracker: https://github.com/apache/datafusion/issues",
+    "Internal error: ",
+    "Error during planning: ",
+    "Execution error: ",
+    "External error: ",
+];
+
+/// Words that a statement may begin with.
+const FIRST_WORDS: [&str; 6] = ["select", "with", "values", "explain", "describe", "show"];
 
 /// What DataFusion said of `statement`, which it planned or ran under `state`.
 pub(super) fn explained(
@@ -14,8 +29,7 @@ pub(super) fn explained(
     statement: &Statement,
     state: &SessionState,
 ) -> QueryError {
-    let diagnosed = error.diagnostic().and_then(|diagnostic| diagnostic.span);
-    let place = diagnosed.map(|span| statement.place(span.start.line, span.start.column));
+    let diagnostic = error.diagnostic();
     let root = root(error);
     if let DataFusionError::External(external) = root
         && let Some(own) = external.downcast_ref::<QueryError>()
@@ -25,30 +39,27 @@ pub(super) fn explained(
     let found = match root {
         DataFusionError::SQL(error, _) => of_parser(error, statement),
         DataFusionError::SchemaError(error, _) => of_schema(error, statement),
-        DataFusionError::Plan(message) => of_plan(message, statement, state),
+        DataFusionError::Plan(message) => of_plan(message, diagnostic, statement, state),
+        DataFusionError::NotImplemented(message) if message.contains("OuterReferenceColumn") => {
+            QueryError::new(
+                "a subquery that reads columns of the outer query is not supported here",
+            )
+            .hint("the same rows can be had by a join")
+        }
         DataFusionError::NotImplemented(message) => {
-            QueryError::new(format!("not supported: {}", flat(message)))
+            QueryError::new(format!("not supported: {}", plain(message)))
         }
-        DataFusionError::ResourcesExhausted(message) => QueryError::new(format!(
-            "not enough memory for this query: {}",
-            flat(message.split("\nThe top memory consumers").next().unwrap_or(message))
+        DataFusionError::ResourcesExhausted(message) => of_resources(message),
+        DataFusionError::Internal(message) => QueryError::new(format!(
+            "the engine cannot run this query: {}\nquery: {}",
+            plain(message),
+            plain(statement.sql())
         ))
-        .hint(
-            "--memory-limit SIZE allows more; fewer columns, or a join of fewer rows, needs less",
-        ),
-        DataFusionError::Internal(message) => {
-            let message = message.split("\nThis issue was likely").next().unwrap_or(message);
-            QueryError::new(format!(
-                "the engine cannot run this query: {}\nquery: {}",
-                flat(message),
-                flat(statement.sql())
-            ))
-            .hint("the same rows can often be had by another join or a CTE")
-        }
-        other => QueryError::new(flat(&other.message())),
+        .hint("the same rows can often be had by another join or a CTE"),
+        other => QueryError::new(plain(&other.message())),
     };
-    match place {
-        Some(place) => found.at(place),
+    match diagnostic.and_then(|diagnostic| diagnostic.span) {
+        Some(span) => found.at(statement.place(span.start.line, span.start.column)),
         None => found,
     }
 }
@@ -93,7 +104,11 @@ fn of_parser(error: &ParserError, statement: &Statement) -> QueryError {
     };
     let message = message.replace("Expected: ", "expected ").replace("found: EOF", "found the end");
     let message = message.replace("found: ", "found ");
-    QueryError::new(format!("syntax error: {}", flat(&message))).at(place)
+    let error = QueryError::new(format!("syntax error: {}", plain(&message))).at(place);
+    match message.strip_prefix("expected an SQL statement, found ") {
+        Some(word) => error.meant(word, FIRST_WORDS),
+        None => error,
+    }
 }
 
 fn of_schema(error: &SchemaError, statement: &Statement) -> QueryError {
@@ -126,11 +141,16 @@ fn of_schema(error: &SchemaError, statement: &Statement) -> QueryError {
                 .at(statement.place_of(&field.name))
                 .hint(format!("name its table: TABLE.{}", field.name))
         }
-        other => QueryError::new(flat(&other.to_string())),
+        other => QueryError::new(plain(&other.to_string())),
     }
 }
 
-fn of_plan(message: &str, statement: &Statement, state: &SessionState) -> QueryError {
+fn of_plan(
+    message: &str,
+    diagnostic: Option<&Diagnostic>,
+    statement: &Statement,
+    state: &SessionState,
+) -> QueryError {
     let function = message.strip_prefix("Invalid function '");
     if let Some(name) = function.and_then(|rest| rest.split('\'').next()) {
         let (scalar, aggregate) = (state.scalar_functions(), state.aggregate_functions());
@@ -139,16 +159,61 @@ fn of_plan(message: &str, statement: &Statement, state: &SessionState) -> QueryE
             .at(statement.place_of(name))
             .meant(name, known.map(String::as_str));
     }
-    QueryError::new(flat(message))
+    // `…No function matches the given name and argument types 'abs(Utf8)'.… Candidate functions:\n\tabs(Numeric(1))`
+    if let Some((_, rest)) = message.split_once("given name and argument types '")
+        && let Some((call, candidates)) = rest.split_once('\'')
+    {
+        let name = call.split('(').next().unwrap_or(call);
+        let error = QueryError::new(format!("no function `{call}`: other types were expected"))
+            .at(statement.place_of(name));
+        return match candidates.split_once("Candidate functions:") {
+            Some((_, candidates)) => {
+                let lines = candidates.lines().map(str::trim).filter(|line| !line.is_empty());
+                let listed = lines.take(LISTED).collect::<Vec<_>>().join(", ");
+                error.hint(format!("there is {listed}"))
+            }
+            None => error,
+        };
+    }
+    match diagnostic {
+        Some(diagnostic) => {
+            let error = QueryError::new(plain(&diagnostic.message));
+            match diagnostic.helps.first() {
+                Some(help) => error.hint(lower_first(&plain(&help.message))),
+                None => error,
+            }
+        }
+        None => QueryError::new(plain(message)),
+    }
 }
 
-/// At most ten names.
+/// `Additional allocation failed for SortExec[0] with … the total memory pool: fair(pool_size: 100.0 MB)`
+fn of_resources(message: &str) -> QueryError {
+    let operator =
+        message.split_once("failed for ").and_then(|(_, rest)| rest.split(['[', '#']).next());
+    let limit = message.split_once("pool_size: ").and_then(|(_, rest)| rest.split(')').next());
+    let error = match (operator, limit) {
+        (Some(operator), Some(limit)) => {
+            QueryError::new(format!("the query needs more memory than {limit} ({operator})"))
+        }
+        _ => QueryError::new(format!("the query needs more memory: {}", plain(message))),
+    };
+    error.hint("--memory-limit SIZE allows more; fewer columns, or a filter on a join, needs less")
+}
+
+/// At most [`LISTED`] names.
 fn listed(names: &[&str]) -> String {
-    let shown = names.iter().take(10).copied().collect::<Vec<_>>().join(", ");
-    if names.len() > 10 { format!("{shown}, …") } else { shown }
+    let shown = names.iter().take(LISTED).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > LISTED { format!("{shown}, …") } else { shown }
 }
 
-/// On one line.
-fn flat(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// On one line, without what DataFusion puts around it.
+fn plain(text: &str) -> String {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    NOISE.iter().fold(text, |text, noise| text.replace(noise, ""))
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }

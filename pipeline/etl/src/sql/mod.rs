@@ -22,7 +22,7 @@ mod statement;
 pub use crate::read_only::read_only;
 pub use bounds::default_memory_bytes;
 pub use error::QueryError;
-pub use functions::{FUNCTIONS, Function};
+pub use functions::{FUNCTIONS, Function, register_functions};
 pub use params::Params;
 pub use session::{Prepared, Session};
 pub use statement::{Statement, is_whole, statements};
@@ -33,7 +33,7 @@ pub use statement::{Statement, is_whole, statements};
 /// A table cannot be read, or the settings name no caption rules.
 pub async fn session(snapshot: &Snapshot, settings: &Settings) -> Result<SessionContext> {
     let ctx = snapshot.session(Rows::Light).await?;
-    functions::register_functions(&ctx, settings)?;
+    register_functions(&ctx, settings)?;
     crate::read_only::register_views(&ctx).await?;
     Ok(ctx)
 }

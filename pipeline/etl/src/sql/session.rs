@@ -14,6 +14,7 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::Statement as Parsed;
+use datafusion::sql::sqlparser::ast::Statement as Sql;
 use tuwen_corpus::{Snapshot, asking_session};
 use tuwen_schemas::TABLES;
 use tuwen_settings::Settings;
@@ -102,6 +103,7 @@ impl Session {
         params: &Params,
     ) -> Result<(DataFrame, BTreeSet<String>)> {
         let mut parsed = statement.parse()?;
+        check_asks(&parsed)?;
         sampled(&mut parsed)?;
         self.open_tables(&parsed, statement).await?;
         let mut state = self.ctx.state();
@@ -257,6 +259,31 @@ impl Prepared {
 /// A name that may have any letter in it.
 fn table_name(name: &str) -> TableReference {
     TableReference::bare(name)
+}
+
+/// Before tables are looked for: a statement that writes need not be right.
+fn check_asks(parsed: &Parsed) -> Result<()> {
+    let asks = match parsed {
+        Parsed::Explain(_) => true,
+        Parsed::Statement(statement) => matches!(
+            statement.as_ref(),
+            Sql::Query(_)
+                | Sql::Explain { .. }
+                | Sql::ExplainTable { .. }
+                | Sql::ShowTables { .. }
+                | Sql::ShowColumns { .. }
+                | Sql::ShowFunctions { .. }
+                | Sql::ShowVariable { .. }
+                | Sql::ShowCreate { .. }
+        ),
+        _ => false,
+    };
+    if asks {
+        return Ok(());
+    }
+    let text = parsed.to_string();
+    let word = text.split_whitespace().next().unwrap_or_default().to_lowercase();
+    Err(QueryError::new(format!("`tuwen sql` only reads, found `{word}`")).into())
 }
 
 fn check_read_only(plan: &LogicalPlan) -> Result<()> {

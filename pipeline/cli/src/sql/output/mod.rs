@@ -74,8 +74,8 @@ pub(crate) fn writer<'a>(
 ) -> Result<Box<dyn RowWriter + 'a>> {
     Ok(match format {
         Format::Table => Box::new(table::Table::new(schema, max_width, out)),
-        Format::Csv => Box::new(text::Csv::new(schema, out)?),
-        Format::Tsv => Box::new(text::Tsv::new(schema, out)?),
+        Format::Csv => Box::new(text::Lines::<text::Csv>::new(schema, out)?),
+        Format::Tsv => Box::new(text::Lines::<text::Tsv>::new(schema, out)?),
         Format::Json => Box::new(json::Json::new(schema, out)),
         Format::Ndjson => Box::new(json::Ndjson::new(schema, out)),
         Format::Parquet => Box::new(parquet::Parquet::new(schema, out)?),

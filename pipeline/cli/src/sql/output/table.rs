@@ -72,7 +72,7 @@ impl RowWriter for Table<'_> {
             if let Some(widths) = &self.widths {
                 return write_row(self.out, widths, cells, self.max_width.is_some());
             }
-            self.first.push(cells.to_vec());
+            self.first.push(cells.iter().map(|cell| Some(cell.as_ref()?.to_string())).collect());
             if self.first.len() == FIRST_ROWS { self.begin() } else { Ok(()) }
         })
     }
@@ -112,11 +112,13 @@ fn write_line(out: &mut dyn Write, widths: &[usize]) -> Result<()> {
 fn write_row(
     out: &mut dyn Write,
     widths: &[usize],
-    cells: &[Option<String>],
+    cells: &[Option<impl AsRef<str>>],
     is_cut: bool,
 ) -> Result<()> {
-    let lines: Vec<Vec<&str>> =
-        cells.iter().map(|cell| cell.as_deref().unwrap_or(NULL).lines().collect()).collect();
+    let lines: Vec<Vec<&str>> = cells
+        .iter()
+        .map(|cell| cell.as_ref().map_or(NULL, AsRef::as_ref).lines().collect())
+        .collect();
     let height = lines.iter().map(Vec::len).max().unwrap_or(1).max(1);
     for line in 0..height {
         for (cell, width) in lines.iter().zip(widths) {

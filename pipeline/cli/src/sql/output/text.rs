@@ -7,66 +7,87 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::sql::output::RowWriter;
-use crate::sql::output::cells::{Bytes, for_each_row, quoted_csv};
+use crate::sql::output::cells::{Bytes, for_each_row};
 
-/// RFC 4180; what PostgreSQL and DuckDB read by default.
-pub(super) struct Csv<'a> {
-    out: &'a mut (dyn Write + Send),
+/// A format of lines.
+pub(super) trait Dialect {
+    /// What parts the cells of a line.
+    const BETWEEN: u8;
+
+    /// Appends a cell, which may be NULL.
+    fn push(cell: Option<&str>, line: &mut Vec<u8>);
 }
 
-impl<'a> Csv<'a> {
-    pub(super) fn new(schema: &SchemaRef, out: &'a mut (dyn Write + Send)) -> Result<Self> {
-        let names: Vec<String> =
-            schema.fields().iter().map(|field| quoted_csv(field.name())).collect();
-        writeln!(out, "{}", names.join(","))?;
-        Ok(Self { out })
-    }
-}
+/// RFC 4180; NULL is nothing and an empty text a pair of quotes, as PostgreSQL and DuckDB read them.
+pub(super) struct Csv;
 
-impl RowWriter for Csv<'_> {
-    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        for_each_row(batch, Bytes::Hex, |cells| {
-            for (i, cell) in cells.iter().enumerate() {
-                let comma = if i > 0 { "," } else { "" };
-                let field = cell.as_deref().map(quoted_csv).unwrap_or_default();
-                write!(self.out, "{comma}{field}")?;
-            }
-            writeln!(self.out)?;
-            Ok(())
-        })
-    }
+impl Dialect for Csv {
+    const BETWEEN: u8 = b',';
 
-    fn finish(&mut self) -> Result<()> {
-        Ok(())
+    fn push(cell: Option<&str>, line: &mut Vec<u8>) {
+        let Some(text) = cell else { return };
+        let is_special = |byte: &u8| matches!(byte, b'"' | b',' | b'\n' | b'\r');
+        if !text.is_empty() && !text.as_bytes().iter().any(is_special) {
+            line.extend_from_slice(text.as_bytes());
+            return;
+        }
+        line.push(b'"');
+        line.extend_from_slice(text.replace('"', "\"\"").as_bytes());
+        line.push(b'"');
     }
 }
 
 /// As PostgreSQL's COPY writes text.
-pub(super) struct Tsv<'a> {
-    out: &'a mut (dyn Write + Send),
-}
+pub(super) struct Tsv;
 
-impl<'a> Tsv<'a> {
-    pub(super) fn new(schema: &SchemaRef, out: &'a mut (dyn Write + Send)) -> Result<Self> {
-        let names: Vec<String> =
-            schema.fields().iter().map(|field| escaped(field.name())).collect();
-        writeln!(out, "{}", names.join("\t"))?;
-        Ok(Self { out })
+impl Dialect for Tsv {
+    const BETWEEN: u8 = b'\t';
+
+    fn push(cell: Option<&str>, line: &mut Vec<u8>) {
+        for &byte in cell.unwrap_or("\\N").as_bytes() {
+            match byte {
+                b'\\' if cell.is_some() => line.extend_from_slice(b"\\\\"),
+                b'\t' => line.extend_from_slice(b"\\t"),
+                b'\n' => line.extend_from_slice(b"\\n"),
+                b'\r' => line.extend_from_slice(b"\\r"),
+                byte => line.push(byte),
+            }
+        }
     }
 }
 
-impl RowWriter for Tsv<'_> {
+/// Writes lines of the dialect `D`.
+pub(super) struct Lines<'a, D> {
+    out: &'a mut (dyn Write + Send),
+    line: Vec<u8>,
+    dialect: std::marker::PhantomData<D>,
+}
+
+impl<'a, D: Dialect> Lines<'a, D> {
+    pub(super) fn new(schema: &SchemaRef, out: &'a mut (dyn Write + Send)) -> Result<Self> {
+        let mut lines = Self { out, line: Vec::new(), dialect: std::marker::PhantomData };
+        lines.write_line(schema.fields().iter().map(|field| Some(field.name().as_str())))?;
+        Ok(lines)
+    }
+
+    fn write_line<'c>(&mut self, cells: impl Iterator<Item = Option<&'c str>>) -> Result<()> {
+        self.line.clear();
+        for (i, cell) in cells.enumerate() {
+            if i > 0 {
+                self.line.push(D::BETWEEN);
+            }
+            D::push(cell, &mut self.line);
+        }
+        self.line.push(b'\n');
+        self.out.write_all(&self.line)?;
+        Ok(())
+    }
+}
+
+impl<D: Dialect> RowWriter for Lines<'_, D> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         for_each_row(batch, Bytes::Hex, |cells| {
-            for (i, cell) in cells.iter().enumerate() {
-                let tab = if i > 0 { "\t" } else { "" };
-                match cell {
-                    Some(text) => write!(self.out, "{tab}{}", escaped(text))?,
-                    None => write!(self.out, "{tab}\\N")?,
-                }
-            }
-            writeln!(self.out)?;
-            Ok(())
+            self.write_line(cells.iter().map(|cell| cell.as_deref()))
         })
     }
 
@@ -75,10 +96,27 @@ impl RowWriter for Tsv<'_> {
     }
 }
 
-fn escaped(text: &str) -> String {
-    if !text.contains(['\\', '\t', '\n', '\r']) {
-        return text.to_owned();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_no_empty_text() {
+        fn pushed<D: Dialect>(cell: Option<&str>) -> String {
+            let mut line = Vec::new();
+            D::push(cell, &mut line);
+            String::from_utf8(line).unwrap()
+        }
+        for (cell, csv, tsv) in [
+            (None, "", "\\N"),
+            (Some(""), "\"\"", ""),
+            (Some("图"), "图", "图"),
+            (Some("\\N"), "\\N", "\\\\N"),
+            (Some("a,\"b\""), "\"a,\"\"b\"\"\"", "a,\"b\""),
+            (Some("a\tb\nc"), "\"a\tb\nc\"", "a\\tb\\nc"),
+        ] {
+            assert_eq!(pushed::<Csv>(cell), csv);
+            assert_eq!(pushed::<Tsv>(cell), tsv);
+        }
     }
-    let text = text.replace('\\', "\\\\").replace('\t', "\\t");
-    text.replace('\n', "\\n").replace('\r', "\\r")
 }

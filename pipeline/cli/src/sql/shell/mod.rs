@@ -97,9 +97,8 @@ impl Shell<'_> {
         let params = Params::of(self.params.iter().map(String::as_str))?;
         let prepared = self.session.prepare(statement, &params).await?;
         let mut pager = Pager::start();
-        let interrupted = async { drop(tokio::signal::ctrl_c().await) };
         let mut target = pager.target();
-        let shown = run(&prepared, self.showing, interrupted, &mut target).await;
+        let shown = run(&prepared, self.showing, &mut target).await;
         // A pager that was left before the end does not take the rest.
         let kept = target.keep();
         pager.wait();

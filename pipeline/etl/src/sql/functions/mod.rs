@@ -77,7 +77,7 @@ pub const FUNCTIONS: [Function; 18] = [
 ///
 /// # Errors
 /// The settings name no caption rules.
-pub(super) fn register_functions(ctx: &SessionContext, settings: &Settings) -> Result<()> {
+pub fn register_functions(ctx: &SessionContext, settings: &Settings) -> Result<()> {
     ctx.register_udf(decode_udf(settings.decode.clone(), Progress::hidden()));
     let of_captions = caption_udfs(caption_rules(&settings.curate)?);
     let own = [length::octet_length_udf()];

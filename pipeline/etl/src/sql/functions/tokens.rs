@@ -4,13 +4,13 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, AsArray, Int32Builder, ListBuilder, StringArray};
+use arrow::array::{Array, AsArray, StringArray};
 use arrow::datatypes::{DataType, Field, Int32Type};
 use datafusion::common::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 use tuwen_settings::CurateSettings;
 
-use crate::curate::CaptionTokenizer;
+use crate::curate::{CaptionTokenizer, tokenize_udf_by};
 use crate::sql::error::QueryError;
 
 /// A tokenizer that is read when it is first asked for.
@@ -41,28 +41,10 @@ pub(super) fn token_udfs(settings: &CurateSettings) -> [ScalarUDF; 2] {
         max_length: settings.max_length,
         tokenizer: OnceLock::new(),
     });
-    let element = Arc::new(Field::new("element", DataType::Int32, true));
-    let ids = DataType::List(Arc::clone(&element));
     let tokenizer = Arc::clone(&later);
-    let tokenize = create_udf(
-        "tokenize",
-        vec![DataType::Utf8],
-        ids.clone(),
-        Volatility::Immutable,
-        Arc::new(move |args| {
-            let arrays = ColumnarValue::values_to_arrays(args)?;
-            let mut lists = ListBuilder::new(Int32Builder::new()).with_field(Arc::clone(&element));
-            for text in arrays[0].as_string::<i32>() {
-                let Some(text) = text else {
-                    lists.append_null();
-                    continue;
-                };
-                let ids = tokenizer.get()?.encode(text).map_err(failed)?;
-                lists.append_value(ids.into_iter().map(|id| Some(id as i32)));
-            }
-            Ok(ColumnarValue::Array(Arc::new(lists.finish())))
-        }),
-    );
+    let tokenize =
+        tokenize_udf_by(move |text| Ok(tokenizer.get()?.encode(text).map_err(failed)?));
+    let ids = DataType::List(Arc::new(Field::new("element", DataType::Int32, true)));
     let detokenize = create_udf(
         "detokenize",
         vec![ids],
