@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Read, stdin, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -205,20 +205,24 @@ async fn answer(
             .hint("csv, tsv, ndjson, markdown and table take several")
             .into());
     }
-    let mut planned: Vec<Prepared> = Vec::new();
+    let mut planned: Vec<(Prepared, Duration)> = Vec::new();
     for statement in &all {
-        planned.push(session.prepare(statement, params).await?);
+        let clock = Instant::now();
+        planned.push((session.prepare(statement, params).await?, clock.elapsed()));
     }
-    let is_used = |name: &str| planned.iter().any(|prepared| prepared.params.contains(name));
+    let is_used = |name: &str| planned.iter().any(|(prepared, _)| prepared.params.contains(name));
     if let Some(unused) = params.names().find(|name| !is_used(name)) {
         let error = QueryError::new(format!("-p {unused}: no query has a parameter `${unused}`"));
         return Err(wrong_usage(error));
     }
-    for (number, prepared) in planned.iter().enumerate() {
+    for (number, (prepared, planning)) in planned.iter().enumerate() {
         if number > 0 && matches!(showing.format, Format::Table | Format::Markdown) {
             writeln!(target.out())?;
         }
+        let clock = Instant::now();
         let shown = run(prepared, showing, target).await?;
+        let seconds = (clock.elapsed() + *planning).as_secs_f64();
+        tracing::debug!(seconds, rows = shown.n_rows, "query {}: {seconds:.4} s", number + 1);
         if shown.is_cut {
             tracing::warn!(
                 "only the first {} rows are shown: --max-rows 0 shows all, --format csv writes all",

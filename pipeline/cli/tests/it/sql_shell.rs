@@ -191,8 +191,8 @@ fn errors_name_the_place_and_what_was_meant() {
             "function `cuont` does not exist|LINE 1: select '图', cuont(*)|                     ^|hint: did you mean `count`?",
         ),
         (
-            "select\n  imge_id\nfrom images",
-            "column `imge_id` does not exist|LINE 2:   imge_id|          ^|hint: did you mean `image_id`?",
+            "select\n  image_is\nfrom images",
+            "column `image_is` does not exist|LINE 2:   image_is|          ^|hint: did you mean `image_id`?",
         ),
         (
             "select i.xyz from rejects as i",
@@ -203,8 +203,8 @@ fn errors_name_the_place_and_what_was_meant() {
             "column `image_id` is ambiguous|LINE 1: select image_id from images join examples on true|               ^|hint: name its table: TABLE.image_id",
         ),
         (
-            "selct 1",
-            "syntax error: expected an SQL statement, found selct|LINE 1: selct 1|        ^|hint: did you mean `select`?",
+            "sselect 1",
+            "syntax error: expected an SQL statement, found sselect|LINE 1: sselect 1|        ^|hint: did you mean `select`?",
         ),
         (
             "select 1 from",

@@ -5,6 +5,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, StringArray};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Int64Type};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,10 +13,9 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
-use tuwen_image::{Rgb, decode_image, encode_stored, media_type, resize_rgb};
+use tuwen_image::{Rgb, decode_image, encode_stored, hamming, media_type, resize_rgb};
 use tuwen_settings::{DecodeSettings, PixelCodec};
 
-use crate::curate::hash_distance;
 use crate::sql::error::QueryError;
 
 /// Side of a thumbnail in pixels.
@@ -147,8 +147,9 @@ fn hamming_udf() -> ScalarUDF {
         Arc::new(|args| {
             let arrays = ColumnarValue::values_to_arrays(args)?;
             let [a, b] = [0, 1].map(|i| arrays[i].as_primitive::<Int64Type>());
-            let distances = a.iter().zip(b).map(|(a, b)| Some(i64::from(hash_distance(a?, b?))));
-            Ok(ColumnarValue::Array(Arc::new(distances.collect::<Int64Array>())))
+            let distances = hamming(a.values(), b.values());
+            let nulls = NullBuffer::union(a.nulls(), b.nulls());
+            Ok(ColumnarValue::Array(Arc::new(Int64Array::new(distances.into(), nulls))))
         }),
     )
 }
