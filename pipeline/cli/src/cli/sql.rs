@@ -42,7 +42,7 @@ const TERMINAL_ROWS: usize = 100;
   cat report.sql | tuwen sql --format markdown --timeout 5m --memory-limit 4G")]
 pub(super) struct Sql {
     /// Statements, parted by semicolons, or a command such as `\d`; they may begin with a comment
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_hyphen_values = true, value_parser = query)]
     query: Option<String>,
     /// Read statements from a file; `-` is stdin
     #[arg(short, long = "file", value_name = "FILE", conflicts_with = "query")]
@@ -160,6 +160,14 @@ impl Sql {
         });
         Ok(Some(texts.collect::<Result<_>>()?))
     }
+}
+
+/// A query may begin with a comment; a word that begins so is an option that there is not.
+fn query(text: &str) -> Result<String, String> {
+    if text.starts_with('-') && !text.contains(char::is_whitespace) {
+        return Err(format!("unexpected argument '{text}'"));
+    }
+    Ok(text.to_owned())
 }
 
 fn read_stdin() -> Result<String> {

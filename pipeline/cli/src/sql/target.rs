@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
 
+use crate::sql::pager::Pager;
+
 /// Rights of a file that anybody may read, less what the user's mask takes.
 const FILE_MODE: u32 = 0o666;
 
@@ -14,8 +16,8 @@ const FILE_MODE: u32 = 0o666;
 pub(crate) enum Target {
     /// To whoever reads stdout.
     Stdout(BufWriter<Stdout>),
-    /// To a program that reads it, a pager.
-    Pipe(BufWriter<std::fs::File>),
+    /// To a person's screen, or a pager.
+    Paged(BufWriter<Pager>),
     /// To a file, under another name until it is whole.
     File { file: BufWriter<NamedTempFile>, name: PathBuf },
 }
@@ -26,9 +28,9 @@ impl Target {
         Self::Stdout(BufWriter::new(stdout()))
     }
 
-    /// What is read at the other end of `pipe`.
-    pub(crate) fn pipe(pipe: std::fs::File) -> Self {
-        Self::Pipe(BufWriter::new(pipe))
+    /// The screen of a person, `height` lines high.
+    pub(crate) fn paged(height: usize) -> Self {
+        Self::Paged(BufWriter::new(Pager::new(height)))
     }
 
     /// A file that is called `name` once it is kept.
@@ -48,7 +50,7 @@ impl Target {
     pub(crate) fn out(&mut self) -> &mut (dyn Write + Send) {
         match self {
             Self::Stdout(out) => out,
-            Self::Pipe(out) => out,
+            Self::Paged(out) => out,
             Self::File { file, .. } => file,
         }
     }
@@ -57,7 +59,16 @@ impl Target {
     pub(crate) fn keep(self) -> Result<()> {
         match self {
             Self::Stdout(mut out) => Ok(out.flush()?),
-            Self::Pipe(mut out) => Ok(out.flush()?),
+            Self::Paged(out) => match out.into_inner() {
+                Ok(pager) => Ok(pager.finish()?),
+                Err(error) => {
+                    let (error, out) = error.into_parts();
+                    // A pager that was left early still has to end.
+                    let (pager, _) = out.into_parts();
+                    pager.finish()?;
+                    Err(error.into())
+                }
+            },
             Self::File { file, name } => {
                 let context = || format!("writing {}", name.display());
                 let file = file.into_inner().map_err(|error| error.into_error());

@@ -1,8 +1,7 @@
 //! The interactive shell. In: what a person types at a terminal. Out: rows, through a pager where they do not fit. `words.rs` completes
-//! names, `input.rs` edits lines and knows when a statement is whole, `pager.rs` shows what is long.
+//! names, `input.rs` edits lines and knows when a statement is whole.
 
 mod input;
-mod pager;
 mod words;
 
 use std::io::Write;
@@ -14,10 +13,10 @@ use tuwen_corpus::log::one_line;
 use tuwen_etl::sql::{Params, Session, Statement, statements};
 
 use self::input::{Input, Line};
-use self::pager::Pager;
 use crate::sql::commands::{Command, HELP, columns, functions, tables};
 use crate::sql::output::writer;
 use crate::sql::run::{Showing, run};
+use crate::sql::target::Target;
 
 /// What a person has set up.
 struct Shell<'a> {
@@ -96,13 +95,11 @@ impl Shell<'_> {
         let clock = Instant::now();
         let params = Params::of(self.params.iter().map(String::as_str))?;
         let prepared = self.session.prepare(statement, &params).await?;
-        let mut pager = Pager::start();
-        let mut target = pager.target();
+        let mut target = screen();
         let shown = run(&prepared, self.showing, &mut target).await;
-        // A pager that was left before the end does not take the rest.
         let kept = target.keep();
-        pager.wait();
         let shown = match shown.and_then(|shown| kept.map(|()| shown)) {
+            // A pager that was left before the end does not take the rest.
             Err(error) if is_broken_pipe(&error) => return Ok(()),
             shown => shown?,
         };
@@ -117,18 +114,24 @@ impl Shell<'_> {
     }
 
     fn print(&self, rows: &RecordBatch) -> Result<()> {
-        let mut pager = Pager::start();
-        let mut target = pager.target();
+        let mut target = screen();
         let mut writer =
             writer(self.showing.format, &rows.schema(), self.showing.max_width, target.out())?;
         let written = writer.write(rows).and_then(|()| writer.finish());
         drop(writer);
         let kept = target.keep();
-        pager.wait();
         match written.and(kept) {
             Err(error) if is_broken_pipe(&error) => Ok(()),
             written => written,
         }
+    }
+}
+
+/// Where a person sees rows.
+fn screen() -> Target {
+    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+        Ok(size) if size.ws_row > 0 => Target::paged(usize::from(size.ws_row)),
+        _ => Target::stdout(),
     }
 }
 
