@@ -7,6 +7,8 @@ use anyhow::{Result, anyhow};
 use serde_json::Value;
 use tokenizers::{AddedToken, Encoding, Token, Tokenizer};
 
+use crate::spaces::remove_cjk_spaces;
+
 /// A tokenizer that reads a special token in a text as the characters it is written with, as transformers' does with
 /// `split_special_tokens`.
 pub struct Literal {
@@ -51,6 +53,15 @@ impl Literal {
         let content = |id: u32| tokenizer.id_to_token(id).unwrap_or_default();
         let special = ids.into_iter().map(|id| Special { content: content(id), id }).collect();
         Ok(Self { tokenizer, special })
+    }
+
+    /// The text of `ids`, special tokens left out, without spaces beside Chinese characters.
+    ///
+    /// # Errors
+    /// The tokenizer's decoder cannot say them.
+    pub fn text(&self, ids: &[u32]) -> Result<String> {
+        let text = self.tokenizer.decode(ids, true).map_err(|error| anyhow!("{error}"))?;
+        Ok(remove_cjk_spaces(&text))
     }
 
     /// The ids of `text`; `with_special`: between those that the post-processor puts around it.

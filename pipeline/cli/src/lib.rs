@@ -2,4 +2,6 @@
 
 pub mod bench;
 
+mod sql;
+
 pub mod cli;

@@ -2,6 +2,7 @@
 //! Parquet, and what each run did. Never knows what a stage does with them.
 
 mod append;
+mod at;
 mod audits;
 mod commit;
 mod contract;
@@ -28,6 +29,7 @@ pub mod step;
 mod write;
 
 pub use append::Appended;
+pub use at::CommitRow;
 pub use audits::{AUDITS, audit};
 pub use commit::{Author, Change, Committed};
 pub use corpus::Corpus;
@@ -37,6 +39,6 @@ pub use last_run::LastRun;
 pub use lease::{Asked, Holder, Lease};
 pub use runs::Run;
 pub use scratch::Scratch;
-pub use session::{Rows, bare_session, seeking_session, spilling_session};
+pub use session::{Rows, asking_session, bare_session, seeking_session, spilling_session};
 pub use snapshot::{Snapshot, TableVersions};
 pub use write::Files;

@@ -78,7 +78,7 @@ pub fn spilling_session(n_rows: u64) -> Result<SessionContext> {
     let ctx = bare_session(Rows::Light)?;
     ctx.state_ref().write().config_mut().options_mut().optimizer.prefer_hash_join =
         n_rows <= HASHED_ROWS;
-    bounded(ctx)
+    bounded(ctx, MEMORY_BYTES)
 }
 
 /// As [`spilling_session`], for queries that look for few rows in large tables: of the rows that a filter or a small side of a join
@@ -89,12 +89,23 @@ pub fn spilling_session(n_rows: u64) -> Result<SessionContext> {
 pub fn seeking_session() -> Result<SessionContext> {
     let ctx = bare_session(Rows::Light)?;
     ctx.state_ref().write().config_mut().options_mut().execution.parquet.pushdown_filters = true;
-    bounded(ctx)
+    bounded(ctx, MEMORY_BYTES)
 }
 
-fn bounded(ctx: SessionContext) -> Result<SessionContext> {
+/// As [`bare_session`] for [`Rows::Light`], for the queries of a person: operators hold `memory_bytes` together at most, and an error
+/// of planning knows where in the query it is.
+///
+/// # Errors
+/// As [`bare_session`].
+pub fn asking_session(memory_bytes: usize) -> Result<SessionContext> {
+    let ctx = bare_session(Rows::Light)?;
+    ctx.state_ref().write().config_mut().options_mut().sql_parser.collect_spans = true;
+    bounded(ctx, memory_bytes)
+}
+
+fn bounded(ctx: SessionContext, memory_bytes: usize) -> Result<SessionContext> {
     let pool = TrackConsumersPool::new(
-        FairSpillPool::new(MEMORY_BYTES),
+        FairSpillPool::new(memory_bytes),
         std::num::NonZeroUsize::new(NAMED_CONSUMERS).expect("3 is not 0"),
     );
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;

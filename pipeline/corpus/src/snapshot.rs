@@ -160,7 +160,10 @@ impl Snapshot {
     }
 
     /// Table `name`, or those of its files called `paths`, with all columns of its contract: those that it was made before are null.
-    pub(crate) async fn provider(
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn provider(
         &self,
         name: &str,
         paths: Option<&BTreeSet<String>>,

@@ -14,18 +14,29 @@ pub async fn read_only(ctx: &SessionContext, query: &str) -> Result<DataFrame> {
     Ok(ctx.sql_with_options(query, read_only).await?)
 }
 
-/// Makes the views `rejects` and `hosts` of the tables in `ctx`.
+/// The views, each with its text.
+pub(crate) const VIEWS: [(&str, &str); 2] = [
+    ("rejects", include_str!("../../../sql/rejects.sql")),
+    ("hosts", include_str!("../../../sql/hosts.sql")),
+];
+
+/// Makes the views of [`VIEWS`] of the tables in `ctx`.
 ///
 /// # Errors
 /// A table that they read is not there.
 pub(crate) async fn register_views(ctx: &SessionContext) -> Result<()> {
-    let views = [
-        ("rejects", include_str!("../../../sql/rejects.sql")),
-        ("hosts", include_str!("../../../sql/hosts.sql")),
-    ];
-    for (name, text) in views {
-        let view = ctx.sql(text).await.with_context(|| format!("sql/{name}.sql"))?;
-        ctx.register_table(name, view.into_view())?;
+    for (name, text) in VIEWS {
+        register_view(ctx, name, text).await?;
     }
+    Ok(())
+}
+
+/// Makes one view of the tables in `ctx`.
+///
+/// # Errors
+/// A table that it reads is not there.
+pub(crate) async fn register_view(ctx: &SessionContext, name: &str, text: &str) -> Result<()> {
+    let view = ctx.sql(text).await.with_context(|| format!("sql/{name}.sql"))?;
+    ctx.register_table(name, view.into_view())?;
     Ok(())
 }

@@ -35,6 +35,15 @@ pub fn dhash(pixels: &[u8], size: usize) -> i64 {
     hash as i64
 }
 
+/// Bits in which each of `a` differs from its counterpart in `b`, as two hashes do. A loop over columns is fast in this crate.
+///
+/// # Panics
+/// The columns are not of the same length.
+pub fn hamming(a: &[i64], b: &[i64]) -> Vec<i64> {
+    assert_eq!(a.len(), b.len(), "two columns of one batch");
+    a.iter().zip(b).map(|(a, b)| i64::from((a ^ b).count_ones())).collect()
+}
+
 /// `[8, 8, 3]` u8 box means. `pixels` is `[size, size, 3]` u8.
 pub fn thumb(pixels: &[u8], size: usize) -> Thumb {
     let means = box_means::<THUMB_SIDE, THUMB_SIDE>(pixels, size);

@@ -25,7 +25,7 @@ mod weights;
 
 pub use codec::{decode_stored, encode_stored};
 pub use decode::{DecodedImage, decode_image};
-pub use hash::{DHASH_BITS, LOOK_BYTES, Look, THUMB_BYTES, Thumb, dhash, look, thumb};
+pub use hash::{DHASH_BITS, LOOK_BYTES, Look, THUMB_BYTES, Thumb, dhash, hamming, look, thumb};
 pub use image::{Header, RejectReason, Rejected, Rgb};
 pub use media_type::media_type;
 pub use near::near_difference;

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::process::Output;
 
 use anyhow::{Result, bail};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::Corpus;
 use tuwen_corpus::report::{Outcome, StageReport};
 use tuwen_etl::driver::StageFailed;
-use tuwen_etl::sql::{self, Format};
+use tuwen_etl::sql;
 use tuwen_settings::Settings;
 use tuwen_trainer::caption_stage::{
     Caption, CaptionRequest, CaptionedBy, ImageBatch, Portions, caption_images,
@@ -39,18 +40,28 @@ fn old_corpus(folder: &Path) -> String {
     corpus.display().to_string()
 }
 
-/// Rows of a query as CSV, without the header.
+/// Rows of a query, cells parted by commas.
 fn rows(corpus: &str, query: &str) -> Vec<String> {
-    let mut out = Vec::new();
-    tokio::runtime::Runtime::new()
+    let batches = tokio::runtime::Runtime::new()
         .unwrap()
         .block_on(async {
             let corpus = Corpus::open(corpus).await?;
             let ctx = sql::session(&corpus.snapshot().await?, &Settings::default()).await?;
-            sql::run(&ctx, query, Format::Csv, &mut out).await
+            anyhow::Ok(ctx.sql(query).await?.collect().await?)
         })
         .unwrap();
-    String::from_utf8(out).unwrap().lines().skip(1).map(str::to_owned).collect()
+    let mut rows = Vec::new();
+    for batch in &batches {
+        let columns = batch.columns().iter();
+        let columns: Vec<_> = columns
+            .map(|column| ArrayFormatter::try_new(column, &FormatOptions::default()).unwrap())
+            .collect();
+        rows.extend((0..batch.num_rows()).map(|row| {
+            let cells = columns.iter().map(|column| column.value(row).to_string());
+            cells.collect::<Vec<_>>().join(",")
+        }));
+    }
+    rows
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub(super) fn parse_age(text: &str) -> Result<Duration, String> {
 }
 
 /// `age` in its largest unit that says it exactly.
-pub(super) fn age_text(age: Duration) -> String {
+pub(crate) fn age_text(age: Duration) -> String {
     let secs = age.as_secs();
     let (unit, length) = UNITS
         .iter()

@@ -26,7 +26,7 @@ const REASONS: usize = 3;
   tuwen history
   tuwen history -n 5 --failed
   tuwen history --json | jq '.[0].error'
-  tuwen sql \"$(cat sql/queries/history.sql)\"")]
+  tuwen sql -f sql/queries/history.sql")]
 pub(super) struct History {
     /// How many
     #[arg(short, long = "runs", value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]

@@ -10,7 +10,7 @@ use tuwen_corpus::log::{LogFlags, one_line};
 
 use self::print::print_text;
 
-mod age;
+pub(crate) mod age;
 mod bench;
 mod bytes;
 mod config;

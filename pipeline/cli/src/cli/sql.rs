@@ -1,30 +1,73 @@
-//! `tuwen sql`: one read-only query.
+//! `tuwen sql`: statements that only read, from an argument, files, stdin or a person.
 
-use std::io::{BufWriter, ErrorKind, Write, stdout};
+use std::io::{IsTerminal, Read, stdin, stdout};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use tuwen_corpus::Corpus;
-use tuwen_etl::sql::{Format, run, session};
+use tuwen_etl::sql::{
+    Params, Prepared, QueryError, Session, Statement, default_memory_bytes, statements,
+};
+use tuwen_etl::stop::INTERRUPTED;
+use tuwen_settings::WrongSetting;
 
+use crate::cli::age::parse_age;
+use crate::cli::bytes::parse_bytes;
 use crate::cli::flags::CorpusFlags;
+use crate::sql::commands::{Command, HELP, columns, functions, tables};
+use crate::sql::output::{Format, writer};
+use crate::sql::run::{Interrupted, Showing, run};
+use crate::sql::shell::{is_broken_pipe, shell};
+use crate::sql::target::Target;
 
-/// Query the tables (pairs, originals, images, examples, captions, runs) and views (rejects)
+/// Rows of a table that a terminal shows if nothing else is asked for.
+const TERMINAL_ROWS: usize = 100;
+
+/// Query the tables and views of a corpus, at any version; without a query a shell
 #[derive(Args)]
 #[command(after_help = "Examples:
+  tuwen sql
   tuwen sql \"select split, count(*) from examples group by split\"
   tuwen sql \"select reason, count(*) as n from rejects group by reason order by n desc\" --format csv
-  tuwen sql \"describe images\"
-  tuwen sql \"select text, caption from captions join examples using (image_id) limit 9\"
-  tuwen sql \"$(cat sql/queries/formats.sql)\"")]
+  tuwen sql -f sql/queries/formats.sql
+  tuwen sql \"select * from examples where split = \\$split limit 9\" -p split=test
+  tuwen sql \"select image_id, text from examples\" -o captions.parquet
+  tuwen sql \"select count(*) from images@v3\"
+  tuwen sql \"select * from runs as of '2026-11-30 08:00'\"
+  tuwen sql \"select * from examples tablesample (1 percent)\"
+  tuwen sql '\\d+ images'
+  cat report.sql | tuwen sql --format markdown --timeout 5m --memory-limit 4G")]
 pub(super) struct Sql {
-    /// The query; it may begin with a comment
-    #[arg(allow_hyphen_values = true)]
-    query: String,
-    /// How rows are printed
-    #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    /// Statements, parted by semicolons, or a command such as `\d`; they may begin with a comment
+    #[arg(allow_hyphen_values = true, value_parser = query)]
+    query: Option<String>,
+    /// Read statements from a file; `-` is stdin
+    #[arg(short, long = "file", value_name = "FILE", conflicts_with = "query")]
+    file: Vec<PathBuf>,
+    /// Give the parameter $NAME a value, of the type that the query asks for
+    #[arg(short, long = "param", value_name = "NAME=VALUE")]
+    param: Vec<String>,
+    /// Write to a file, whose name says the format; it is there when it is whole
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// How rows are written [default: table, or by the name of --output]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Rows of a table that are shown; 0 for all [default: 100 at a terminal, otherwise all]
+    #[arg(long, value_name = "N")]
+    max_rows: Option<usize>,
+    /// Columns of text that a table may take; 0 for all it needs [default: those of the terminal]
+    #[arg(long, value_name = "N")]
+    max_width: Option<usize>,
+    /// Memory that a query may use before it spills to disk, or fails [default: half of the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    memory_limit: Option<u64>,
+    /// How long a query may take: 30s, 5m [default: as long as it needs]
+    #[arg(long, value_name = "AGE", value_parser = parse_age)]
+    timeout: Option<Duration>,
     #[command(flatten)]
     corpus: CorpusFlags,
 }
@@ -32,26 +75,195 @@ pub(super) struct Sql {
 impl Sql {
     pub(super) async fn run(self) -> Result<ExitCode> {
         let settings = self.corpus.settings(Vec::new())?;
+        let showing = self.showing()?;
+        let texts = self.texts()?;
+        let params = Params::of(self.param.iter().map(String::as_str)).map_err(wrong_usage)?;
         let (_, snapshot) = Corpus::open_snapshot(&settings.corpus).await?;
-        let ctx = session(&snapshot, &settings).await?;
-        let mut out = BufWriter::new(stdout().lock());
-        let result = match run(&ctx, &self.query, self.format, &mut out).await {
-            Ok(()) => out.flush().map_err(anyhow::Error::from),
-            Err(error) => Err(error),
+        let memory_bytes = match self.memory_limit {
+            Some(bytes) => usize::try_from(bytes)?,
+            None => default_memory_bytes(),
         };
-        match result {
+        let session = Session::new(snapshot, &settings, memory_bytes)?;
+        let Some(texts) = texts else {
+            Box::pin(shell(&session, showing, self.param)).await?;
+            return Ok(ExitCode::SUCCESS);
+        };
+        let mut target = match &self.output {
+            Some(name) => Target::file(name)?,
+            None => Target::stdout(),
+        };
+        let answered = Box::pin(answer(&session, &texts, &params, showing, &mut target)).await;
+        let kept = match answered {
+            // What was written before the error is shown, but makes no file.
+            Err(error) if self.output.is_none() => target.keep().and(Err(error)),
+            Err(error) => Err(error),
+            Ok(()) => target.keep(),
+        };
+        match kept {
             // A reader that has seen enough (`| head`) is no failure.
             Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
-            result => result.map(|()| ExitCode::SUCCESS),
+            Err(error) if error.is::<Interrupted>() => Ok(ExitCode::from(INTERRUPTED)),
+            kept => kept.map(|()| ExitCode::SUCCESS),
         }
+    }
+
+    fn showing(&self) -> Result<Showing> {
+        let is_terminal = self.output.is_none() && stdout().is_terminal();
+        let by_name = self.output.as_ref().map(|name| {
+            Format::of_file(&name.to_string_lossy()).ok_or_else(|| {
+                wrong_usage(
+                    QueryError::new(format!(
+                        "-o {}: expected a name that ends in .csv, .tsv, .json, .ndjson, .parquet, .md or .txt",
+                        name.display()
+                    ))
+                    .hint("--format says it as well"),
+                )
+            })
+        });
+        let format = match (self.format, by_name) {
+            (Some(format), _) => format,
+            (None, Some(format)) => format?,
+            (None, None) => Format::Table,
+        };
+        if format == Format::Parquet && is_terminal {
+            let error = QueryError::new("--format parquet: a terminal cannot show it");
+            return Err(wrong_usage(error.hint("-o FILE.parquet")));
+        }
+        let width = || is_terminal.then(terminal_width).flatten();
+        Ok(Showing {
+            format,
+            max_rows: match self.max_rows {
+                Some(n) => Some(n).filter(|n| *n > 0),
+                None => is_terminal.then_some(TERMINAL_ROWS),
+            },
+            max_width: match self.max_width {
+                Some(n) => Some(n).filter(|n| *n > 0),
+                None => width(),
+            },
+            timeout: self.timeout,
+        })
+    }
+
+    /// The texts of SQL that were given; none if a person is to be asked.
+    fn texts(&self) -> Result<Option<Vec<String>>> {
+        if let Some(query) = &self.query {
+            return Ok(Some(vec![query.clone()]));
+        }
+        if self.file.is_empty() {
+            let is_person = stdin().is_terminal() && self.output.is_none();
+            return if is_person { Ok(None) } else { Ok(Some(vec![read_stdin()?])) };
+        }
+        let texts = self.file.iter().map(|file| match file.as_os_str() == "-" {
+            true => read_stdin(),
+            false => std::fs::read_to_string(file)
+                .with_context(|| format!("-f {}: cannot read it", file.display())),
+        });
+        Ok(Some(texts.collect::<Result<_>>()?))
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
-            || cause.to_string().contains("Broken pipe")
-    })
+/// A query may begin with a comment; a word that begins so is an option that there is not.
+fn query(text: &str) -> Result<String, String> {
+    if text.starts_with('-') && !text.contains(char::is_whitespace) {
+        return Err(format!("unexpected argument '{text}'"));
+    }
+    Ok(text.to_owned())
+}
+
+fn read_stdin() -> Result<String> {
+    let mut text = String::new();
+    stdin().read_to_string(&mut text).context("reading stdin")?;
+    Ok(text)
+}
+
+/// Columns of the terminal, as indicatif's progress bars know them.
+fn terminal_width() -> Option<usize> {
+    rustix::termios::tcgetwinsize(stdout()).ok().map(|size| usize::from(size.ws_col))
+}
+
+/// Exit code 2.
+fn wrong_usage(error: QueryError) -> anyhow::Error {
+    WrongSetting(error.to_string()).into()
+}
+
+/// Plans all statements, so that what is wrong is said before anything is written, then runs one after the other.
+async fn answer(
+    session: &Session,
+    texts: &[String],
+    params: &Params,
+    showing: Showing,
+    target: &mut Target,
+) -> Result<()> {
+    if let [text] = texts
+        && let Some(command) = Command::of(text)?
+    {
+        return answer_command(session, command, showing, target).await;
+    }
+    let mut all: Vec<Statement> = Vec::new();
+    for text in texts {
+        all.extend(statements(text)?);
+    }
+    if all.is_empty() {
+        return Err(QueryError::new("expected a query, found none").into());
+    }
+    if all.len() > 1 && !showing.format.holds_several() {
+        let format = format!("{:?}", showing.format).to_lowercase();
+        let error = format!("--format {format}: expected one query, found {}", all.len());
+        return Err(QueryError::new(error)
+            .hint("csv, tsv, ndjson, markdown and table take several")
+            .into());
+    }
+    let mut planned: Vec<(Prepared, Duration)> = Vec::new();
+    for statement in &all {
+        let clock = Instant::now();
+        planned.push((session.prepare(statement, params).await?, clock.elapsed()));
+    }
+    let is_used = |name: &str| planned.iter().any(|(prepared, _)| prepared.params.contains(name));
+    if let Some(unused) = params.names().find(|name| !is_used(name)) {
+        let error = QueryError::new(format!("-p {unused}: no query has a parameter `${unused}`"));
+        return Err(wrong_usage(error));
+    }
+    for (number, (prepared, planning)) in planned.iter().enumerate() {
+        if number > 0 && matches!(showing.format, Format::Table | Format::Markdown) {
+            writeln!(target.out())?;
+        }
+        let clock = Instant::now();
+        let shown = run(prepared, showing, target).await?;
+        let seconds = (clock.elapsed() + *planning).as_secs_f64();
+        tracing::debug!(seconds, rows = shown.n_rows, "query {}: {seconds:.4} s", number + 1);
+        if shown.is_cut {
+            tracing::warn!(
+                "only the first {} rows are shown: --max-rows 0 shows all, --format csv writes all",
+                shown.n_rows
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A command that is not of the shell alone.
+async fn answer_command(
+    session: &Session,
+    command: Command,
+    showing: Showing,
+    target: &mut Target,
+) -> Result<()> {
+    let rows = match command {
+        Command::Tables => tables(session)?,
+        Command::Columns { table, comments } => columns(session, &table, comments).await?,
+        Command::Functions { name } => functions(session, name.as_deref())?,
+        Command::Help => {
+            writeln!(target.out(), "{HELP}")?;
+            return Ok(());
+        }
+        _ => {
+            let error = QueryError::new(
+                "expected a query, \\d, \\d+ or \\df, found a command of the shell",
+            );
+            return Err(error.hint("tuwen sql, without a query, is the shell").into());
+        }
+    };
+    let mut writer = writer(showing.format, &rows.schema(), showing.max_width, target.out())?;
+    writer.write(&rows)?;
+    writer.finish()
 }

@@ -113,6 +113,18 @@ fn make_has_the_targets_that_the_docs_name() {
     }
 }
 
+#[test]
+fn the_books_describe_every_function() {
+    for book in ["docs/en", "docs/zh"] {
+        let page = root().join(book).join("src/querying.md");
+        let text = fs::read_to_string(&page).unwrap();
+        for function in tuwen_etl::sql::FUNCTIONS {
+            let row = format!("| `{}` |", function.call);
+            assert!(text.contains(&row), "{}: no row that begins with {row}", page.display());
+        }
+    }
+}
+
 /// The `Examples:` of every command, with an option that is wrong: the parser complains of that one alone, and nothing is run.
 #[test]
 fn examples_of_help_texts_are_commands() {

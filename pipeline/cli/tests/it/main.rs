@@ -23,4 +23,5 @@ mod s3;
 mod server;
 mod slt;
 mod splits;
+mod sql_shell;
 mod stream;

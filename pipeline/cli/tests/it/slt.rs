@@ -14,16 +14,12 @@ use datafusion::datasource::MemTable;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
-use tuwen_corpus::report::Progress;
 use tuwen_corpus::{AUDITS, Rows, bare_session};
-use tuwen_etl::curate::{
-    CaptionTokenizer, SplitRule, caption_rules, caption_udfs, distance_udfs, thumb_distance,
-    tokenize_udf,
-};
-use tuwen_etl::decode::decode_udf;
+use tuwen_etl::curate::{SplitRule, thumb_distance};
+use tuwen_etl::sql::register_functions;
 use tuwen_etl::named_split::split_named_udf;
 use tuwen_schemas::{TABLES, schema};
-use tuwen_settings::{CurateSettings, DecodeSettings};
+use tuwen_settings::{CurateSettings, Settings};
 
 /// Tokens of a caption, special tokens included.
 const MAX_LENGTH: usize = 4;
@@ -288,6 +284,8 @@ fn split_udf() -> Result<ScalarUDF> {
 struct Session {
     ctx: SessionContext,
     near: Vec<Near>,
+    /// Where the tokenizer lies.
+    _tokenizer: tempfile::TempDir,
 }
 
 impl Session {
@@ -315,21 +313,19 @@ impl Session {
             "create table asked_images (image_id varchar)",
             "create table sampled (example_id varchar, position bigint)",
             "create table incoming as select *, pair_id as split_pair_id from pairs",
+            "create table history (table_name varchar, version bigint, committed timestamp, operation varchar, stage varchar, run_id varchar)",
         ] {
             ctx.sql(table).await?.collect().await?;
         }
         let folder = tempfile::TempDir::new()?;
-        let tokenizer = crate::corpus::tokenizer(folder.path());
-        ctx.register_udf(tokenize_udf(CaptionTokenizer::open(&tokenizer, MAX_LENGTH)?));
-        caption_udfs(caption_rules(&CurateSettings::default())?)
-            .into_iter()
-            .for_each(|udf| ctx.register_udf(udf));
+        let mut settings = Settings::default();
+        settings.curate.tokenizer = crate::corpus::tokenizer(folder.path()).display().to_string();
+        settings.curate.max_length = MAX_LENGTH;
+        register_functions(&ctx, &settings)?;
         ctx.register_udf(split_udf()?);
         ctx.register_udf(split_named_udf());
-        ctx.register_udf(decode_udf(DecodeSettings::default(), Progress::hidden()));
-        distance_udfs().into_iter().for_each(|udf| ctx.register_udf(udf));
 
-        let mut session = Self { ctx, near: Vec::new() };
+        let mut session = Self { ctx, near: Vec::new(), _tokenizer: folder };
         session.register(stage_views()).await?;
         for input in CHANGE_INPUTS {
             session.rows(input).await.context(input)?;

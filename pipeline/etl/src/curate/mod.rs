@@ -17,4 +17,5 @@ pub use near::{distance_udfs, hash_distance, thumb_distance};
 pub use split::SplitRule;
 pub use stage::{Gates, curate};
 pub use text_udf::{caption_rules, caption_udfs};
+pub(crate) use tokenize::tokenize_udf_by;
 pub use tokenize::{CaptionTokenizer, tokenize_udf};

@@ -68,10 +68,27 @@ impl CaptionTokenizer {
             None => self.tokenizer.ids(text, true),
         }
     }
+
+    /// The text of `ids`, special tokens left out.
+    ///
+    /// # Errors
+    /// The tokenizer's decoder cannot say them.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.tokenizer.text(ids)
+    }
 }
 
 /// `tokenize(varchar) -> list<int>`.
 pub fn tokenize_udf(tokenizer: CaptionTokenizer) -> ScalarUDF {
+    tokenize_udf_by(move |text| {
+        tokenizer.encode(text).map_err(|error| DataFusionError::Execution(error.to_string()))
+    })
+}
+
+/// [`tokenize_udf`] by any function from a text to its ids.
+pub(crate) fn tokenize_udf_by(
+    encode: impl Fn(&str) -> Result<Vec<u32>, DataFusionError> + Send + Sync + 'static,
+) -> ScalarUDF {
     let element = Arc::new(Field::new("element", DataType::Int32, true));
     let ids = DataType::List(Arc::clone(&element));
     create_udf(
@@ -83,14 +100,12 @@ pub fn tokenize_udf(tokenizer: CaptionTokenizer) -> ScalarUDF {
             let arrays = ColumnarValue::values_to_arrays(args)?;
             let mut lists = ListBuilder::new(Int32Builder::new()).with_field(Arc::clone(&element));
             for text in arrays[0].as_string::<i32>() {
-                let Some(text) = text else {
-                    lists.append_null();
-                    continue;
-                };
-                let ids = tokenizer
-                    .encode(text)
-                    .map_err(|error| DataFusionError::Execution(error.to_string()))?;
-                lists.append_value(ids.into_iter().map(|id| Some(id as i32)));
+                match text {
+                    Some(text) => {
+                        lists.append_value(encode(text)?.into_iter().map(|id| Some(id as i32)));
+                    }
+                    None => lists.append_null(),
+                }
             }
             Ok(ColumnarValue::Array(Arc::new(lists.finish())))
         }),

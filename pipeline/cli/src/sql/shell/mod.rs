@@ -1,0 +1,151 @@
+//! The interactive shell. In: what a person types at a terminal. Out: rows, through a pager where they do not fit. `words.rs` completes
+//! names, `input.rs` edits lines and knows when a statement is whole.
+
+mod input;
+mod words;
+
+use std::io::Write;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use arrow::array::RecordBatch;
+use tuwen_corpus::log::one_line;
+use tuwen_etl::sql::{Params, Session, Statement, statements};
+
+use self::input::{Input, Line};
+use crate::sql::commands::{Command, HELP, columns, functions, tables};
+use crate::sql::output::writer;
+use crate::sql::run::{Showing, run};
+use crate::sql::target::Target;
+
+/// What a person has set up.
+struct Shell<'a> {
+    session: &'a Session,
+    showing: Showing,
+    /// `name=value`, as `-p` has them.
+    params: Vec<String>,
+    is_timed: bool,
+}
+
+/// Asks and answers until the person ends it.
+///
+/// # Errors
+/// The terminal cannot be read. An error of a query is said, and is none.
+pub(crate) async fn shell(session: &Session, showing: Showing, params: Vec<String>) -> Result<()> {
+    let mut input = Input::new(session)?;
+    let mut shell = Shell { session, showing, params, is_timed: false };
+    say(&format!(
+        "tuwen {} on {}; \\? helps, \\q ends",
+        env!("CARGO_PKG_VERSION"),
+        session.snapshot().corpus().shown()
+    ));
+    loop {
+        let text = match input.read()? {
+            Line::Text(text) => text,
+            Line::Interrupted => continue,
+            Line::End => return Ok(()),
+        };
+        match Box::pin(shell.answer(&text)).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(error) => tracing::error!("{}", one_line(&error)),
+        }
+    }
+}
+
+impl Shell<'_> {
+    /// Runs what `text` says; false if that is to end.
+    async fn answer(&mut self, text: &str) -> Result<bool> {
+        let Some(command) = Command::of(text)? else {
+            for statement in statements(text)? {
+                self.query(&statement).await?;
+            }
+            return Ok(true);
+        };
+        match command {
+            Command::Quit => return Ok(false),
+            Command::Help => say(HELP),
+            Command::Tables => self.print(&tables(self.session)?)?,
+            Command::Columns { table, comments } => {
+                self.print(&columns(self.session, &table, comments).await?)?;
+            }
+            Command::Functions { name } => {
+                self.print(&functions(self.session, name.as_deref())?)?;
+            }
+            Command::Timing => {
+                self.is_timed = !self.is_timed;
+                say(if self.is_timed { "queries are timed" } else { "queries are not timed" });
+            }
+            Command::Format(format) => self.showing.format = format,
+            Command::Rows(n) => self.showing.max_rows = Some(n).filter(|n| *n > 0),
+            Command::Set { name, value } => self.params.push(format!("{name}={value}")),
+            Command::Include(file) => {
+                let text =
+                    std::fs::read_to_string(&file).with_context(|| format!("reading {file}"))?;
+                for statement in statements(&text)? {
+                    self.query(&statement).await?;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Rows of a query, until all are there or Ctrl-C is pressed.
+    async fn query(&self, statement: &Statement) -> Result<()> {
+        let clock = Instant::now();
+        let params = Params::of(self.params.iter().map(String::as_str))?;
+        let prepared = self.session.prepare(statement, &params).await?;
+        let mut target = screen();
+        let shown = run(&prepared, self.showing, &mut target).await;
+        let kept = target.keep();
+        let shown = match shown.and_then(|shown| kept.map(|()| shown)) {
+            // A pager that was left before the end does not take the rest.
+            Err(error) if is_broken_pipe(&error) => return Ok(()),
+            shown => shown?,
+        };
+        let rows = if shown.n_rows == 1 { "row" } else { "rows" };
+        let more = if shown.is_cut { ", and there are more: \\rows 0 shows all" } else { "" };
+        let time = match self.is_timed {
+            true => format!(" in {:.3} s", clock.elapsed().as_secs_f64()),
+            false => String::new(),
+        };
+        say(&format!("{} {rows}{time}{more}", shown.n_rows));
+        Ok(())
+    }
+
+    fn print(&self, rows: &RecordBatch) -> Result<()> {
+        let mut target = screen();
+        let mut writer =
+            writer(self.showing.format, &rows.schema(), self.showing.max_width, target.out())?;
+        let written = writer.write(rows).and_then(|()| writer.finish());
+        drop(writer);
+        let kept = target.keep();
+        match written.and(kept) {
+            Err(error) if is_broken_pipe(&error) => Ok(()),
+            written => written,
+        }
+    }
+}
+
+/// Where a person sees rows.
+fn screen() -> Target {
+    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+        Ok(size) if size.ws_row > 0 => Target::paged(usize::from(size.ws_row)),
+        _ => Target::stdout(),
+    }
+}
+
+/// Whether whoever reads has seen enough.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+            || cause.to_string().contains("Broken pipe")
+    })
+}
+
+/// Words to the person, which are no data.
+fn say(text: &str) {
+    // Nobody is left to be told that stderr is closed.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -1,0 +1,311 @@
+//! A session of a person, or of one request of a server. In: an opened corpus, and statements. Out: their rows. It reads one snapshot
+//! from the first statement to the last; a table is registered when the first query asks for it. Never writes.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context;
+use arrow::compute::kernels::cast_utils::string_to_datetime;
+use chrono::Utc;
+use datafusion::common::config::ConfigNonZeroUsize;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Result, TableReference};
+use datafusion::execution::SessionState;
+use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::prelude::{DataFrame, SessionContext};
+use datafusion::sql::parser::Statement as Parsed;
+use datafusion::sql::sqlparser::ast::Statement as Sql;
+use tuwen_corpus::{Snapshot, asking_session};
+use tuwen_schemas::TABLES;
+use tuwen_settings::Settings;
+
+use crate::read_only::{VIEWS, register_view};
+use crate::sql::error::QueryError;
+use crate::sql::explain::explained;
+use crate::sql::functions::register_functions;
+use crate::sql::history::history_table;
+use crate::sql::params::Params;
+use crate::sql::sample::sampled;
+use crate::sql::statement::Statement;
+
+/// The table of commits.
+const HISTORY: &str = "history";
+
+/// Columns that hold whole pictures: what carries them comes in small batches.
+const HEAVY_COLUMNS: [&str; 2] = ["pixels", "bytes"];
+
+/// Rows a batch of a query that carries pictures: 10 MB of pixels at 224 px.
+const HEAVY_BATCH_ROWS: usize = 64;
+
+/// Queries over one snapshot.
+pub struct Session {
+    ctx: SessionContext,
+    snapshot: Snapshot,
+}
+
+/// A statement that is planned.
+pub struct Prepared {
+    frame: DataFrame,
+    /// Names of the parameters that it has.
+    pub params: BTreeSet<String>,
+    statement: Statement,
+}
+
+impl Session {
+    /// A session over `snapshot` whose operators hold `memory_bytes` together at most, and spill the rest where they can.
+    ///
+    /// # Errors
+    /// The settings name no caption rules.
+    pub fn new(
+        snapshot: Snapshot,
+        settings: &Settings,
+        memory_bytes: usize,
+    ) -> anyhow::Result<Self> {
+        let ctx = asking_session(memory_bytes)?;
+        register_functions(&ctx, settings)?;
+        Ok(Self { ctx, snapshot })
+    }
+
+    /// The state, which knows the functions.
+    pub fn state(&self) -> SessionState {
+        self.ctx.state()
+    }
+
+    /// The snapshot that is read.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The names of tables and views.
+    pub fn tables() -> impl Iterator<Item = &'static str> {
+        let views = VIEWS.iter().map(|(name, _)| *name);
+        TABLES.iter().map(|table| table.name).chain(views).chain([HISTORY])
+    }
+
+    /// Plans `statement` with values for its parameters.
+    ///
+    /// # Errors
+    /// It is wrong, is not read-only, or lacks a parameter; or a table that it reads cannot be opened.
+    pub async fn prepare(
+        &self,
+        statement: &Statement,
+        params: &Params,
+    ) -> std::result::Result<Prepared, QueryError> {
+        let planned = Box::pin(self.plan(statement, params)).await;
+        let (frame, params) =
+            planned.map_err(|error| explained(&error, statement, &self.ctx.state()))?;
+        Ok(Prepared { frame, params, statement: statement.clone() })
+    }
+
+    async fn plan(
+        &self,
+        statement: &Statement,
+        params: &Params,
+    ) -> Result<(DataFrame, BTreeSet<String>)> {
+        let mut parsed = statement.parse()?;
+        check_asks(&parsed)?;
+        sampled(&mut parsed)?;
+        self.open_tables(&parsed, statement).await?;
+        let mut state = self.ctx.state();
+        let plan = state.statement_to_plan(parsed).await?;
+        check_read_only(&plan)?;
+        let (plan, params) = params.bind(plan)?;
+        if carries_pictures(&plan)? {
+            state.config_mut().options_mut().execution.batch_size =
+                ConfigNonZeroUsize::try_new(HEAVY_BATCH_ROWS)?;
+        }
+        Ok((DataFrame::new(state, plan), params))
+    }
+
+    /// Registers what `parsed` reads and is not registered yet.
+    async fn open_tables(&self, parsed: &Parsed, statement: &Statement) -> Result<()> {
+        let state = self.ctx.state();
+        for table in state.resolve_table_references(parsed)? {
+            match &table {
+                TableReference::Bare { table } => self.open(table, statement, &state).await?,
+                table if table.schema() == Some("information_schema") => {
+                    for name in Self::tables() {
+                        self.open(name, statement, &state).await?;
+                    }
+                }
+                table if table.schema() == Some("public") => {
+                    self.open(table.table(), statement, &state).await?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(&self, name: &str, statement: &Statement, state: &SessionState) -> Result<()> {
+        if self.ctx.table_exist(name)? || state.table_functions().contains_key(name) {
+            return Ok(());
+        }
+        let (table, pin) = match name.rsplit_once('@') {
+            Some((table, pin)) => (table, Some(pin)),
+            None => (name, None),
+        };
+        if !Self::tables().any(|known| known == table) {
+            // As it is written: `table`, `table@v3`, or `table as of …`.
+            let place = statement.place_of(name).or_else(|| statement.place_of(table));
+            let error = QueryError::new(format!("table `{table}` does not exist")).at(place);
+            return Err(error.meant(table, Self::tables()).into());
+        }
+        let opened = match pin {
+            None => self.register(&self.ctx, &self.snapshot, table, name).await,
+            Some(pin) => self.open_pinned(table, pin, name).await,
+        };
+        opened.map_err(|error| match error.downcast::<QueryError>() {
+            Ok(error) => error.at(statement.place_of(name).or_else(|| statement.place_of(table))),
+            Err(error) => QueryError::new(tuwen_corpus::log::one_line(&error)),
+        })?;
+        Ok(())
+    }
+
+    /// Registers `table` as it was at `pin`, a version (`v3`) or a time.
+    async fn open_pinned(&self, table: &str, pin: &str, name: &str) -> anyhow::Result<()> {
+        let is_own = TABLES.iter().any(|known| known.name == table);
+        let number = pin.strip_prefix('v').unwrap_or(pin).parse::<u64>().ok();
+        let Some(version) = number else {
+            let time = string_to_datetime(&Utc, pin).map_err(|_| {
+                QueryError::new(format!("expected a version such as v3, or a time, found `{pin}`"))
+                    .hint("times are UTC, such as '2026-11-30 08:00'")
+            })?;
+            if !is_own {
+                return self.register_then(&self.snapshot.at_time(time).await?, table, name).await;
+            }
+            let version = self.snapshot.version_at(table, time).await?;
+            let version =
+                version.with_context(|| format!("table `{table}` was not there at {time}"))?;
+            return self.register_version(table, version, name).await;
+        };
+        if !is_own {
+            let error = QueryError::new(format!("`{table}` is a view, which has no versions"));
+            return Err(error.hint(format!("{table} as of 'TIME'")).into());
+        }
+        self.register_version(table, version, name).await
+    }
+
+    async fn register_version(&self, table: &str, version: u64, name: &str) -> anyhow::Result<()> {
+        let newest = self.snapshot.version(table).unwrap_or(-1);
+        if i64::try_from(version)? > newest {
+            let error = QueryError::new(format!("table `{table}` has no version {version}"));
+            return Err(error.hint(format!("its newest is {newest}")).into());
+        }
+        let mut then = self.snapshot.clone();
+        then.pin(table, version).await.with_context(|| {
+            format!("version {version} of table `{table}` can no longer be read")
+        })?;
+        self.register(&self.ctx, &then, table, name).await
+    }
+
+    /// Registers view `view` of an earlier snapshot as `name`: the tables that it reads are registered apart, under their own names.
+    async fn register_then(&self, then: &Snapshot, view: &str, name: &str) -> anyhow::Result<()> {
+        let schema = format!("at {name}");
+        let mut state = self.ctx.state();
+        let catalog = self.ctx.catalog("datafusion").context("the session's catalog")?;
+        let apart = datafusion::catalog::MemorySchemaProvider::new();
+        catalog.register_schema(&schema, std::sync::Arc::new(apart))?;
+        state.config_mut().options_mut().catalog.default_schema = schema;
+        let apart = SessionContext::new_with_state(state);
+        self.register(&apart, then, view, view).await?;
+        self.ctx.register_table(table_name(name), apart.table_provider(table_name(view)).await?)?;
+        Ok(())
+    }
+
+    /// Registers `table` of `snapshot` with `ctx` as `name`; of a view, what it reads too.
+    async fn register(
+        &self,
+        ctx: &SessionContext,
+        snapshot: &Snapshot,
+        table: &str,
+        name: &str,
+    ) -> anyhow::Result<()> {
+        if table == HISTORY {
+            let history = history_table(snapshot).await?;
+            ctx.register_table(table_name(name), std::sync::Arc::new(history))?;
+            return Ok(());
+        }
+        let Some((_, text)) = VIEWS.iter().find(|(view, _)| *view == table) else {
+            let provider = snapshot.provider(table, None, ctx).await?;
+            ctx.register_table(table_name(name), provider)?;
+            return Ok(());
+        };
+        let state = ctx.state();
+        let dialect = state.config().options().sql_parser.dialect;
+        for read in state.resolve_table_references(&state.sql_to_statement(text, &dialect)?)? {
+            if !ctx.table_exist(read.clone())? {
+                let provider = snapshot.provider(read.table(), None, ctx).await?;
+                ctx.register_table(read, provider)?;
+            }
+        }
+        register_view(ctx, table, text).await
+    }
+}
+
+impl Prepared {
+    /// Its rows, not yet asked for.
+    pub fn frame(&self) -> &DataFrame {
+        &self.frame
+    }
+
+    /// An error of running it, for whoever wrote it.
+    pub fn explain(&self, error: &datafusion::common::DataFusionError) -> QueryError {
+        let (state, _) = self.frame.clone().into_parts();
+        explained(error, &self.statement, &state)
+    }
+}
+
+/// A name that may have any letter in it.
+fn table_name(name: &str) -> TableReference {
+    TableReference::bare(name)
+}
+
+/// Before tables are looked for: a statement that writes need not be right.
+fn check_asks(parsed: &Parsed) -> Result<()> {
+    let asks = match parsed {
+        Parsed::Explain(_) => true,
+        Parsed::Statement(statement) => matches!(
+            statement.as_ref(),
+            Sql::Query(_)
+                | Sql::Explain { .. }
+                | Sql::ExplainTable { .. }
+                | Sql::ShowTables { .. }
+                | Sql::ShowColumns { .. }
+                | Sql::ShowFunctions { .. }
+                | Sql::ShowVariable { .. }
+                | Sql::ShowCreate { .. }
+        ),
+        _ => false,
+    };
+    if asks {
+        return Ok(());
+    }
+    let text = parsed.to_string();
+    let word = text.split_whitespace().next().unwrap_or_default().to_lowercase();
+    Err(QueryError::new(format!("`tuwen sql` only reads, found `{word}`")).into())
+}
+
+fn check_read_only(plan: &LogicalPlan) -> Result<()> {
+    let read_only =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    read_only.verify_plan(plan).map_err(|error| {
+        let what = error.strip_backtrace();
+        let what = what.trim_start_matches("Error during planning: ");
+        QueryError::new(format!("`tuwen sql` only reads: {what}")).into()
+    })
+}
+
+/// Whether a column with whole pictures is named anywhere in `plan`.
+fn carries_pictures(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                found |= matches!(expr, Expr::Column(column) if HEAVY_COLUMNS.contains(&column.name.as_str()));
+                Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            })
+        })
+    })?;
+    Ok(found)
+}
