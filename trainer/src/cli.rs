@@ -19,11 +19,11 @@ use crate::caption::{Format, caption};
 use crate::caption_corpus::caption_corpus;
 use crate::checkpoint;
 use crate::evaluate::{EvalSet, evaluate};
-use crate::generate::generation_config;
+use crate::generate::generation_config::{self, Otherwise};
 use crate::hub;
 use crate::libtorch;
 use crate::model::Model;
-use crate::progress::describe;
+use crate::progress::{describe, rate};
 use crate::train::train;
 
 mod flags;
@@ -55,13 +55,14 @@ enum Command {
 #[derive(Args)]
 #[command(after_help = "Examples:
   tuwen train --preset tiny --tokenizer tokenizer.json --out model
-  tuwen train --encoder vit-base-patch16-224 --decoder gpt2_chinese --device cuda:0
+  tuwen train --preset seed --device cuda:0
+  tuwen train --encoder google/vit-base-patch16-224 --decoder yuanzhoulvpi/gpt2_chinese --device cuda:0
   tuwen train --resume auto")]
 struct TrainArgs {
     /// Folder or URL of the corpus
     #[arg(long)]
     corpus: Option<String>,
-    /// seed (the original's settings) or tiny (minutes on a CPU)
+    /// scratch (fresh weights), seed (the original's recipe, from two models of the hub) or tiny (minutes on a CPU)
     #[arg(long)]
     preset: Option<String>,
     /// Folder or Hugging Face id of a whole model to start from
@@ -168,7 +169,7 @@ struct BenchArgs {
     /// Random pictures and captions instead of a corpus: the computation alone
     #[arg(long)]
     synthetic: bool,
-    /// seed or tiny
+    /// scratch, seed or tiny
     #[arg(long)]
     preset: Option<String>,
     /// Folder or Hugging Face id of a whole model
@@ -294,11 +295,11 @@ impl TrainArgs {
         let settings = resumed_settings(settings)?;
         let summary = train(&settings.corpus, &settings.train, &settings.curate.tokenizer)?;
         eprintln!(
-            "{} of {} steps in {:.0} s, {:.0} images/s, data_wait {:.1} %: {}",
+            "{} of {} steps in {:.0} s, {} images/s, data_wait {:.1} %: {}",
             summary.steps,
             summary.steps_planned,
             summary.seconds,
-            summary.train_images_per_s,
+            rate(summary.train_images_per_s),
             summary.data_wait_percent,
             summary.checkpoint.display()
         );
@@ -437,18 +438,28 @@ struct Opened {
     settings: Settings,
 }
 
-/// Opens a model. Its own `generation_config.json` overrides the settings that no settings file, variable or flag gives.
+/// Opens a model. What its folder says of generating captions and of the size of pictures overrides the settings that no settings
+/// file, variable or flag gives.
 fn open(model: Option<&Path>, resolved: Resolved) -> Result<Opened> {
     let Resolved { mut settings, origins } = resolved;
     libtorch::set_threads(settings.train.threads);
     let device = libtorch::device(&settings.train.device)?;
     let model = model.map(|model| hub::folder(&model.to_string_lossy())).transpose()?;
     let folder = checkpoint::find(model.as_deref().unwrap_or(Path::new(&settings.train.out)))?;
-    if let Some(note) =
-        generation_config::apply(&folder, &mut settings.train, |key| is_given(&origins, key))?
-    {
-        eprintln!("{note}");
+    let otherwise = match checkpoint::read_state(&folder) {
+        Ok(_) => Otherwise::Settings,
+        Err(_) => Otherwise::Generate,
+    };
+    generation_config::apply(&folder, &mut settings.train, otherwise, |key| {
+        is_given(&origins, &format!("train.{key}"))
+    })?;
+    let tokenizers = [settings.train.tokenizer.as_str(), settings.curate.tokenizer.as_str()];
+    let model = Model::open_with(&folder, &tokenizers, settings.train.precision, device)?;
+    if !is_given(&origins, "decode.size") {
+        settings.decode.size = u32::try_from(model.captioner.config.encoder.image_size)?;
     }
-    let model = Model::open(&folder, settings.train.precision, device)?;
+    if !is_given(&origins, "decode.filter") {
+        settings.decode.filter = model.normalise.filter;
+    }
     Ok(Opened { model, folder, settings })
 }

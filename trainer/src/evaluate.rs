@@ -11,6 +11,7 @@ use tuwen_stream::{Batch, ImageReferences, Shuffle, Stream, StreamOptions, Versi
 
 use crate::captioner::IGNORED;
 use crate::generate::{GenerateOptions, generate_keyed};
+use crate::labels::{Labels, labels};
 use crate::metrics::{self, Captioned, Scores};
 use crate::model::Model;
 use crate::params::Views;
@@ -63,7 +64,7 @@ pub struct EvalSet {
 
 impl EvalSet {
     /// Opens a split at the given versions of its tables, or the newest, in an order that makes its beginning a fair sample:
-    /// the first `eval_examples`, up to a whole batch, and the first `eval_captions` of their images. Memory: the stream's,
+    /// the first `eval_examples`, and the first `eval_captions` of their images. Memory: the stream's,
     /// and the references of those images.
     ///
     /// # Errors
@@ -91,7 +92,7 @@ impl EvalSet {
             .with_context(|| format!("corpus {corpus}"))?;
         let n_examples = match settings.eval_examples {
             0 => stream.len(),
-            n => n.next_multiple_of(settings.eval_batch_size).min(stream.len()),
+            n => n.min(stream.len()),
         };
         let images = stream.references(EPOCH, n_examples, settings.eval_captions)?;
         Ok(Self { stream, n_examples, images })
@@ -135,8 +136,9 @@ pub fn evaluate(
         let views = model.views();
         let mut batches = set.stream.epoch(EPOCH, 0)?;
         while let Some(batch) = batches.next() {
-            let batch = batch?;
+            let mut batch = batch?;
             let begin = std::mem::replace(&mut position, batch.next_position);
+            batch.truncate((set.n_examples as u64 - begin) as u32);
             let n = images.iter().take_while(|image| image.position < position).count();
             let (here, rest) = images.split_at(n);
             images = rest;
@@ -211,11 +213,10 @@ fn predict(
     predictions.collect()
 }
 
-/// A batch on the device: pixels `[b, 3, size, size]`, cut out by `crop`, and labels `[b, t]`. Padding is ignored in the
-/// loss, or, if it is to count, reaches up to `max_length`, as in the original.
+/// A batch on the device: pixels `[b, 3, size, size]`, cut out by `crop`, and [`labels`] `[b, t]`.
 ///
 /// # Errors
-/// Token ids or lengths the model does not have.
+/// As [`labels`].
 pub(crate) fn upload(
     model: &Model,
     batch: &Batch,
@@ -223,34 +224,8 @@ pub(crate) fn upload(
     crop: Crop,
     settings: &TrainSettings,
 ) -> Result<(Tensor, Tensor)> {
-    let config = &model.captioner.config;
-    let b = batch.len();
-    let longest =
-        batch.lengths.iter().map(|&n| n as usize).max().unwrap_or(0).min(settings.max_length);
-    let (width, padding) = match settings.count_padding_in_loss {
-        true => (settings.max_length, config.ids.pad),
-        false => (longest, IGNORED),
-    };
-    if width as i64 > config.decoder.n_positions {
-        bail!(
-            "captions of {width} tokens: the decoder holds {}\nhint: train.max_length cuts them",
-            config.decoder.n_positions
-        );
-    }
-    let mut labels = vec![padding; b * width];
-    for (i, row) in labels.chunks_mut(width.max(1)).enumerate() {
-        let n = (batch.lengths[i] as usize).min(width);
-        let ids = &batch.input_ids[i * batch.width_tokens..][..n];
-        if let Some(id) = ids.iter().find(|&&id| id < 0 || id >= config.decoder.vocab_size) {
-            bail!(
-                "example {}: expected token ids below {}, found {id}\nhint: was the corpus curated with this tokenizer?",
-                batch.example_ids[i],
-                config.decoder.vocab_size
-            );
-        }
-        row[..n].copy_from_slice(ids);
-    }
-    let labels = Tensor::from_slice(&labels).view([b as i64, width as i64]);
+    let Labels { ids, width_tokens } = labels(batch, &model.captioner.config, settings)?;
+    let labels = Tensor::from_slice(&ids).view([batch.len() as i64, width_tokens as i64]);
     let labels = pixels::upload(labels, model.device);
-    Ok((model.pixels(&batch.pixels, b, size_px, crop), labels))
+    Ok((model.pixels(&batch.pixels, batch.len(), size_px, crop), labels))
 }

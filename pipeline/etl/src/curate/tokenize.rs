@@ -1,5 +1,5 @@
 //! Captions to token ids. In: a `tokenizer.json`. Out: ids, special tokens as the tokenizer's own post-processor puts them, none of
-//! them from a text, truncated; as SQL function `tokenize(text)`.
+//! them from a text, truncated, and always an end token; as SQL function `tokenize(text)`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use arrow::array::{AsArray, Int32Builder, ListBuilder};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::DataFusionError;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
-use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
+use tokenizers::{PostProcessor, TruncationParams};
 
 use tuwen_corpus::id::{hex, id_of};
 
-use tuwen_caption::{Characters, Literal};
+use tuwen_caption::{Characters, Literal, TokenizerFile, end_ids};
 
 /// A tokenizer set up for captions.
 #[derive(Clone)]
@@ -21,7 +21,10 @@ pub struct CaptionTokenizer {
     tokenizer: Arc<Literal>,
     /// For BERT's tokenizers, to which each Chinese character is a word.
     characters: Option<Arc<Characters>>,
-    /// Identity of the file, so that another tokenizer is seen as a change.
+    /// The end token, where the post-processor puts none: a model that never sees captions end never ends one.
+    end: Option<u32>,
+    max_length: usize,
+    /// Identity of file and end token, so that others are seen as a change.
     pub file_id: String,
 }
 
@@ -37,25 +40,27 @@ impl CaptionTokenizer {
                 "curate.tokenizer: expected the path of a tokenizer.json, found nothing\nhint: --tokenizer FILE"
             );
         }
-        let bytes = std::fs::read(path).map_err(|error| {
-            anyhow!("{shown}: expected a tokenizer.json, cannot read it: {error}")
-        })?;
-        let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(|error| {
-            anyhow!("{shown}: expected a tokenizer.json of the tokenizers library, found: {error}")
-        })?;
+        let TokenizerFile { mut tokenizer, special, json } = TokenizerFile::open(path)?;
         let characters = Characters::of(&tokenizer, max_length)?.map(Arc::new);
         let truncation = TruncationParams { max_length, ..TruncationParams::default() };
         tokenizer
             .with_truncation(Some(truncation))
             .map_err(|error| anyhow!("curate.max_length = {max_length}: {error}"))?;
-        let n_special = tokenizer.get_post_processor().map_or(0, |added| added.added_tokens(false));
+        let literal = Literal::of(&tokenizer)?;
+        let end = if literal.ends_texts()? { None } else { special.end.map(|end| end.id) };
+        let n_special = tokenizer.get_post_processor().map_or(0, |added| added.added_tokens(false))
+            + usize::from(end.is_some());
         if max_length <= n_special {
             bail!(
                 "curate.max_length: expected more than the {n_special} special tokens that {shown} adds, found {max_length}"
             );
         }
-        let tokenizer = Arc::new(Literal::of(&tokenizer)?);
-        Ok(Self { tokenizer, characters, file_id: hex(id_of(&bytes)) })
+        let mut identity = json;
+        if let Some(end) = end {
+            identity.extend(format!("ends with {end}").bytes());
+        }
+        let file_id = hex(id_of(&identity));
+        Ok(Self { tokenizer: Arc::new(literal), characters, end, max_length, file_id })
     }
 
     /// The ids of `text`.
@@ -63,10 +68,14 @@ impl CaptionTokenizer {
     /// # Errors
     /// The tokenizer's model cannot say the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        match &self.characters {
-            Some(characters) => characters.encode(text),
-            None => self.tokenizer.ids(text, true),
+        let mut ids = match &self.characters {
+            Some(characters) => characters.encode(text)?,
+            None => self.tokenizer.ids(text, true)?,
+        };
+        if let Some(end) = self.end {
+            end_ids(&mut ids, end, self.max_length);
         }
+        Ok(ids)
     }
 }
 
