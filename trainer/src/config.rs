@@ -49,6 +49,9 @@ pub struct VitConfig {
     pub qkv_bias: bool,
     /// Standard deviation of initial weights.
     pub initializer_range: f64,
+    /// Width of the pooler's output; none: the encoder's. No caption depends on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pooler_output_size: Option<i64>,
 }
 
 impl Default for VitConfig {
@@ -68,6 +71,7 @@ impl Default for VitConfig {
             layer_norm_eps: 1e-12,
             qkv_bias: true,
             initializer_range: 0.02,
+            pooler_output_size: None,
         }
     }
 }

@@ -49,7 +49,12 @@ pub fn folder(name: &str) -> Result<PathBuf> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let endpoint = std::env::var("HF_ENDPOINT").unwrap_or_else(|_| ENDPOINT.to_owned());
-    runtime.block_on(download(name, &endpoint, &cache)).map_err(|error| {
+    let downloaded = if is_offline() {
+        Err(anyhow!("HF_HUB_OFFLINE forbids it"))
+    } else {
+        runtime.block_on(download(name, &endpoint, &cache))
+    };
+    downloaded.map_err(|error| {
         anyhow!(
             "{name}: expected a folder, or a model of the Hugging Face hub; found neither here nor in the cache {}, and \
              downloading it failed: {}\n\
@@ -59,6 +64,12 @@ pub fn folder(name: &str) -> Result<PathBuf> {
             one_line(&error)
         )
     })
+}
+
+/// As Python's libraries take it.
+fn is_offline() -> bool {
+    let said = std::env::var("HF_HUB_OFFLINE").unwrap_or_default().to_uppercase();
+    ["1", "ON", "YES", "TRUE"].contains(&said.as_str())
 }
 
 fn is_id(name: &str) -> bool {

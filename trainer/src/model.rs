@@ -129,7 +129,8 @@ impl Model {
     ) -> Result<Self> {
         let config = ModelConfig::read(folder)?;
         let normalise = Normalise::read(folder, config.encoder.image_size)?;
-        let text = Text::open(&tokenizer_path(&[&folder.to_string_lossy()], tokenizers)?)?;
+        let tokenizer = tokenizer_path(&[&folder.to_string_lossy()], tokenizers)?;
+        let text = Text::open_of_model(&tokenizer, config.ids)?;
         let captioner = Captioner::new(&config);
         let flat = captioner.layout.init(0);
         weights::load(

@@ -27,7 +27,27 @@ impl Text {
     /// # Errors
     /// A file that is no tokenizer, or one without a start or an end token.
     pub fn open(path: &Path) -> Result<Self> {
-        let TokenizerFile { tokenizer, special, json } = TokenizerFile::open(path)?;
+        Self::made_of(path, TokenizerFile::open(path)?)
+    }
+
+    /// The same of a model whose start and end tokens are known, should the tokenizer's files not name them.
+    ///
+    /// # Errors
+    /// A file that is no tokenizer, or one that does not have those tokens.
+    pub fn open_of_model(path: &Path, ids: SpecialIds) -> Result<Self> {
+        let mut file = TokenizerFile::open(path)?;
+        let token = |id: i64| {
+            let id = u32::try_from(id).ok()?;
+            Some(SpecialToken { content: file.tokenizer.id_to_token(id)?, id })
+        };
+        let (start, end) = (token(ids.start), token(ids.eos));
+        file.special.start = file.special.start.or(start);
+        file.special.end = file.special.end.or(end);
+        Self::made_of(path, file)
+    }
+
+    fn made_of(path: &Path, file: TokenizerFile) -> Result<Self> {
+        let TokenizerFile { tokenizer, special, json } = file;
         let needed = |what: &str, found: Option<SpecialToken>| {
             found.with_context(|| {
                 format!(

@@ -3,6 +3,7 @@
 //! missing, unexpected and wrongly shaped ones are listed by name.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -191,11 +192,18 @@ pub(crate) fn shards(index: &Path) -> Result<Vec<String>> {
     Ok(files)
 }
 
+/// How a file begins that Git put in the place of a large one.
+const LFS_POINTER: &[u8; 23] = b"version https://git-lfs";
+
 fn for_each_tensor(file: &Path, mut each: impl FnMut(&str, &Tensor)) -> Result<()> {
+    let opened = std::fs::File::open(file)?;
+    let mut head = [0; LFS_POINTER.len()];
+    if opened.read_at(&mut head, 0)? == head.len() && head == *LFS_POINTER {
+        bail!("expected weights, found a pointer of Git LFS\nhint: `git lfs pull` in that folder");
+    }
     if file.extension().is_some_and(|extension| extension == "bin") {
         return pickle::for_each_tensor(file, each);
     }
-    let opened = std::fs::File::open(file)?;
     // SAFETY: the map is only read, and dropped before this function returns. Should another program cut the file
     // meanwhile, the read faults, as it would for every reader of a mapped file.
     #[expect(unsafe_code, reason = "weights are gigabytes: mapped, they are copied once")]

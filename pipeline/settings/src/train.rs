@@ -25,7 +25,7 @@ settings! {
     /// with fresh weights: ViT-B/16 at 224 px and GPT-2 base, 384 examples a step, one epoch. An
     /// empty text or a zero means "not given" where the field says so.
     pub struct TrainSettings("train.", settings => settings.train) {
-        /// Preset of the other train settings. They start from its values. Scratch: fresh weights;
+        /// Preset of the train settings. The others start from its values. Scratch: fresh weights;
         /// seed: the original's recipe, which starts from two models of the Hugging Face hub; tiny:
         /// a small model for a CPU.
         preset: String = DEFAULT_PRESET.to_owned(), OneOf(&PRESETS);

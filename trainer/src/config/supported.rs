@@ -51,6 +51,9 @@ pub(super) fn supported(value: &Value, model_type: &str) -> Result<Value> {
             }
         }
     }
+    if object.get("pooler_output_size") == object.get("hidden_size") {
+        object.remove("pooler_output_size");
+    }
     for key in SIDES {
         if let Some(Value::Array(sides)) = object.get(key) {
             let [height, width] = &sides[..] else {

@@ -101,6 +101,10 @@ pub fn apply(
     let defaults = json!(defaults_of_generate());
     let mut all = json!(settings);
     for (theirs, ours) in KEYS.iter().filter(|(_, ours)| !is_given(ours)) {
+        // A temperature of 0, say, is no mistake where nothing is drawn.
+        if ["temperature", "top_k", "top_p"].contains(theirs) && all["do_sample"] != true {
+            continue;
+        }
         match (values.get(*theirs), otherwise) {
             (Some(value), _) => all[ours] = value.clone(),
             (None, Otherwise::Generate) => all[ours] = defaults[ours].clone(),
@@ -153,7 +157,7 @@ mod tests {
     fn a_value_that_cannot_be_is_named() {
         for (file, expected) in [
             (
-                json!({"temperature": -1.0}),
+                json!({"do_sample": true, "temperature": -1.0}),
                 "train.temperature: expected a number above 0, found -1",
             ),
             (json!({"early_stopping": "soon"}), "expected true, false or never, found `soon`"),

@@ -23,6 +23,7 @@ here = pathlib.Path(__file__).parent
 expected = {}
 START, END, PAD = 2, 3, 0
 SIZE = 32
+BASE_SEED = 15  # one whose captions are long and differ
 
 random = np.random.default_rng(7)
 pictures = []
@@ -90,9 +91,14 @@ def refused(folder, words):
     expected[folder.name] = {"refused": words}
 
 
-base_model = new()
+base_model = new(BASE_SEED)
 base = save("plain", base_model)
 equal(base)
+# Tokens that the model says soon: as ends of its own they make another caption.
+processor = ViTImageProcessorPil.from_pretrained(base)
+pixels = torch.tensor(np.stack([processor(picture)["pixel_values"][0] for picture in pictures])).float()
+said = base_model.generate(pixels, max_length=9, decoder_start_token_id=START, eos_token_id=END).tolist()
+OTHER, *MORE = dict.fromkeys(ids[3] for ids in said)
 
 
 def changed(name):
@@ -102,9 +108,9 @@ def changed(name):
 # What generation_config.json says.
 ids = {"decoder_start_token_id": START, "eos_token_id": END, "pad_token_id": PAD}
 for name, values in {
-    "end-of-its-own": {**ids, "eos_token_id": 17},
-    "several-ends": {**ids, "eos_token_id": [END, 17, 20, 33, 41]},
-    "several-ends-beams": {**ids, "eos_token_id": [END, 17, 20, 33], "num_beams": 4, "min_length": 4},
+    "end-of-its-own": {**ids, "eos_token_id": OTHER},
+    "several-ends": {**ids, "eos_token_id": [END, OTHER, *MORE]},
+    "several-ends-beams": {**ids, "eos_token_id": [END, OTHER, *MORE], "num_beams": 4, "min_length": 4},
     "start-of-its-own": {**ids, "decoder_start_token_id": 9},
     "bos-alone": {"bos_token_id": 9, "eos_token_id": END},
     "no-end": {"decoder_start_token_id": START},
@@ -113,6 +119,7 @@ for name, values in {
     "new-tokens": {**ids, "max_new_tokens": 7, "max_length": 30, "min_new_tokens": 5},
     "penalties": {**ids, "repetition_penalty": 1.5, "no_repeat_ngram_size": 2, "max_length": 25},
     "draws-that-are-off": {**ids, "typical_p": 0.5, "temperature": 0.1, "top_k": 3, "do_sample": False},
+    "draws-at-zero": {**ids, "temperature": 0.0, "top_p": 0.0},
     "encoder-penalties": {**ids, "encoder_no_repeat_ngram_size": 2, "encoder_repetition_penalty": 1.3},
     "neutral-values": {**ids, "num_beam_groups": 1, "diversity_penalty": 0.0, "suppress_tokens": [], "bad_words_ids": None},
     "other-keys": {**ids, "something": 3, "cache_implementation": "dynamic", "num_return_sequences": 1},
@@ -134,10 +141,10 @@ for name, values, words in [
 
 # Where only config.json says it.
 for name, root, decoder in [
-    ("config-alone", {"decoder_start_token_id": 9, "eos_token_id": [END, 17], "max_length": 11, "num_beams": 3}, {}),
+    ("config-alone", {"decoder_start_token_id": 9, "eos_token_id": [END, OTHER], "max_length": 11, "num_beams": 3}, {}),
     ("decoder-alone", {"decoder_start_token_id": None, "eos_token_id": None, "pad_token_id": None},
-     {"bos_token_id": 9, "eos_token_id": 17, "pad_token_id": 17, "max_length": 20, "task_specific_params": {"x": {"max_length": 50}}}),
-    ("root-and-decoder", {"decoder_start_token_id": 9, "max_length": 15}, {"max_length": 20, "num_beams": 3, "eos_token_id": 17}),
+     {"bos_token_id": 9, "eos_token_id": OTHER, "pad_token_id": OTHER, "max_length": 20, "task_specific_params": {"x": {"max_length": 50}}}),
+    ("root-and-decoder", {"decoder_start_token_id": 9, "max_length": 15}, {"max_length": 20, "num_beams": 3, "eos_token_id": OTHER}),
 ]:
     folder = changed(name)
     (folder / "generation_config.json").unlink()
@@ -265,6 +272,9 @@ for name, change, words in [
 folder = changed("no-weights")
 (folder / "model.safetensors").unlink()
 refused(folder, "expected one of model.safetensors")
+folder = changed("pointer")
+(folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+refused(folder, "found a pointer of Git LFS")
 
 # Tokenizers.
 bert = Tokenizer.from_file(str(here / "tokenizer.json"))
@@ -273,6 +283,12 @@ folder = changed("vocabulary-alone")
 (folder / "tokenizer.json").unlink()
 (folder / "vocab.txt").write_text("\n".join(vocab) + "\n")
 equal(folder, tokenizer=AutoTokenizer.from_pretrained(base))
+# A tokenizer whose files do not say which tokens begin and end a caption: the model knows.
+folder = changed("names-of-its-own")
+text = (folder / "tokenizer.json").read_text().replace("[CLS]", "<begin>").replace("[SEP]", "<stop>")
+(folder / "tokenizer.json").write_text(text)
+write(folder, "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
+equal(folder)
 folder = changed("no-tokenizer")
 (folder / "tokenizer.json").unlink()
 refused(folder, "expected a tokenizer (tokenizer.json, vocab.json and merges.txt, or vocab.txt)")

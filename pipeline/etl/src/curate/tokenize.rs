@@ -105,3 +105,46 @@ pub fn tokenize_udf(tokenizer: CaptionTokenizer) -> ScalarUDF {
         }),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use serde_json::{Value, json};
+
+    /// GPT-2's kind: its post-processor adds nothing, and its end token is the only special one.
+    fn byte_level(folder: &Path, end: &str) -> std::path::PathBuf {
+        let special = json!({ "id": 2, "content": end, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true });
+        let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+        let json = json!({ "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "added_tokens": [special],
+            "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,
+            "model": { "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+                "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
+                "vocab": { "a": 0, "b": 1, end: 2 }, "merges": [] } });
+        let path = folder.join("tokenizer.json");
+        std::fs::write(&path, json.to_string()).unwrap();
+        path
+    }
+
+    #[test]
+    fn captions_end_where_the_tokenizer_adds_no_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = byte_level(folder.path(), "<|endoftext|>");
+        let tokenizer = CaptionTokenizer::open(&path, 4).unwrap();
+        for (text, expected) in [("ab", vec![0, 1, 2]), ("ababab", vec![0, 1, 0, 2]), ("", vec![2])]
+        {
+            assert_eq!(tokenizer.encode(text).unwrap(), expected, "{text}");
+        }
+        let json: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_ne!(tokenizer.file_id, hex(id_of(json.to_string().as_bytes())), "no change is seen");
+        assert!(CaptionTokenizer::open(&path, 1).is_err(), "room for an end alone");
+
+        // A name that only the file beside it tells.
+        let path = byte_level(folder.path(), "<stop>");
+        assert_eq!(CaptionTokenizer::open(&path, 4).unwrap().encode("ab").unwrap(), [0, 1]);
+        let beside = json!({ "eos_token": { "content": "<stop>" } });
+        std::fs::write(folder.path().join("special_tokens_map.json"), beside.to_string()).unwrap();
+        assert_eq!(CaptionTokenizer::open(&path, 4).unwrap().encode("ab").unwrap(), [0, 1, 2]);
+    }
+}
