@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use tuwen_corpus::log::LogFlags;
-use tuwen_corpus::report::{self, Outcome, StageReport};
+use tuwen_corpus::report::{self, Outcome, StageReport, rate};
 use tuwen_etl::driver::StageFailed;
 use tuwen_etl::stop::INTERRUPTED;
 use tuwen_settings::{Resolved, Settings};
@@ -23,7 +23,7 @@ use crate::generate::generation_config::{self, Otherwise};
 use crate::hub;
 use crate::libtorch;
 use crate::model::Model;
-use crate::progress::{describe, rate};
+use crate::progress::describe;
 use crate::train::train;
 
 mod flags;

@@ -269,7 +269,8 @@ mod tests {
                 save(client.get(format!("{address}/whole")), &target)
             )
         });
-        (server.join().unwrap(), cutting.join().unwrap());
+        server.join().unwrap();
+        cutting.join().unwrap();
         assert!(ends.0.is_err() && ends.1.is_ok(), "{ends:?}");
         assert_eq!(std::fs::read_to_string(&target).unwrap(), whole);
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "a partial file is left");

@@ -10,6 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
+use tuwen_corpus::report::rate;
 use tuwen_stream::Skipped;
 
 use crate::evaluate::{Evaluation, Prediction};
@@ -210,17 +211,6 @@ fn escaped(caption: &str) -> String {
     escaped
 }
 
-/// A rate with two digits at least: a slow one is not none.
-pub(crate) fn rate(per_s: f64) -> String {
-    let decimals = match per_s {
-        10.0.. => 0,
-        1.0.. => 1,
-        0.1.. => 2,
-        _ => 3,
-    };
-    format!("{per_s:.decimals$}")
-}
-
 /// An evaluation in one printed line.
 pub(crate) fn describe(e: &Evaluation) -> String {
     let scores = e.scores.as_ref().map_or(String::new(), |s| {
@@ -237,23 +227,4 @@ pub(crate) fn describe(e: &Evaluation) -> String {
         "test loss {:.4}, perplexity {:.3} on {} examples{scores} ({:.1} s)",
         e.loss, e.perplexity, e.examples, e.seconds
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::rate;
-
-    #[test]
-    fn a_slow_rate_is_not_printed_as_none() {
-        for (per_s, expected) in [
-            (1234.5, "1234"),
-            (10.4, "10"),
-            (9.96, "10.0"),
-            (1.26, "1.3"),
-            (0.31, "0.31"),
-            (0.0123, "0.012"),
-        ] {
-            assert_eq!(rate(per_s), expected);
-        }
-    }
 }

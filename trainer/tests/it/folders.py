@@ -294,8 +294,8 @@ folder = changed("no-tokenizer")
 refused(folder, "expected a tokenizer (tokenizer.json, vocab.json and merges.txt, or vocab.txt)")
 
 alphabet = list(map(chr, [*range(33, 127), *range(161, 173), *range(174, 256), *range(256, 324)]))
-bpe = {token: i for i, token in enumerate([*alphabet, "he", "Ġa", "hel", "<|endoftext|>"])}
-merges = "#version: 0.2\nh e\nĠ a\nhe l\n"
+bpe = {token: i for i, token in enumerate([*alphabet, "he", "Ġa", "her", "<|endoftext|>"])}
+merges = "#version: 0.2\nh e\nĠ a\nhe r\n"
 gpt2 = save("bpe-alone", new(20, vocab_size=len(bpe)), tokenizer=False)
 end = bpe["<|endoftext|>"]
 write(gpt2, "generation_config.json", {"decoder_start_token_id": end, "eos_token_id": end, "pad_token_id": end, "max_length": 12})

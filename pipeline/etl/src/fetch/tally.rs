@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use indicatif::HumanBytes;
+use tuwen_corpus::report::rate;
 
 use crate::fetch::{Attempt, FetchOutcome};
 
@@ -66,7 +67,7 @@ impl Tally {
         let secs = self.began.elapsed().as_secs_f64().max(1e-3);
         let per_sec = HumanBytes((counts.wire_bytes as f64 / secs) as u64);
         let mut line =
-            format!("{:.0} images/s, {per_sec}/s, {percent:.0} % ok", n_ok as f64 / secs);
+            format!("{} images/s, {per_sec}/s, {percent:.0} % ok", rate(n_ok as f64 / secs));
         let mut failures: Vec<(&Arc<str>, &u64)> = counts.failures.iter().collect();
         failures.sort_unstable_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
         let named: Vec<String> =
