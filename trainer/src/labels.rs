@@ -41,9 +41,10 @@ pub(crate) fn labels(
         rows.push(row);
     }
     let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let (width_tokens, padding) = match settings.count_padding_in_loss {
-        true => (settings.max_length, config.ids.pad),
-        false => (longest, IGNORED),
+    let (width_tokens, padding) = if settings.count_padding_in_loss {
+        (settings.max_length, config.ids.pad)
+    } else {
+        (longest, IGNORED)
     };
     if width_tokens as i64 > config.decoder.n_positions {
         bail!(

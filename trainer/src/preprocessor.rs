@@ -48,8 +48,8 @@ impl Normalise {
     /// A file that is not one, or that asks for what is not supported (by name).
     pub fn read(folder: &Path, size: i64) -> Result<Self> {
         let Some(file) = ProcessorFile::read(folder)? else { return Ok(Self::default()) };
-        let filter = file.filter(size).with_context(|| file.path.display().to_string())?;
-        Ok(Self { filter, ..file.levels()? })
+        let read = || -> Result<Self> { Ok(Self { filter: file.filter(size)?, ..file.levels()? }) };
+        read().with_context(|| file.path.display().to_string())
     }
 
     /// Reads the file of an encoder whose pictures come resized already: what it says of their levels alone counts.
@@ -57,7 +57,8 @@ impl Normalise {
     /// # Errors
     /// A file that is not one.
     pub fn read_levels(folder: &Path) -> Result<Self> {
-        ProcessorFile::read(folder)?.map_or_else(|| Ok(Self::default()), |file| file.levels())
+        let Some(file) = ProcessorFile::read(folder)? else { return Ok(Self::default()) };
+        file.levels().with_context(|| file.path.display().to_string())
     }
 
     /// The `preprocessor_config.json` of a model with an image size of `size` pixels.
@@ -112,27 +113,20 @@ impl ProcessorFile {
 
     /// Factor, mean and standard deviation; the filter is the default one.
     fn levels(&self) -> Result<Normalise> {
-        let context = || self.path.display().to_string();
-        let factor = self.values.get("rescale_factor").map_or(Ok(DEFAULT_FACTOR), |value| {
-            value
-                .as_f64()
-                .with_context(|| format!("rescale_factor: expected a number, found {value}"))
-        });
-        let rescale_factor = match self.flag("do_rescale", true).with_context(context)? {
-            true => Some(factor.with_context(context)?),
-            false => None,
-        };
-        let mean_std = match self.flag("do_normalize", true).with_context(context)? {
-            true => Some((
-                self.channels("image_mean").with_context(context)?,
-                self.channels("image_std").with_context(context)?,
-            )),
-            false => None,
-        };
-        if mean_std.is_some_and(|(_, std)| std.contains(&0.0)) {
-            bail!("{}: image_std: expected numbers above 0, found 0", self.path.display());
+        let mut levels = Normalise { rescale_factor: None, mean_std: None, ..Normalise::default() };
+        if self.flag("do_rescale", true)? {
+            let factor = self.values.get("rescale_factor");
+            let factor = factor.map_or(Some(DEFAULT_FACTOR), Value::as_f64);
+            levels.rescale_factor = Some(factor.context("rescale_factor: expected a number")?);
         }
-        Ok(Normalise { rescale_factor, mean_std, ..Normalise::default() })
+        if self.flag("do_normalize", true)? {
+            let (mean, std) = (self.channels("image_mean")?, self.channels("image_std")?);
+            if std.contains(&0.0) {
+                bail!("image_std: expected numbers above 0, found 0");
+            }
+            levels.mean_std = Some((mean, std));
+        }
+        Ok(levels)
     }
 
     /// The filter of the resize of whole pictures to a square of `size` pixels; refuses any other way to it.

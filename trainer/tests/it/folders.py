@@ -150,6 +150,22 @@ for name, root, decoder in [
     (folder / "generation_config.json").unlink()
     edit(folder, "config.json", lambda c: (c.update(root), c["decoder"].update(decoder)))
     equal(folder)
+# What version 4.1x wrote of each half, whatever it was, as in nlpconnect/vit-gpt2-image-captioning.
+legacy = {
+    "_name_or_path": "", "bad_words_ids": None, "chunk_size_feed_forward": 0, "cross_attention_hidden_size": None, "decoder_start_token_id": START,
+    "diversity_penalty": 0.0, "do_sample": False, "early_stopping": False, "encoder_no_repeat_ngram_size": 0, "finetuning_task": None,
+    "forced_bos_token_id": None, "forced_eos_token_id": None, "id2label": {"0": "LABEL_0"}, "is_encoder_decoder": False, "length_penalty": 1.0,
+    "max_length": 20, "min_length": 0, "no_repeat_ngram_size": 0, "num_beam_groups": 1, "num_beams": 1, "num_return_sequences": 1,
+    "output_scores": False, "pad_token_id": END, "prefix": None, "pruned_heads": {}, "remove_invalid_values": False, "repetition_penalty": 1.0,
+    "return_dict": True, "return_dict_in_generate": False, "sep_token_id": None, "temperature": 1.0, "tie_encoder_decoder": False,
+    "tokenizer_class": None, "top_k": 50, "top_p": 1.0, "torch_dtype": None, "torchscript": False, "typical_p": 1.0, "use_bfloat16": False,
+}
+folder = changed("version-4")
+(folder / "generation_config.json").unlink()
+edit(folder, "config.json", lambda c: (c["encoder"].update(legacy), c["decoder"].update(legacy, n_ctx=40, gradient_checkpointing=False)))
+edit(folder, "preprocessor_config.json", lambda c: (c.clear(), c.update(do_normalize=True, do_resize=True, size=SIZE, resample=2,
+     feature_extractor_type="ViTFeatureExtractor", image_mean=[0.5] * 3, image_std=[0.5] * 3)))
+equal(folder)
 folder = changed("no-start-anywhere")
 (folder / "generation_config.json").unlink()
 edit(folder, "config.json", lambda c: c.pop("decoder_start_token_id"))
