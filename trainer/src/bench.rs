@@ -255,10 +255,14 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn random_batch(model: &Model, b: usize, side: usize, tokens: usize) -> Batch {
     let vocab = model.captioner.config.decoder.vocab_size as u64;
+    let mut input_ids: Vec<i64> =
+        (0..(b * tokens) as u64).map(|i| (splitmix(i) % vocab) as i64).collect();
+    // Captions that do not end would get one token more.
+    input_ids.chunks_mut(tokens).for_each(|ids| ids[tokens - 1] = model.captioner.config.ids.eos);
     Batch {
         example_ids: vec![Default::default(); b],
         pixels: random_pixels(b, side),
-        input_ids: (0..(b * tokens) as u64).map(|i| (splitmix(i) % vocab) as i64).collect(),
+        input_ids,
         lengths: vec![tokens as u32; b],
         width_tokens: tokens,
         ..Batch::default()

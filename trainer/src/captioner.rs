@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_seeds_model_has_the_seeds_parameters() {
-        let settings = TrainSettings::preset("seed").unwrap();
+        let settings = TrainSettings::preset("scratch").unwrap();
         let ids = SpecialIds { start: 101, eos: 102, pad: 0 };
         let config = ModelConfig::from_settings(&settings, 21_128, ids).unwrap();
         assert_eq!(Captioner::new(&config).layout.len(), 216_825_600);

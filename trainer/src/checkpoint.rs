@@ -1,5 +1,6 @@
 //! Checkpoints on disk: folders `checkpoint-STEP` that transformers loads, with what a resumed run needs beside it.
-//! In: a model, its optimizer, the run's state. Out: a folder, atomically: it is written under a temporary name and renamed.
+//! In: a model, its optimizer, the run's state. Out: a folder, atomically: it is written under a temporary name, synced to the disk and
+//! renamed, so that after a power cut what can be seen is whole.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,13 +16,13 @@ use tuwen_settings::{BestMetric, TrainSettings};
 use tuwen_stream::StreamState;
 
 use crate::best::Best;
-use crate::config::read_json;
 use crate::generate::generation_config;
+use crate::json::read_json;
+use crate::json::write_json;
 use crate::loss_scale::LossScale;
 use crate::model::Model;
 use crate::optimizer::{AdamW, Steps};
 use crate::params::Named;
-use crate::text::write_json;
 
 /// The optimizer's tensors.
 const MOMENTS: [&str; 2] = ["exp_avg", "exp_avg_sq"];
@@ -73,11 +74,15 @@ pub fn save(out: &Path, model: &Model, moments: &[Tensor; 2], state: &RunState) 
     write_tensors(&partial.join(OPTIMIZER_FILE), &flats)?;
     write_json(&partial.join(STATE_FILE), &serde_json::to_value(state)?)?;
     for entry in fs::read_dir(&partial)? {
-        fs::File::open(entry?.path())?.sync_all()?;
+        sync(&entry?.path())?;
     }
+    sync(&partial)?;
     remove(&target)?;
     fs::rename(&partial, &target)
         .with_context(|| format!("renaming {} to {}", partial.display(), target.display()))?;
+    // The new name is on the disk before anything older is removed.
+    sync(out)?;
+    sync(out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
     link_best(out, state.best.as_ref())?;
     if state.settings.save_total_limit > 0 {
         let best = state.best.as_ref().map(|best| out.join(&best.best_model_checkpoint));
@@ -87,6 +92,12 @@ pub fn save(out: &Path, model: &Model, moments: &[Tensor; 2], state: &RunState) 
         all.iter().try_for_each(|(_, folder)| remove(folder))?;
     }
     Ok(target)
+}
+
+/// Waits until a file, or the names in a folder, are on the disk: a rename alone would not outlast a power cut.
+fn sync(path: &Path) -> Result<()> {
+    let synced = fs::File::open(path).and_then(|file| file.sync_all());
+    synced.with_context(|| format!("syncing {}", path.display()))
 }
 
 /// The name of the checkpoint folder of a step.
@@ -113,7 +124,8 @@ fn link_best(out: &Path, best: Option<&Best>) -> Result<()> {
     unlink(&partial)?;
     symlink(&best.best_model_checkpoint, &partial)
         .and_then(|()| fs::rename(&partial, &link))
-        .with_context(|| format!("linking {} to {}", link.display(), best.best_model_checkpoint))
+        .with_context(|| format!("linking {} to {}", link.display(), best.best_model_checkpoint))?;
+    sync(out)
 }
 
 /// Writes the Hugging Face folder of a model: weights, config, preprocessor, tokenizer, generation config.
@@ -127,7 +139,7 @@ pub fn write_model(folder: &Path, model: &Model, settings: &TrainSettings) -> Re
     write_json(&folder.join("config.json"), &config.to_json())?;
     let preprocessor = model.normalise.to_json(config.encoder.image_size);
     write_json(&folder.join("preprocessor_config.json"), &preprocessor)?;
-    generation_config::write(folder, settings, config.ids)?;
+    generation_config::write(folder, settings, config)?;
     model.text.write(folder, settings.max_length)
 }
 

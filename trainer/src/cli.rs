@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use tuwen_corpus::log::LogFlags;
-use tuwen_corpus::report::{self, Outcome, StageReport};
+use tuwen_corpus::report::{self, Outcome, StageReport, rate};
 use tuwen_etl::driver::StageFailed;
 use tuwen_etl::stop::INTERRUPTED;
 use tuwen_settings::{Resolved, Settings};
@@ -19,7 +19,7 @@ use crate::caption::{Format, caption};
 use crate::caption_corpus::caption_corpus;
 use crate::checkpoint;
 use crate::evaluate::{EvalSet, evaluate};
-use crate::generate::generation_config;
+use crate::generate::generation_config::{self, Otherwise};
 use crate::hub;
 use crate::libtorch;
 use crate::model::Model;
@@ -56,14 +56,15 @@ enum Command {
 #[derive(Args)]
 #[command(after_help = "Examples:
   tuwen train --preset tiny --tokenizer tokenizer.json --out model
-  tuwen train --encoder vit-base-patch16-224 --decoder gpt2_chinese --device cuda:0
+  tuwen train --preset seed --device cuda:0
+  tuwen train --encoder google/vit-base-patch16-224 --decoder yuanzhoulvpi/gpt2_chinese --device cuda:0
   tuwen train --resume auto
-  torchrun --no-python --nproc-per-node 4 tuwen-trainer train --corpus corpus --encoder vit-base-patch16-224")]
+  torchrun --no-python --nproc-per-node 4 tuwen-trainer train --corpus corpus --encoder google/vit-base-patch16-224")]
 struct TrainArgs {
     /// Folder or URL of the corpus
     #[arg(long)]
     corpus: Option<String>,
-    /// seed (the original's settings) or tiny (minutes on a CPU)
+    /// scratch (fresh weights), seed (the original's recipe, from two models of the hub) or tiny (minutes on a CPU)
     #[arg(long)]
     preset: Option<String>,
     /// Folder or Hugging Face id of a whole model to start from
@@ -170,7 +171,7 @@ struct BenchArgs {
     /// Random pictures and captions instead of a corpus: the computation alone
     #[arg(long)]
     synthetic: bool,
-    /// seed or tiny
+    /// scratch, seed or tiny
     #[arg(long)]
     preset: Option<String>,
     /// Folder or Hugging Face id of a whole model
@@ -314,11 +315,11 @@ impl Summary {
     /// A line for people, and for programs a JSON object.
     fn print(&self, json: bool) -> Result<()> {
         eprintln!(
-            "{} of {} steps in {:.0} s, {:.0} images/s, data_wait {:.1} %: {}",
+            "{} of {} steps in {:.0} s, {} images/s, data_wait {:.1} %: {}",
             self.steps,
             self.steps_planned,
             self.seconds,
-            self.train_images_per_s,
+            rate(self.train_images_per_s),
             self.data_wait_percent,
             self.checkpoint.display()
         );
@@ -454,18 +455,28 @@ struct Opened {
     settings: Settings,
 }
 
-/// Opens a model. Its own `generation_config.json` overrides the settings that no settings file, variable or flag gives.
+/// Opens a model. What its folder says of generating captions and of the size of pictures overrides the settings that no settings
+/// file, variable or flag gives.
 fn open(model: Option<&Path>, resolved: Resolved) -> Result<Opened> {
     let Resolved { mut settings, origins } = resolved;
     libtorch::set_threads(settings.train.threads);
     let device = libtorch::device(&settings.train.device, 0)?;
     let model = model.map(|model| hub::folder(&model.to_string_lossy())).transpose()?;
     let folder = checkpoint::find(model.as_deref().unwrap_or(Path::new(&settings.train.out)))?;
-    if let Some(note) =
-        generation_config::apply(&folder, &mut settings.train, |key| is_given(&origins, key))?
-    {
-        eprintln!("{note}");
+    let otherwise = match checkpoint::read_state(&folder) {
+        Ok(_) => Otherwise::Settings,
+        Err(_) => Otherwise::Generate,
+    };
+    generation_config::apply(&folder, &mut settings.train, otherwise, |key| {
+        is_given(&origins, &format!("train.{key}"))
+    })?;
+    let tokenizers = [settings.train.tokenizer.as_str(), settings.curate.tokenizer.as_str()];
+    let model = Model::open_with(&folder, &tokenizers, settings.train.precision, device)?;
+    if !is_given(&origins, "decode.size") {
+        settings.decode.size = u32::try_from(model.captioner.config.encoder.image_size)?;
     }
-    let model = Model::open(&folder, settings.train.precision, device)?;
+    if !is_given(&origins, "decode.filter") {
+        settings.decode.filter = model.normalise.filter;
+    }
     Ok(Opened { model, folder, settings })
 }

@@ -8,6 +8,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tuwen_settings::TrainSettings;
 
+mod activation;
+mod supported;
+
+pub use self::activation::Activation;
+use self::supported::{supported, supported_whole};
+use crate::generation_file::GenerationFile;
+pub use crate::generation_file::GenerationIds;
+use crate::json::read_json;
+
 /// Sizes of a ViT encoder; field names and defaults are those of transformers' `ViTConfig`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -40,6 +49,9 @@ pub struct VitConfig {
     pub qkv_bias: bool,
     /// Standard deviation of initial weights.
     pub initializer_range: f64,
+    /// Width of the pooler's output; none: the encoder's. No caption depends on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pooler_output_size: Option<i64>,
 }
 
 impl Default for VitConfig {
@@ -59,6 +71,7 @@ impl Default for VitConfig {
             layer_norm_eps: 1e-12,
             qkv_bias: true,
             initializer_range: 0.02,
+            pooler_output_size: None,
         }
     }
 }
@@ -142,22 +155,6 @@ impl Default for Gpt2Config {
     }
 }
 
-/// Activations by the names transformers gives them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// The exact Gaussian error linear unit.
-    Gelu,
-    /// Its tanh approximation, as in GPT-2.
-    GeluNew,
-    /// The same approximation under PyTorch's name.
-    GeluPytorchTanh,
-    /// max(x, 0).
-    Relu,
-    /// x sigmoid(x).
-    Silu,
-}
-
 /// Special tokens a model starts, ends and fills sequences with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpecialIds {
@@ -176,8 +173,10 @@ pub struct ModelConfig {
     pub encoder: VitConfig,
     /// The text decoder.
     pub decoder: Gpt2Config,
-    /// Special tokens.
+    /// Special tokens of the labels it is trained on.
     pub ids: SpecialIds,
+    /// Special tokens of the captions it writes: mostly the same.
+    pub generation: GenerationIds,
 }
 
 impl ModelConfig {
@@ -211,34 +210,35 @@ impl ModelConfig {
         decoder.is_decoder = true;
         (decoder.bos_token_id, decoder.eos_token_id, decoder.pad_token_id) =
             (Some(ids.start), Some(ids.eos), Some(ids.pad));
-        Self { encoder, decoder, ids }.checked()
+        let generation = GenerationIds { start: ids.start, eos: vec![ids.eos] };
+        Self { encoder, decoder, ids, generation }.checked()
     }
 
-    /// Reads a `VisionEncoderDecoderModel` folder's `config.json`.
+    /// Reads a `VisionEncoderDecoderModel` folder's `config.json`, and the tokens its captions begin and end with.
     ///
     /// # Errors
-    /// A missing file, another model type, or special tokens that are not named.
+    /// A missing file, what the model cannot be (named), or special tokens that are not named.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join("config.json");
         let root = read_json(&path)?;
-        let found = root["model_type"].as_str().unwrap_or("nothing");
-        if found != "vision-encoder-decoder" {
-            bail!("{}: expected model_type vision-encoder-decoder, found {found}", path.display());
-        }
+        supported_whole(&root).with_context(|| path.display().to_string())?;
         let encoder: VitConfig = part(&root["encoder"], "vit", &path)?;
         let decoder: Gpt2Config = part(&root["decoder"], "gpt2", &path)?;
-        let id = |key: &str, other: Option<i64>| {
-            root[key]
-                .as_i64()
-                .or(other)
-                .with_context(|| format!("{}: expected a number `{key}`", path.display()))
-        };
+        let file = GenerationFile::read(folder)?;
+        let generation = file.ids()?;
+        // Of several end tokens labels get the first.
+        let said = |key: &str| root[key].as_i64().or_else(|| root[key][0].as_i64());
+        let eos = said("eos_token_id").or(generation.eos.first().copied()).or(decoder.eos_token_id);
+        let eos = eos.with_context(|| format!("{}: expected `eos_token_id`", path.display()))?;
+        let pad = said("pad_token_id").or(file.id("pad_token_id")?).or(decoder.pad_token_id);
         let ids = SpecialIds {
-            start: id("decoder_start_token_id", decoder.bos_token_id)?,
-            eos: id("eos_token_id", decoder.eos_token_id)?,
-            pad: id("pad_token_id", decoder.pad_token_id)?,
+            start: said("decoder_start_token_id").unwrap_or(generation.start),
+            eos,
+            pad: pad.unwrap_or(eos),
         };
-        Self { encoder, decoder, ids }.checked().with_context(|| path.display().to_string())
+        Self { encoder, decoder, ids, generation }
+            .checked()
+            .with_context(|| path.display().to_string())
     }
 
     /// The `config.json` of the whole model, as transformers writes it.
@@ -277,7 +277,8 @@ impl ModelConfig {
         if e.num_channels != 3 {
             bail!("num_channels: expected 3, found {}", e.num_channels);
         }
-        for id in [self.ids.start, self.ids.eos, self.ids.pad] {
+        let ids = [self.ids.start, self.ids.eos, self.ids.pad, self.generation.start];
+        for id in ids.into_iter().chain(self.generation.eos.iter().copied()) {
             if id < 0 || id >= d.vocab_size {
                 bail!(
                     "special token: expected an id below the vocabulary's {}, found {id}",
@@ -339,17 +340,8 @@ fn read_part<T: for<'de> Deserialize<'de>>(folder: &Path, model_type: &str) -> R
 }
 
 fn part<T: for<'de> Deserialize<'de>>(value: &Value, model_type: &str, path: &Path) -> Result<T> {
-    let found = value["model_type"].as_str().unwrap_or("nothing");
-    if found != model_type {
-        bail!("{}: expected model_type {model_type}, found {found}", path.display());
-    }
+    let value = supported(value, model_type).with_context(|| path.display().to_string())?;
     T::deserialize(value).with_context(|| format!("{}: {model_type}", path.display()))
-}
-
-pub(crate) fn read_json(path: &Path) -> Result<Value> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{}: expected JSON", path.display()))
 }
 
 #[cfg(test)]

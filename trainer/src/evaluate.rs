@@ -11,6 +11,7 @@ use tuwen_stream::{Batch, ImageReferences, Shuffle, Stream, StreamOptions, Versi
 
 use crate::captioner::IGNORED;
 use crate::generate::{GenerateOptions, generate_keyed};
+use crate::labels::{Labels, labels};
 use crate::metrics::{self, Captioned, Scores};
 use crate::model::Model;
 use crate::params::Views;
@@ -67,7 +68,7 @@ pub struct EvalSet {
 
 impl EvalSet {
     /// Opens a split at the given versions of its tables, or the newest, in an order that makes its beginning a fair sample:
-    /// the first `eval_examples`, up to a whole batch, and the first `eval_captions` of their images. Memory: the stream's,
+    /// the first `eval_examples`, and the first `eval_captions` of their images. Memory: the stream's,
     /// and the references of those images.
     ///
     /// # Errors
@@ -98,7 +99,7 @@ impl EvalSet {
             .with_context(|| format!("corpus {corpus}"))?;
         let n_examples = match settings.eval_examples {
             0 => stream.len(),
-            n => n.next_multiple_of(settings.eval_batch_size).min(stream.len()),
+            n => n.min(stream.len()),
         };
         let mut images = stream.references(EPOCH, n_examples, settings.eval_captions)?;
         images.retain(|image| image.position % ranks.world as u64 == ranks.rank as u64);
@@ -145,8 +146,11 @@ pub fn evaluate(
         let views = model.views();
         let mut batches = set.stream.epoch(EPOCH, 0)?;
         while let Some(batch) = batches.next() {
-            let batch = batch?;
+            let mut batch = batch?;
             let begin = std::mem::replace(&mut position, batch.next_position);
+            // This rank's places among those of all that are to be evaluated.
+            let left = (set.n_examples as u64 - begin).saturating_sub(ranks.rank as u64);
+            batch.truncate(left.div_ceil(ranks.world as u64) as u32);
             let n = images.iter().take_while(|image| image.position < position).count();
             let (here, rest) = images.split_at(n);
             images = rest;
@@ -155,7 +159,7 @@ pub fn evaluate(
             }
             if !batch.is_empty() {
                 let pixels = model.pixels(&batch.pixels, batch.len(), side, Crop::whole(side));
-                let (labels, n_tokens) = labels(model, &batch, settings)?;
+                let (labels, n_tokens) = upload_labels(model, &batch, settings)?;
                 let loss = model.captioner.loss(&views, &pixels, &labels, 0.0, false);
                 loss_sum += loss.double_value(&[]);
                 tokens += n_tokens;
@@ -238,44 +242,17 @@ fn predict(
     predictions.collect()
 }
 
-/// The labels of a batch on the device, `[b, t]`, and how many of them count in the loss. Padding does not, or, if it is to count,
-/// reaches up to `max_length`, as in the original.
+/// The [`labels`] of a batch on the device, `[b, t]`, and how many of them count in the loss.
 ///
 /// # Errors
-/// Token ids or lengths the model does not have.
-pub(crate) fn labels(
+/// As [`labels`].
+pub(crate) fn upload_labels(
     model: &Model,
     batch: &Batch,
     settings: &TrainSettings,
 ) -> Result<(Tensor, usize)> {
-    let config = &model.captioner.config;
-    let b = batch.len();
-    let longest =
-        batch.lengths.iter().map(|&n| n as usize).max().unwrap_or(0).min(settings.max_length);
-    let (width, padding) = match settings.count_padding_in_loss {
-        true => (settings.max_length, config.ids.pad),
-        false => (longest, IGNORED),
-    };
-    if width as i64 > config.decoder.n_positions {
-        bail!(
-            "captions of {width} tokens: the decoder holds {}\nhint: train.max_length cuts them",
-            config.decoder.n_positions
-        );
-    }
-    let mut labels = vec![padding; b * width];
-    for (i, row) in labels.chunks_mut(width.max(1)).enumerate() {
-        let n = (batch.lengths[i] as usize).min(width);
-        let ids = &batch.input_ids[i * batch.width_tokens..][..n];
-        if let Some(id) = ids.iter().find(|&&id| id < 0 || id >= config.decoder.vocab_size) {
-            bail!(
-                "example {}: expected token ids below {}, found {id}\nhint: was the corpus curated with this tokenizer?",
-                batch.example_ids[i],
-                config.decoder.vocab_size
-            );
-        }
-        row[..n].copy_from_slice(ids);
-    }
-    let n_tokens = labels.iter().filter(|&&label| label != IGNORED).count();
-    let labels = Tensor::from_slice(&labels).view([b as i64, width as i64]);
+    let Labels { ids, width_tokens } = labels(batch, &model.captioner.config, settings)?;
+    let n_tokens = ids.iter().filter(|&&id| id != IGNORED).count();
+    let labels = Tensor::from_slice(&ids).view([batch.len() as i64, width_tokens as i64]);
     Ok((pixels::upload(labels, model.device), n_tokens))
 }

@@ -6,12 +6,14 @@ use tch::Tensor;
 use tuwen_corpus::id::{Id, hex, id_of};
 
 use crate::checkpoint::bytes_of;
+use crate::config::GenerationIds;
 use crate::model::Model;
 
 /// Parameters copied to the host and hashed at a time.
 const CHUNK: i64 = 1 << 24;
 
-/// The model's id: a SHA-256 of the SHA-256s of its weights, sizes, normalisation and tokenizer; 128 bits, 32 hex digits.
+/// The model's id: a SHA-256 of the SHA-256s of its weights, sizes, normalisation, tokenizer and, where they are not those of the
+/// labels, the tokens its captions begin and end with; 128 bits, 32 hex digits.
 ///
 /// # Errors
 /// The tokenizer's file is gone.
@@ -21,6 +23,10 @@ pub fn fingerprint(model: &Model) -> Result<String> {
     parts.extend(id_of(config.to_json().to_string().as_bytes()));
     parts.extend(id_of(model.normalise.to_json(config.encoder.image_size).to_string().as_bytes()));
     parts.extend(id_of(model.text.file()));
+    let GenerationIds { start, eos } = &config.generation;
+    if (*start, &eos[..]) != (config.ids.start, &[config.ids.eos]) {
+        parts.extend(id_of(format!("captions from {start} to {eos:?}").as_bytes()));
+    }
     Ok(hex(id_of(&parts)))
 }
 

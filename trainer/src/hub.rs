@@ -2,8 +2,8 @@
 //! cache (the same one that Python's libraries use; `HF_HOME` moves it), downloaded if need be. Never downloads what
 //! the cache has whole.
 
-use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,8 +21,18 @@ const ENDPOINT: &str = "https://huggingface.co";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Files beside the weights that a folder may have.
-const SMALL_FILES: [&str; 4] =
-    ["config.json", "tokenizer.json", "preprocessor_config.json", "generation_config.json"];
+const SMALL_FILES: [&str; 10] = [
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+];
 
 /// The folder that `name` stands for: itself, or, where no such folder is and `name` looks like `owner/model`, the hub's.
 ///
@@ -39,14 +49,27 @@ pub fn folder(name: &str) -> Result<PathBuf> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let endpoint = std::env::var("HF_ENDPOINT").unwrap_or_else(|_| ENDPOINT.to_owned());
-    runtime.block_on(download(name, &endpoint, &cache)).map_err(|error| {
+    let downloaded = if is_offline() {
+        Err(anyhow!("HF_HUB_OFFLINE forbids it"))
+    } else {
+        runtime.block_on(download(name, &endpoint, &cache))
+    };
+    downloaded.map_err(|error| {
         anyhow!(
             "{name}: expected a folder, or a model of the Hugging Face hub; found neither here nor in the cache {}, and \
-             downloading it failed: {}",
+             downloading it failed: {}\n\
+             hint: where there is a network, `hf download {name}` puts it into such a cache, which HF_HOME names here once \
+             it is copied; HF_ENDPOINT names a mirror; a folder with its files does as well; preset scratch needs none",
             cache.path().display(),
             one_line(&error)
         )
     })
+}
+
+/// As Python's libraries take it.
+fn is_offline() -> bool {
+    let said = std::env::var("HF_HUB_OFFLINE").unwrap_or_default().to_uppercase();
+    ["1", "ON", "YES", "TRUE"].contains(&said.as_str())
 }
 
 fn is_id(name: &str) -> bool {
@@ -67,7 +90,7 @@ fn cached(repo: &CacheRepo) -> Option<PathBuf> {
 }
 
 /// Downloads config, weights and what small files there are, at the newest commit, into the cache's layout: a file is written
-/// under a temporary name and renamed, and the reference that makes the snapshot known comes last.
+/// under a name of this download's own and renamed, and the reference that makes the snapshot known comes last.
 async fn download(id: &str, endpoint: &str, cache: &Cache) -> Result<PathBuf> {
     let client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).build()?;
     let request = |url: String| {
@@ -107,22 +130,30 @@ async fn download(id: &str, endpoint: &str, cache: &Cache) -> Result<PathBuf> {
     Ok(snapshot)
 }
 
+/// Writes what `request` answers beside `target` and renames it then. The other file's name is of this download alone: another one
+/// of the same model writes into its own.
 async fn save(request: reqwest::RequestBuilder, target: &Path) -> Result<()> {
     let mut response = request.send().await?.error_for_status()?;
-    let mut name = target.as_os_str().to_owned();
-    name.push(".incomplete");
-    let partial = PathBuf::from(name);
-    let mut file = File::create(&partial).with_context(|| partial.display().to_string())?;
+    let folder = target.parent().unwrap_or(Path::new("."));
+    let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut partial = tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .suffix(".incomplete")
+        .permissions(std::fs::Permissions::from_mode(0o644))
+        .tempfile_in(folder)
+        .with_context(|| format!("creating a file in {}", folder.display()))?;
     let style = ProgressStyle::with_template("{msg}  {bar:30} {bytes}/{total_bytes}  eta {eta}");
     let bar = ProgressBar::new(response.content_length().unwrap_or(0));
     bar.set_style(style.context("a progress bar's template")?);
-    bar.set_message(target.file_name().unwrap_or_default().to_string_lossy().into_owned());
+    bar.set_message(name);
     while let Some(chunk) = response.chunk().await? {
-        file.write_all(&chunk).with_context(|| partial.display().to_string())?;
+        partial.write_all(&chunk).with_context(|| partial.path().display().to_string())?;
         bar.inc(chunk.len() as u64);
     }
     bar.finish_and_clear();
-    std::fs::rename(&partial, target).with_context(|| target.display().to_string())
+    partial.as_file().sync_all().with_context(|| partial.path().display().to_string())?;
+    partial.persist(target).with_context(|| target.display().to_string())?;
+    Ok(())
 }
 
 /// The hub's answer about a model, as far as it is needed.
@@ -188,6 +219,19 @@ mod tests {
         (address, thread)
     }
 
+    /// Answers with `body` and promises more of it.
+    fn serve_cut(body: &'static str) -> (String, std::thread::JoinHandle<()>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let thread = std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let mut request = [0; 1024];
+            let _ = std::io::Read::read(&mut stream, &mut request).unwrap();
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{body}").unwrap();
+        });
+        (address, thread)
+    }
+
     #[test]
     fn a_download_ends_in_the_cache() {
         let home = tempfile::tempdir().unwrap();
@@ -207,6 +251,29 @@ mod tests {
 
         let gone = runtime.block_on(download("owner/other", &address, &cache)).unwrap_err();
         assert!(!one_line(&gone).contains('\n'));
+    }
+
+    #[test]
+    fn downloads_of_one_model_share_no_partial_file() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("model.safetensors");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let whole = "weights".repeat(99);
+        // The first ends in the middle; the second comes while its file is there; both are of one name.
+        let (address, server) = serve(vec![("/whole", whole.clone())]);
+        let (cut, cutting) = serve_cut("half");
+        let client = reqwest::Client::new();
+        let ends = runtime.block_on(async {
+            tokio::join!(
+                save(client.get(format!("{cut}/cut")), &target),
+                save(client.get(format!("{address}/whole")), &target)
+            )
+        });
+        server.join().unwrap();
+        cutting.join().unwrap();
+        assert!(ends.0.is_err() && ends.1.is_ok(), "{ends:?}");
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), whole);
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "a partial file is left");
     }
 
     #[test]

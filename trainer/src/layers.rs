@@ -84,10 +84,16 @@ impl LayerNorm {
 
 pub(crate) fn activate(activation: Activation, x: &Tensor) -> Tensor {
     match activation {
-        Activation::Gelu => x.gelu("none"),
-        Activation::GeluNew | Activation::GeluPytorchTanh => x.gelu("tanh"),
+        Activation::Gelu | Activation::GeluPython => x.gelu("none"),
+        Activation::GeluNew
+        | Activation::GeluPytorchTanh
+        | Activation::GeluPythonTanh
+        | Activation::GeluFast
+        | Activation::GeluAccurate => x.gelu("tanh"),
+        Activation::QuickGelu => x * (x * 1.702).sigmoid(),
         Activation::Relu => x.relu(),
-        Activation::Silu => x.silu(),
+        Activation::Silu | Activation::Swish => x.silu(),
+        Activation::Tanh => x.tanh(),
     }
 }
 

@@ -2,9 +2,9 @@
 //! `VisionEncoderDecoderModel`. In: a tuwen corpus or picture files, Hugging Face folders. Out: Hugging Face folders,
 //! captions. Never decodes, cleans or splits: that is the pipeline's.
 //!
-//! Modules in the order in which a run meets them: [`cli`] - [`libtorch`], `shim`, [`ranks`], [`text`], [`config`], [`params`], the model
-//! (`layers`, `vit`, `gpt2`, [`captioner`]), [`names`], [`hub`], [`weights`], [`model`] - [`feed`], [`pixels`], [`schedule`],
-//! [`optimizer`], [`loss_scale`], [`recompute`], `encoder_cache`, `step`, `losses`, `progress`, [`train`], [`bench`] - [`generate`],
+//! Modules in the order in which a run meets them: [`cli`] - [`libtorch`], `shim`, [`ranks`], `json`, `generation_file`, [`config`], [`text`],
+//! [`preprocessor`], [`params`], the model (`layers`, `vit`, `gpt2`, [`captioner`]), [`names`], [`hub`], [`weights`], [`model`] -
+//! [`feed`], `labels`, [`pixels`], [`schedule`], [`optimizer`], [`loss_scale`], [`recompute`], `encoder_cache`, `step`, `losses`, `progress`, [`train`], [`bench`] - [`generate`],
 //! [`metrics`], [`evaluate`], [`best`], [`checkpoint`], [`tensorboard`], [`caption`], [`fingerprint`], [`caption_stage`],
 //! [`caption_corpus`].
 
@@ -22,8 +22,11 @@ pub mod evaluate;
 pub mod feed;
 pub mod fingerprint;
 pub mod generate;
+mod generation_file;
 mod gpt2;
 pub mod hub;
+mod json;
+mod labels;
 mod layers;
 pub mod libtorch;
 pub mod loss_scale;
@@ -35,6 +38,7 @@ pub mod optimizer;
 pub mod params;
 mod pickle;
 pub mod pixels;
+pub mod preprocessor;
 mod progress;
 pub mod ranks;
 pub mod recompute;

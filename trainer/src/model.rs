@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use tch::{Device, Kind, Tensor, no_grad};
+use tuwen_caption::TokenizerFile;
 use tuwen_settings::{Precision, TrainSettings};
 
 use crate::captioner::{Captioner, Input};
@@ -47,7 +48,12 @@ impl Model {
         device: Device,
     ) -> Result<(Self, Vec<String>)> {
         let settings = &resolve_hub_ids(settings)?;
-        let text = Text::open(&tokenizer_path(settings, tokenizer)?)?;
+        let folders = [settings.model.as_str(), settings.decoder.as_str()];
+        let tokenizer = match settings.tokenizer.as_str() {
+            "" => tokenizer_path(&folders, &[tokenizer])?,
+            given => PathBuf::from(given),
+        };
+        let text = Text::open(&tokenizer)?;
         let config = ModelConfig::from_settings(settings, text.vocab_size(), text.ids)?;
         if config.decoder.vocab_size < text.vocab_size() {
             bail!(
@@ -62,6 +68,11 @@ impl Model {
             init_positions(&captioner, &flat, settings.position_sincos)?;
         }
         let mut notes = Vec::new();
+        if device == Device::Cpu && settings.precision == Precision::F16 {
+            notes.push(
+                "train.precision: f16 is slow on a CPU\nhint: --set train.precision=f32".to_owned(),
+            );
+        }
         let mut normalise = Normalise::default();
         let parts = [
             (&settings.model, Part::Whole),
@@ -83,8 +94,12 @@ impl Model {
             )?;
             notes.extend(note(folder, "fresh, not in the file", &loaded.missing));
             notes.extend(note(folder, "in the file, not used", &loaded.unused));
-            if part != Part::Decoder {
-                normalise = Normalise::read(folder)?;
+            match part {
+                Part::Whole if settings.encoder_image_size == 0 => {
+                    normalise = Normalise::read(folder, config.encoder.image_size)?
+                }
+                Part::Whole | Part::Encoder => normalise = Normalise::read_levels(folder)?,
+                Part::Decoder => {}
             }
         }
         let flat = flat.to_device(device);
@@ -99,7 +114,23 @@ impl Model {
     /// # Errors
     /// Missing or unreadable files, weights that do not fit.
     pub fn open(folder: &Path, precision: Precision, device: Device) -> Result<Self> {
+        Self::open_with(folder, &[], precision, device)
+    }
+
+    /// The same with the first tokenizer of `tokenizers` that is not empty where the folder has none.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn open_with(
+        folder: &Path,
+        tokenizers: &[&str],
+        precision: Precision,
+        device: Device,
+    ) -> Result<Self> {
         let config = ModelConfig::read(folder)?;
+        let normalise = Normalise::read(folder, config.encoder.image_size)?;
+        let tokenizer = tokenizer_path(&[&folder.to_string_lossy()], tokenizers)?;
+        let text = Text::open_of_model(&tokenizer, config.ids)?;
         let captioner = Captioner::new(&config);
         let flat = captioner.layout.init(0);
         weights::load(
@@ -110,8 +141,6 @@ impl Model {
             config.decoder.tie_word_embeddings,
             Resize::Nothing,
         )?;
-        let text = Text::open(&folder.join("tokenizer.json"))?;
-        let normalise = Normalise::read(folder)?;
         Ok(Self { captioner, flat: flat.to_device(device), text, normalise, device, precision })
     }
 
@@ -179,23 +208,14 @@ fn resolve_hub_ids(settings: &TrainSettings) -> Result<TrainSettings> {
     Ok(settings)
 }
 
-fn tokenizer_path(settings: &TrainSettings, fallback: &str) -> Result<PathBuf> {
-    if !settings.tokenizer.is_empty() {
-        return Ok(PathBuf::from(&settings.tokenizer));
-    }
-    let folders =
-        [&settings.model, &settings.decoder].into_iter().filter(|folder| !folder.is_empty());
-    if let Some(path) =
-        folders.map(|folder| Path::new(folder).join("tokenizer.json")).find(|path| path.exists())
-    {
-        return Ok(path);
-    }
-    if fallback.is_empty() {
-        bail!(
-            "expected a tokenizer.json, found none\nhint: --tokenizer FILE, the one the corpus was curated with"
-        );
-    }
-    Ok(PathBuf::from(fallback))
+/// The first of `folders` that has a tokenizer, else the first of `others` that is named.
+fn tokenizer_path(folders: &[&str], others: &[&str]) -> Result<PathBuf> {
+    let folders = folders.iter().filter(|folder| TokenizerFile::is_in(Path::new(folder)));
+    let others = others.iter().filter(|file| !file.is_empty());
+    folders.chain(others).next().map(PathBuf::from).context(
+        "expected a tokenizer (tokenizer.json, vocab.json and merges.txt, or vocab.txt), found none\n\
+         hint: train.tokenizer (--tokenizer FILE) names one: that which the corpus was curated with",
+    )
 }
 
 fn init_positions(captioner: &Captioner, flat: &Tensor, amplitude: f64) -> Result<()> {

@@ -1,27 +1,9 @@
 //! From stored bytes to the encoder's input. In: u8 pixels `[b, side, side, 3]`. Out: a normalised tensor
 //! `[b, 3, size, size]` on the device. Never keeps floats on the host: bytes travel, the device does the rest.
 
-use std::path::Path;
-
-use anyhow::{Context, Result};
-use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
-use crate::config::read_json;
-
-/// Mean and standard deviation by channel, as shares of 255.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Normalise {
-    mean: [f64; 3],
-    std: [f64; 3],
-}
-
-impl Default for Normalise {
-    /// (x / 255 - 0.5) / 0.5, as google/vit-base-patch16-224.
-    fn default() -> Self {
-        Self { mean: [0.5; 3], std: [0.5; 3] }
-    }
-}
+pub use crate::preprocessor::Normalise;
 
 /// A square window of stored pictures, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,41 +38,6 @@ pub(crate) fn splitmix(seed: u64) -> u64 {
 }
 
 impl Normalise {
-    /// Reads a model's `preprocessor_config.json`; the default where there is none.
-    ///
-    /// # Errors
-    /// A file that is not one.
-    pub fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join("preprocessor_config.json");
-        if !path.exists() {
-            return Ok(Self::default());
-        }
-        let root = read_json(&path)?;
-        let three = |key: &str| -> Result<[f64; 3]> {
-            let numbers: Option<Vec<f64>> =
-                root[key].as_array().and_then(|a| a.iter().map(Value::as_f64).collect());
-            let numbers = numbers.and_then(|numbers| <[f64; 3]>::try_from(numbers).ok());
-            numbers.with_context(|| format!("{}: expected three numbers `{key}`", path.display()))
-        };
-        Ok(Self { mean: three("image_mean")?, std: three("image_std")? })
-    }
-
-    /// The `preprocessor_config.json` of a model with an image size of `size` pixels.
-    pub fn to_json(&self, size: i64) -> Value {
-        const BILINEAR: u8 = 2;
-        json!({
-            "image_processor_type": "ViTImageProcessor",
-            "do_resize": true,
-            "size": {"height": size, "width": size},
-            "resample": BILINEAR,
-            "do_rescale": true,
-            "rescale_factor": 1.0 / 255.0,
-            "do_normalize": true,
-            "image_mean": self.mean,
-            "image_std": self.std,
-        })
-    }
-
     /// Uploads `b` pictures of `side` pixels, cuts a window out of each, resizes it (bilinear, antialiased, rounded to whole
     /// levels as PIL does) and normalises.
     ///
@@ -131,9 +78,8 @@ impl Normalise {
             let one = |value| Tensor::full([1, 1, 1], value, (Kind::Float, device));
             Tensor::cat(&values.map(one), 0) // [3, 1, 1]
         };
-        let scale = channel([0, 1, 2].map(|c| 1.0 / (255.0 * self.std[c])));
-        let shift = channel([0, 1, 2].map(|c| -self.mean[c] / self.std[c]));
-        x.to_kind(Kind::Float) * scale + shift // [b, 3, size, size]
+        let (scale, shift) = self.scale_shift();
+        x.to_kind(Kind::Float) * channel(scale) + channel(shift) // [b, 3, size, size]
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
+use tuwen_corpus::report::rate;
 use tuwen_stream::Skipped;
 
 use crate::evaluate::{Evaluation, Prediction};
@@ -93,8 +94,13 @@ impl Progress {
             return Ok(());
         }
         let figures = format!(
-            "epoch {:.2}  loss {:.4}  lr {:.1e}  grad {:.2}  {:.0} images/s  data_wait {:.1} %",
-            w.epoch, w.loss, w.lr, w.grad_norm, w.images_per_s, w.data_wait_percent
+            "epoch {:.2}  loss {:.4}  lr {:.1e}  grad {:.2}  {} images/s  data_wait {:.1} %",
+            w.epoch,
+            w.loss,
+            w.lr,
+            w.grad_norm,
+            rate(w.images_per_s),
+            w.data_wait_percent
         );
         let figures = match w.skipped {
             0 => figures,

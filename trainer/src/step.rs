@@ -8,7 +8,7 @@ use tuwen_stream::Batch;
 
 use crate::captioner::Input;
 use crate::encoder_cache::EncoderCache;
-use crate::evaluate::labels;
+use crate::evaluate::upload_labels;
 use crate::loss_scale::LossScale;
 use crate::model::Model;
 use crate::optimizer::{AdamW, clip_divisor};
@@ -100,7 +100,7 @@ impl Learner {
                     Input::Pixels(self.model.pixels(&batch.pixels, batch.len(), side, crop))
                 }
             };
-            let (labels, n_tokens) = labels(&self.model, &batch, settings)?;
+            let (labels, n_tokens) = upload_labels(&self.model, &batch, settings)?;
             let pass = Pass {
                 label_smoothing: settings.label_smoothing,
                 freeze_encoder: self.optimizer.freeze_encoder,
@@ -267,7 +267,7 @@ mod tests {
             let views = layout.views(flat);
             let batch = batch(&[0, 1, 2, 3]);
             let pixels = model.pixels(&batch.pixels, batch.len(), SIDE, Crop::whole(SIDE));
-            let (labels, tokens) = labels(model, &batch, &settings).unwrap();
+            let (labels, tokens) = upload_labels(model, &batch, &settings).unwrap();
             model.captioner.loss(&views, &pixels, &labels, 0.0, false) / tokens as f64
         };
         let flat = model.flat.copy().set_requires_grad(true);

@@ -1,4 +1,4 @@
-//! Captions as text. In: a `tokenizer.json`, token ids. Out: the special tokens' ids, a caption for people, and the
+//! Captions as text. In: a tokenizer's files, token ids. Out: the special tokens' ids, a caption for people, and the
 //! tokenizer's files of a checkpoint. Never tokenises: the corpus holds token ids.
 
 use std::path::Path;
@@ -6,9 +6,10 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
-use tuwen_caption::remove_cjk_spaces;
+use tuwen_caption::{SpecialToken, TokenizerFile, remove_cjk_spaces};
 
-use crate::config::{SpecialIds, read_json};
+use crate::config::SpecialIds;
+use crate::json::write_json;
 
 /// A tokenizer and its special tokens.
 pub struct Text {
@@ -21,30 +22,33 @@ pub struct Text {
 }
 
 impl Text {
-    /// Opens a `tokenizer.json`. Special tokens are those the `tokenizer_config.json` beside it names, else the ones BERT,
-    /// GPT-2 and T5 are known by; a tokenizer without padding pads with its end token.
+    /// Opens a tokenizer's file or folder. A tokenizer without padding pads with its end token.
     ///
     /// # Errors
     /// A file that is no tokenizer, or one without a start or an end token.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = std::fs::read(path).with_context(|| {
-            format!("{}: expected a tokenizer.json, cannot read it", path.display())
-        })?;
-        let tokenizer = Tokenizer::from_bytes(&file)
-            .map_err(|error| anyhow!("{}: expected a tokenizer.json: {error}", path.display()))?;
-        let config = match path.with_file_name("tokenizer_config.json") {
-            beside if beside.exists() => read_json(&beside)?,
-            _ => Value::Null,
+        Self::made_of(path, TokenizerFile::open(path)?)
+    }
+
+    /// The same of a model whose start and end tokens are known, should the tokenizer's files not name them.
+    ///
+    /// # Errors
+    /// A file that is no tokenizer, or one that does not have those tokens.
+    pub fn open_of_model(path: &Path, ids: SpecialIds) -> Result<Self> {
+        let mut file = TokenizerFile::open(path)?;
+        let token = |id: i64| {
+            let id = u32::try_from(id).ok()?;
+            Some(SpecialToken { content: file.tokenizer.id_to_token(id)?, id })
         };
-        let find = |keys: &[&str], known: &[&str]| -> Option<(String, i64)> {
-            let named = keys
-                .iter()
-                .filter_map(|key| config[key].as_str().or(config[key]["content"].as_str()));
-            let id_of =
-                |token: &str| Some((token.to_owned(), i64::from(tokenizer.token_to_id(token)?)));
-            named.chain(known.iter().copied()).find_map(id_of)
-        };
-        let needed = |what: &str, found: Option<(String, i64)>| {
+        let (start, end) = (token(ids.start), token(ids.eos));
+        file.special.start = file.special.start.or(start);
+        file.special.end = file.special.end.or(end);
+        Self::made_of(path, file)
+    }
+
+    fn made_of(path: &Path, file: TokenizerFile) -> Result<Self> {
+        let TokenizerFile { tokenizer, special, json } = file;
+        let needed = |what: &str, found: Option<SpecialToken>| {
             found.with_context(|| {
                 format!(
                     "{}: expected a token for the {what} of a caption, found none",
@@ -52,31 +56,25 @@ impl Text {
                 )
             })
         };
-        let start =
-            needed("start", find(&["bos_token", "cls_token"], &["[CLS]", "<s>", "<|endoftext|>"]))?;
-        let eos =
-            needed("end", find(&["eos_token", "sep_token"], &["[SEP]", "</s>", "<|endoftext|>"]))?;
-        let pad = find(&["pad_token"], &["[PAD]", "<pad>"]).unwrap_or_else(|| eos.clone());
-
-        let mut special = Map::new();
-        for (key, token) in [
-            ("bos_token", &start),
-            ("cls_token", &start),
-            ("eos_token", &eos),
-            ("sep_token", &eos),
-            ("pad_token", &pad),
-        ] {
-            special.insert(key.to_owned(), json!(token.0));
-        }
-        for (key, known) in
-            [("unk_token", ["[UNK]", "<unk>"]), ("mask_token", ["[MASK]", "<mask>"])]
-        {
-            if let Some((token, _)) = find(&[key], &known) {
-                special.insert(key.to_owned(), json!(token));
-            }
-        }
-        let ids = SpecialIds { start: start.1, eos: eos.1, pad: pad.1 };
-        Ok(Self { tokenizer, file, special, ids })
+        let start = needed("start", special.start)?;
+        let end = needed("end", special.end)?;
+        let pad = special.pad.unwrap_or_else(|| end.clone());
+        let id = |token: &SpecialToken| i64::from(token.id);
+        let ids = SpecialIds { start: id(&start), eos: id(&end), pad: id(&pad) };
+        let named = [
+            ("bos_token", Some(&start)),
+            ("cls_token", Some(&start)),
+            ("eos_token", Some(&end)),
+            ("sep_token", Some(&end)),
+            ("pad_token", Some(&pad)),
+            ("unk_token", special.unknown.as_ref()),
+            ("mask_token", special.mask.as_ref()),
+        ];
+        let special = named
+            .into_iter()
+            .filter_map(|(key, token)| Some((key.to_owned(), json!(token?.content))))
+            .collect();
+        Ok(Self { tokenizer, file: json, special, ids })
     }
 
     /// The bytes of the tokenizer's file.
@@ -118,9 +116,4 @@ impl Text {
         write_json(&folder.join("tokenizer_config.json"), &Value::Object(config))?;
         write_json(&folder.join("special_tokens_map.json"), &Value::Object(self.special.clone()))
     }
-}
-
-pub(crate) fn write_json(path: &Path, value: &Value) -> Result<()> {
-    let text = format!("{value:#}\n");
-    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }

@@ -44,8 +44,9 @@ impl Vit {
             layers: (0..config.num_hidden_layers).map(|i| Layer::new(builder, config, i)).collect(),
             layernorm: LayerNorm::new(builder, "encoder.layernorm", d, config.layer_norm_eps),
         };
-        builder.unused_weight("encoder.pooler.dense.weight", &[d, d], std);
-        builder.biases(&["encoder.pooler.dense.bias".to_owned()], d);
+        let pooled = config.pooler_output_size.unwrap_or(d);
+        builder.unused_weight("encoder.pooler.dense.weight", &[pooled, d], std);
+        builder.biases(&["encoder.pooler.dense.bias".to_owned()], pooled);
         vit
     }
 

@@ -3,13 +3,14 @@
 //! missing, unexpected and wrongly shaped ones are listed by name.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use safetensors::{Dtype, SafeTensors};
 use tch::{Kind, Tensor};
 
-use crate::config::read_json;
+use crate::json::read_json;
 use crate::names::{Part, canonical, is_constant};
 use crate::params::{Layout, Named, put};
 use crate::pickle;
@@ -54,6 +55,7 @@ pub fn load(
         .map(|n| (n.name.clone(), n))
         .collect();
     let (mut loaded, mut wrong) = (Loaded::default(), Vec::new());
+    let mut tied_head = None;
     for file in weight_files(folder)? {
         for_each_tensor(&file, |name, tensor| {
             let name = canonical(name, part);
@@ -72,14 +74,16 @@ pub fn load(
                         tensor.size()
                     ));
                 }
-                None if is_constant(&name) || (tied && name == "decoder.lm_head.weight") => {}
-                None if part == Part::Encoder && name.starts_with("encoder.classifier.") => {
-                    loaded.unused.push(name)
-                }
+                None if is_constant(&name) => {}
+                None if tied && name == HEAD => tied_head = Some(tensor.copy()),
+                None if may_be_unused(&name, part) => loaded.unused.push(name),
                 None => wrong.push(format!("{name}: unexpected, shape {:?}", tensor.size())),
             }
         })
         .with_context(|| format!("reading weights {}", file.display()))?;
+    }
+    if let Some(head) = tied_head {
+        wrong.extend(tie(&head, layout, flat, wanted.remove(EMBEDDINGS).is_some()));
     }
     for (name, named) in wanted {
         match may_be_missing(&name, part) {
@@ -98,6 +102,34 @@ pub fn load(
     Ok(loaded)
 }
 
+const EMBEDDINGS: &str = "decoder.transformer.wte.weight";
+const HEAD: &str = "decoder.lm_head.weight";
+
+/// The output layer of a model that shares it with the token embeddings: it stands for those where the file has none, and must be
+/// the same where it has. Gives what is wrong.
+fn tie(
+    head: &Tensor,
+    layout: &Layout,
+    flat: &Tensor,
+    embeddings_are_missing: bool,
+) -> Option<String> {
+    let embeddings = layout.named().into_iter().find(|named| named.name == EMBEDDINGS)?;
+    if head.size() != embeddings.shape {
+        return Some(format!(
+            "{HEAD}: expected shape {:?}, found {:?}",
+            embeddings.shape,
+            head.size()
+        ));
+    }
+    if embeddings_are_missing {
+        put(flat, &embeddings, head);
+        return None;
+    }
+    let loaded = flat.narrow(0, embeddings.offset, embeddings.numel).view(&embeddings.shape[..]);
+    let same = loaded.equal(&head.to_kind(loaded.kind()));
+    (!same).then(|| format!("{HEAD}: expected {EMBEDDINGS}, since decoder.tie_word_embeddings is true, found other values"))
+}
+
 fn belongs(name: &str, part: Part) -> bool {
     match part {
         Part::Whole => true,
@@ -111,6 +143,15 @@ fn may_be_missing(name: &str, part: Part) -> bool {
     name.starts_with("encoder.pooler.")
         || (part == Part::Decoder
             && (name.contains(".crossattention.") || name.contains(".ln_cross_attn.")))
+}
+
+/// The heads that a ViT was trained with for other ends, and what stood for patches it was not to see.
+fn may_be_unused(name: &str, part: Part) -> bool {
+    name == "encoder.embeddings.mask_token"
+        || (part == Part::Encoder
+            && ["encoder.classifier.", "encoder.decoder."]
+                .iter()
+                .any(|head| name.starts_with(head)))
 }
 
 /// Files that hold weights, or name the files that do, in the order transformers prefers them.
@@ -151,11 +192,18 @@ pub(crate) fn shards(index: &Path) -> Result<Vec<String>> {
     Ok(files)
 }
 
+/// How a file begins that Git put in the place of a large one.
+const LFS_POINTER: &[u8; 23] = b"version https://git-lfs";
+
 fn for_each_tensor(file: &Path, mut each: impl FnMut(&str, &Tensor)) -> Result<()> {
+    let opened = std::fs::File::open(file)?;
+    let mut head = [0; LFS_POINTER.len()];
+    if opened.read_at(&mut head, 0)? == head.len() && head == *LFS_POINTER {
+        bail!("expected weights, found a pointer of Git LFS\nhint: `git lfs pull` in that folder");
+    }
     if file.extension().is_some_and(|extension| extension == "bin") {
         return pickle::for_each_tensor(file, each);
     }
-    let opened = std::fs::File::open(file)?;
     // SAFETY: the map is only read, and dropped before this function returns. Should another program cut the file
     // meanwhile, the read faults, as it would for every reader of a mapped file.
     #[expect(unsafe_code, reason = "weights are gigabytes: mapped, they are copied once")]
@@ -166,11 +214,12 @@ fn for_each_tensor(file: &Path, mut each: impl FnMut(&str, &Tensor)) -> Result<(
             Dtype::F32 => Kind::Float,
             Dtype::F16 => Kind::Half,
             Dtype::BF16 => Kind::BFloat16,
+            Dtype::F64 => Kind::Double,
             // Masks, which old conversions of GPT-2 bring along.
             Dtype::BOOL => Kind::Bool,
             Dtype::U8 => Kind::Uint8,
             Dtype::I64 => Kind::Int64,
-            other => bail!("{name}: expected F32, F16 or BF16, found {other:?}"),
+            other => bail!("{name}: expected F32, F16, BF16 or F64, found {other:?}"),
         };
         let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
         each(name, &Tensor::f_from_data_size(view.data(), &shape, kind)?);

@@ -82,6 +82,18 @@ impl Literal {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// Whether the post-processor puts a token behind a text.
+    ///
+    /// # Errors
+    /// The post-processor fails.
+    pub fn ends_texts(&self) -> Result<bool> {
+        const WORD: u32 = u32::MAX;
+        let text = Encoding::from_tokens(vec![Token::new(WORD, String::new(), (0, 0))], 0);
+        let whole = self.tokenizer.post_process(text, None, true);
+        let whole = whole.map_err(|error| anyhow!("the tokenizer's post-processor: {error}"))?;
+        Ok(whole.get_ids().last() != Some(&WORD))
+    }
+
     /// A model that has special tokens among its words finds them in a text by itself; it cannot if they are taken apart.
     fn encode_in_pieces(&self, text: &str) -> Result<Encoding> {
         let mut tokens = Vec::new();
@@ -276,6 +288,23 @@ pub(crate) mod tests {
             assert_eq!(literal.ids(text, false).unwrap(), expected, "{text}");
             let whole = [vec![0], expected, vec![1]].concat();
             assert_eq!(literal.ids(text, true).unwrap(), whole, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_post_processor_ends_texts_or_not() {
+        let start_alone = json!({ "type": "TemplateProcessing",
+            "single": [ { "SpecialToken": { "id": "[CLS]", "type_id": 0 } }, { "Sequence": { "id": "A", "type_id": 0 } } ],
+            "pair": [ { "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 0 } } ],
+            "special_tokens": { "[CLS]": { "id": "[CLS]", "ids": [2], "tokens": ["[CLS]"] } } });
+        let bert: Value = serde_json::from_str(&bert().to_string(false).unwrap()).unwrap();
+        for (post_processor, expected) in
+            [(bert["post_processor"].clone(), true), (start_alone, false), (Value::Null, false)]
+        {
+            let mut json = bert.clone();
+            json["post_processor"] = post_processor;
+            let tokenizer = Tokenizer::from_bytes(json.to_string()).unwrap();
+            assert_eq!(Literal::of(&tokenizer).unwrap().ends_texts().unwrap(), expected);
         }
     }
 

@@ -209,16 +209,17 @@ pub fn table(reports: &[StageReport]) -> String {
         "stage", "rows in", "good", "rejected", "known", "seconds", "rows/s"
     )];
     for report in reports {
-        let rate = if report.rows_in == 0 { 0.0 } else { report.rows_in as f64 / report.seconds };
+        let per_sec =
+            if report.rows_in == 0 { 0.0 } else { report.rows_in as f64 / report.seconds };
         lines.push(format!(
-            "{:<8}{:>12}{:>12}{:>12}{:>12}{:>10.1}{:>12.0}",
+            "{:<8}{:>12}{:>12}{:>12}{:>12}{:>10.1}{:>12}",
             report.stage,
             HumanCount(report.rows_in).to_string(),
             HumanCount(report.rows_out).to_string(),
             HumanCount(report.n_rejected()).to_string(),
             HumanCount(report.known).to_string(),
             report.seconds,
-            rate
+            rate(per_sec)
         ));
         let mut reasons: Vec<_> = report.rejected.iter().collect();
         reasons.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
@@ -235,10 +236,42 @@ pub fn table(reports: &[StageReport]) -> String {
     lines.join("\n")
 }
 
+/// A rate in words: with two digits at least, since a slow one is not none.
+pub fn rate(per_sec: f64) -> String {
+    let decimals = match per_sec {
+        10.0.. => 0,
+        1.0.. => 1,
+        0.1.. => 2,
+        0.001.. => 3,
+        _ => 0,
+    };
+    format!("{per_sec:.decimals$}")
+}
+
 /// The same as one JSON object.
 ///
 /// # Errors
 /// Never for these types; serde's signature has them.
 pub fn json(reports: &[StageReport]) -> anyhow::Result<String> {
     Ok(serde_json::to_string(&serde_json::json!({ "stages": reports }))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rate;
+
+    #[test]
+    fn a_slow_rate_is_not_printed_as_none() {
+        for (per_sec, expected) in [
+            (1234.5, "1234"),
+            (10.4, "10"),
+            (9.96, "10.0"),
+            (1.26, "1.3"),
+            (0.31, "0.31"),
+            (0.0123, "0.012"),
+            (0.0, "0"),
+        ] {
+            assert_eq!(rate(per_sec), expected);
+        }
+    }
 }

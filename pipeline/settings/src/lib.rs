@@ -93,7 +93,8 @@ fn resolve_layers(
 
     let mut settings = Settings::default();
     let preset = all.iter().rev().find(|given| given.key.name == "train.preset");
-    let preset = preset.and_then(|given| given.value.as_str()).unwrap_or("seed").to_owned();
+    let preset =
+        preset.and_then(|given| given.value.as_str()).unwrap_or(train::DEFAULT_PRESET).to_owned();
     if let Some(train) = TrainSettings::preset(&preset) {
         settings.train = train;
     }

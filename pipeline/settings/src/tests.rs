@@ -61,6 +61,11 @@ fn later_layers_win_and_origins_are_known() {
             "224, from default",
         ),
         (
+            Input { file, sets: &["train.preset=seed"], ..Input::default() },
+            "train.decoder",
+            "\"yuanzhoulvpi/gpt2_chinese\", from preset seed",
+        ),
+        (
             Input { file, variables: &variables, ..Input::default() },
             "decode.size",
             "64, from TUWEN_DECODE_SIZE",

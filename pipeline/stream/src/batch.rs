@@ -53,6 +53,20 @@ impl Batch {
         is_there.then(|| place as usize - before)
     }
 
+    /// Leaves out the examples that would stand at `place` or behind it, had none been skipped.
+    pub fn truncate(&mut self, place: u32) {
+        let n_rows = (0..place).filter(|&before| self.row_at(before).is_some()).count();
+        self.skipped.retain(|skipped| skipped.place < place);
+        if n_rows >= self.len() {
+            return;
+        }
+        let pixel_bytes = self.pixels.len() / self.len();
+        self.pixels.truncate(n_rows * pixel_bytes);
+        self.input_ids.truncate(n_rows * self.width_tokens);
+        self.example_ids.truncate(n_rows);
+        self.lengths.truncate(n_rows);
+    }
+
     /// The number of examples.
     pub fn len(&self) -> usize {
         self.example_ids.len()
@@ -77,4 +91,35 @@ pub struct StreamState {
     pub epoch: u64,
     /// Examples of the epoch's global order that all ranks together have had.
     pub position: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_cut_at_a_place() {
+        // Of five places the second was skipped: rows are of places 0, 2, 3 and 4.
+        let id = |n: u128| ExampleId(n);
+        let skipped = Skipped { place: 1, example_id: id(1), why: String::new() };
+        let batch = Batch {
+            example_ids: vec![id(0), id(2), id(3), id(4)],
+            pixels: (0..12).collect(),
+            input_ids: (0..8).collect(),
+            lengths: vec![2, 1, 2, 1],
+            width_tokens: 2,
+            skipped: vec![skipped.clone()],
+            ..Batch::default()
+        };
+        for (place, n_rows, n_skipped) in
+            [(0, 0, 0), (1, 1, 0), (2, 1, 1), (3, 2, 1), (5, 4, 1), (9, 4, 1)]
+        {
+            let mut cut = batch.clone();
+            cut.truncate(place);
+            assert_eq!(cut.example_ids, batch.example_ids[..n_rows], "at {place}");
+            assert_eq!(cut.pixels, batch.pixels[..n_rows * 3]);
+            assert_eq!(cut.input_ids, batch.input_ids[..n_rows * 2]);
+            assert_eq!((cut.lengths.len(), cut.skipped.len()), (n_rows, n_skipped));
+        }
+    }
 }

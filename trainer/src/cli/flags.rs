@@ -28,15 +28,35 @@ impl TrainerFlags {
     pub(super) fn resolve(&self, named: &[(&str, Option<String>)]) -> Result<Resolved> {
         let device = [("train.device", self.device.clone())];
         let flags: Vec<_> = named.iter().chain(&device).cloned().collect();
-        let resolved = self.settings.resolve(&flags)?;
+        let mut resolved = self.settings.resolve(&flags)?;
+        whole_or_halves(&mut resolved)?;
         check(&resolved.settings.train).map_err(|error| WrongSetting(format!("{error:#}")))?;
         Ok(resolved)
     }
 }
 
+/// A whole model that is named stands for the halves that a preset names.
+fn whole_or_halves(resolved: &mut Resolved) -> Result<()> {
+    let Resolved { settings, origins } = resolved;
+    let train = &mut settings.train;
+    if train.model.is_empty() {
+        return Ok(());
+    }
+    for (key, half) in
+        [("train.encoder", &mut train.encoder), ("train.decoder", &mut train.decoder)]
+    {
+        if is_given(origins, key) && !half.is_empty() {
+            let message = format!("{key}: expected nothing beside train.model, found `{half}`");
+            return Err(WrongSetting(message).into());
+        }
+        half.clear();
+    }
+    Ok(())
+}
+
 /// Whether a setting was given by a file, a variable or a flag.
 pub(super) fn is_given(origins: &BTreeMap<String, String>, key: &str) -> bool {
-    let origin = origins.get(&format!("train.{key}")).map_or("default", String::as_str);
+    let origin = origins.get(key).map_or("default", String::as_str);
     origin != "default" && !origin.starts_with("preset ")
 }
 
@@ -50,7 +70,7 @@ pub(super) fn resumed_settings(resolved: Resolved) -> Result<Settings> {
         if key == "out" || key == "resume" || now[key] == *before {
             continue;
         }
-        if is_given(&origins, key) {
+        if is_given(&origins, &format!("train.{key}")) {
             eprintln!("train.{key}: {} now, {before} in {}", now[key], folder.display());
         } else {
             now[key] = before.clone();

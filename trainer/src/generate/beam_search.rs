@@ -11,7 +11,6 @@ use super::generated::{Generated, floats, integers, length_divisor};
 use super::options::{EarlyStopping, GenerateOptions};
 use super::processors::processed;
 use crate::captioner::Captioner;
-use crate::config::SpecialIds;
 use crate::params::Views;
 
 /// Added to or in place of the score of a beam that must not be chosen; the value is transformers'.
@@ -24,9 +23,11 @@ pub(super) fn beam_search(
     options: &GenerateOptions,
     keys: &[u64],
 ) -> Vec<Generated> {
-    let (ids, device) = (model.config.ids, pixels.device());
+    let (ids, device) = (&model.config.generation, pixels.device());
     let (b, beams, vocab) =
         (pixels.size()[0], options.num_beams as i64, model.config.decoder.vocab_size);
+    // Should the best all end, there are as many beams to continue with.
+    let n = (1 + ids.eos.len()).max(2) * options.num_beams;
     let cross_cache = model.cross_attention_cache(p, pixels);
     let mut cache = model.new_cache();
     let mut searches: Vec<_> = (0..b).map(|_| Search::new(ids.start, options.num_beams)).collect();
@@ -38,23 +39,22 @@ pub(super) fn beam_search(
         if !options.is_plain() {
             let sequences: Vec<i64> = searches.iter().flat_map(Search::running_ids).collect();
             let sequences = Tensor::from_slice(&sequences).view([b * beams, -1]).to_device(device);
-            log_probs = processed(&sequences, log_probs, options, ids.eos);
+            log_probs = processed(&sequences, log_probs, options, &ids.eos);
         }
         let scores: Vec<f32> = searches.iter().flat_map(Search::running_scores).collect();
         let scores = Tensor::from_slice(&scores).view([b * beams, 1]).to_device(device);
         let all = (log_probs + scores).view([b, beams * vocab]);
         let (best, places) = match &options.sampling {
-            None => all.topk(2 * beams, -1, true, true), // [b, 2 k]
+            None => all.topk(n as i64, -1, true, true), // [b, n]
             Some(sampling) => {
-                let uniforms = uniforms(sampling.seed, keys, step, 2 * options.num_beams, device);
+                let uniforms = uniforms(sampling.seed, keys, step, n, device);
                 let weights = all.softmax(-1, Kind::Double);
-                let places = draw_without_replacement(&weights, &uniforms); // [b, 2 k]
+                let places = draw_without_replacement(&weights, &uniforms); // [b, n]
                 (all.gather(1, &places, false), places)
             }
         };
         let (best, places) = (floats(&best), integers(&places));
 
-        let n = 2 * options.num_beams;
         let mut all_hit = true;
         for (i, search) in searches.iter_mut().enumerate() {
             let pairs = best[i * n..][..n].iter().zip(&places[i * n..][..n]);
@@ -62,7 +62,7 @@ pub(super) fn beam_search(
                 search.continued(score, (place / vocab) as usize, place % vocab)
             });
             let candidates: Vec<_> = candidates.collect();
-            all_hit &= search.advance(candidates, ids, options);
+            all_hit &= search.advance(candidates, &ids.eos, options);
         }
         let all_full =
             searches.iter().all(Search::is_full) && options.early_stopping == EarlyStopping::Yes;
@@ -133,13 +133,13 @@ impl Search {
     fn advance(
         &mut self,
         mut candidates: Vec<Beam>,
-        ids: SpecialIds,
+        eos: &[i64],
         options: &GenerateOptions,
     ) -> bool {
         let num_beams = self.running.len();
         for beam in &mut candidates {
             beam.ended =
-                beam.ids[beam.ids.len() - 1] == ids.eos || beam.ids.len() >= options.max_length;
+                eos.contains(&beam.ids[beam.ids.len() - 1]) || beam.ids.len() >= options.max_length;
         }
         let all_hit = candidates.iter().all(|beam| beam.ended);
 

@@ -7,7 +7,7 @@ use super::options::{GenerateOptions, Sampling};
 
 /// Scores `[rows, vocabulary]` of the token after `ids` `[rows, t]`, which begin with the start token. Beam search gives
 /// log-probabilities, the others raw logits, as transformers does.
-pub fn processed(ids: &Tensor, scores: Tensor, options: &GenerateOptions, eos: i64) -> Tensor {
+pub fn processed(ids: &Tensor, scores: Tensor, options: &GenerateOptions, eos: &[i64]) -> Tensor {
     let mut scores = scores;
     if options.repetition_penalty != 1.0 {
         scores = penalise_repetition(ids, &scores, options.repetition_penalty);
@@ -16,11 +16,14 @@ pub fn processed(ids: &Tensor, scores: Tensor, options: &GenerateOptions, eos: i
         scores = forbid_ngrams(ids, scores, options.no_repeat_ngram_size as i64);
     }
     if ids.size()[1] < options.min_length as i64 {
-        let _ = scores.select(1, eos).fill_(f64::NEG_INFINITY);
+        for &eos in eos {
+            let _ = scores.select(1, eos).fill_(f64::NEG_INFINITY);
+        }
     }
+    // A beam that drew an end token needs another token to continue with.
+    let keep = if options.num_beams > 1 { (1 + eos.len() as i64).max(2) } else { 1 };
     match &options.sampling {
-        // A beam that drew the end token needs a second token to continue with.
-        Some(sampling) => warped(scores, sampling, if options.num_beams > 1 { 2 } else { 1 }),
+        Some(sampling) => warped(scores, sampling, keep),
         None => scores,
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn sample(
     options: &GenerateOptions,
     keys: &[u64],
 ) -> Vec<Generated> {
-    let (ids, device) = (model.config.ids, pixels.device());
+    let (ids, device) = (&model.config.generation, pixels.device());
     let cross_cache = model.cross_attention_cache(p, pixels);
     let mut cache = model.new_cache();
     let mut captions = vec![Generated { ids: vec![ids.start], score: 0.0 }; keys.len()];
@@ -30,7 +30,7 @@ pub(super) fn sample(
         let (log_probs, next) = if options.is_plain() {
             log_probs.max_dim(-1, false) // [b]
         } else {
-            let scores = processed(&sequences, logits, options, ids.eos);
+            let scores = processed(&sequences, logits, options, &ids.eos);
             let next = match &options.sampling {
                 None => scores.argmax(-1, false),
                 Some(sampling) => draw(
@@ -48,7 +48,7 @@ pub(super) fn sample(
             if unfinished[i] {
                 captions[i].ids.push(token);
                 captions[i].score += log_prob;
-                unfinished[i] = token != ids.eos;
+                unfinished[i] = !ids.eos.contains(&token);
             }
         }
         if !unfinished.contains(&true) {

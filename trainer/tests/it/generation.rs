@@ -88,7 +88,7 @@ pub(crate) fn processed_scores(
         let t = 1 + random.below(12) as i64;
         let ids = Tensor::randint(4, [3, t], (Kind::Int64, Device::Cpu));
         let options = GenerateOptions::from(&settings);
-        let after = processed(&ids, scores.copy(), &options, eos);
+        let after = processed(&ids, scores.copy(), &options, &[eos]);
         tensors.push((format!("processed.{i}"), after));
         tensors.push((format!("processed.{i}.scores"), scores));
         tensors.push((format!("processed.{i}.ids"), ids));
@@ -111,7 +111,7 @@ fn first_probabilities(model: &Model, picture: &Tensor, options: &GenerateOption
         1 => logits,
         _ => logits.log_softmax(-1, Kind::Float),
     };
-    let scores = processed(&start, scores, options, ids.eos);
+    let scores = processed(&start, scores, options, &[ids.eos]);
     Vec::try_from(scores.softmax(-1, Kind::Double).flatten(0, -1)).unwrap()
 }
 

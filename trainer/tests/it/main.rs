@@ -5,6 +5,7 @@
 mod caption_corpus;
 mod docs;
 mod equality;
+mod folders;
 mod generation;
 mod metrics;
 mod python;

@@ -129,9 +129,9 @@ fn small() -> impl Iterator<Item = String> {
 
 pub(crate) fn train(out: &Path, more: &[&str]) -> Command {
     let tokenizer = format!("train.tokenizer={}", here("tests/it/tokenizer.json").display());
-    let mut command = tuwen(&["train", "--preset", "tiny", "--json"]);
+    let mut command = tuwen(&["train", "--json"]);
     // By --set, so that a test may override them: a flag would win.
-    for set in ["corpus=corpus", "train.device=cpu", &tokenizer] {
+    for set in ["corpus=corpus", "train.preset=tiny", "train.device=cpu", &tokenizer] {
         command.args(["--set", set]);
     }
     command.arg("--out").arg(out);
@@ -450,12 +450,36 @@ fn errors_are_reported_in_one_line() {
         (["--set", "train.predicate=no_column = 1"], 1, "no_column"),
         (["--set", "train.decoder_positions=4"], 1, "the decoder holds 4"),
         (["--set", "train.metric_for_best_model=bleu"], 2, "expected one of none, loss, cider"),
+        (["--preset", "seed"], 1, "google/vit-base-patch16-224: expected a folder, or a model of"),
+        (["--preset", "seed"], 1, "hint: where there is a network, `hf download google/vit-base"),
     ] {
-        let output = train(out.path(), &more).output().unwrap();
+        let mut command = train(out.path(), &more);
+        let output = command
+            .env("HF_HUB_OFFLINE", "1")
+            .env("HF_HOME", out.path().join("nothing"))
+            .output()
+            .unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{more:?}: {message}");
         assert!(message.contains(expected), "{more:?}: {message}");
     }
+}
+
+#[test]
+fn a_whole_model_stands_for_the_halves_of_a_preset() {
+    let (out, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    json(&train(out.path(), &["--steps", "2", "--set", "train.eval_captions=0"]).output().unwrap());
+    let model = format!("train.model={}", out.path().join("checkpoint-2").display());
+    let mut command = train(again.path(), &["--steps", "1", "--set", &model, "--preset", "seed"]);
+    let more = ["--set", "train.precision=f32", "--set", "train.eval_examples=4"];
+    let summary = json(&command.args(more).output().unwrap());
+    assert_eq!(summary["evaluation"]["examples"], 4, "{summary}");
+
+    let both =
+        train(again.path(), &["--set", &model, "--set", "train.encoder=x"]).output().unwrap();
+    let message = String::from_utf8(both.stderr).unwrap();
+    assert_eq!(both.status.code(), Some(2), "{message}");
+    assert!(message.contains("train.encoder: expected nothing beside train.model"), "{message}");
 }
 
 #[test]

@@ -16,8 +16,8 @@ use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 use tuwen_corpus::{AUDITS, Rows, bare_session};
 use tuwen_etl::curate::{SplitRule, thumb_distance};
-use tuwen_etl::sql::register_functions;
 use tuwen_etl::named_split::split_named_udf;
+use tuwen_etl::sql::register_functions;
 use tuwen_schemas::{TABLES, schema};
 use tuwen_settings::{CurateSettings, Settings};
 

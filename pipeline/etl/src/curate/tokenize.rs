@@ -1,5 +1,5 @@
 //! Captions to token ids. In: a `tokenizer.json`. Out: ids, special tokens as the tokenizer's own post-processor puts them, none of
-//! them from a text, truncated; as SQL function `tokenize(text)`.
+//! them from a text, truncated, and always an end token; as SQL function `tokenize(text)`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use arrow::array::{AsArray, Int32Builder, ListBuilder};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::DataFusionError;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
-use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
+use tokenizers::{PostProcessor, TruncationParams};
 
 use tuwen_corpus::id::{hex, id_of};
 
-use tuwen_caption::{Characters, Literal};
+use tuwen_caption::{Characters, Literal, TokenizerFile, end_ids};
 
 /// A tokenizer set up for captions.
 #[derive(Clone)]
@@ -21,7 +21,10 @@ pub struct CaptionTokenizer {
     tokenizer: Arc<Literal>,
     /// For BERT's tokenizers, to which each Chinese character is a word.
     characters: Option<Arc<Characters>>,
-    /// Identity of the file, so that another tokenizer is seen as a change.
+    /// The end token, where the post-processor puts none: a model that never sees captions end never ends one.
+    end: Option<u32>,
+    max_length: usize,
+    /// Identity of file and end token, so that others are seen as a change.
     pub file_id: String,
 }
 
@@ -37,25 +40,27 @@ impl CaptionTokenizer {
                 "curate.tokenizer: expected the path of a tokenizer.json, found nothing\nhint: --tokenizer FILE"
             );
         }
-        let bytes = std::fs::read(path).map_err(|error| {
-            anyhow!("{shown}: expected a tokenizer.json, cannot read it: {error}")
-        })?;
-        let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(|error| {
-            anyhow!("{shown}: expected a tokenizer.json of the tokenizers library, found: {error}")
-        })?;
+        let TokenizerFile { mut tokenizer, special, json } = TokenizerFile::open(path)?;
         let characters = Characters::of(&tokenizer, max_length)?.map(Arc::new);
         let truncation = TruncationParams { max_length, ..TruncationParams::default() };
         tokenizer
             .with_truncation(Some(truncation))
             .map_err(|error| anyhow!("curate.max_length = {max_length}: {error}"))?;
-        let n_special = tokenizer.get_post_processor().map_or(0, |added| added.added_tokens(false));
+        let literal = Literal::of(&tokenizer)?;
+        let end = if literal.ends_texts()? { None } else { special.end.map(|end| end.id) };
+        let n_special = tokenizer.get_post_processor().map_or(0, |added| added.added_tokens(false))
+            + usize::from(end.is_some());
         if max_length <= n_special {
             bail!(
                 "curate.max_length: expected more than the {n_special} special tokens that {shown} adds, found {max_length}"
             );
         }
-        let tokenizer = Arc::new(Literal::of(&tokenizer)?);
-        Ok(Self { tokenizer, characters, file_id: hex(id_of(&bytes)) })
+        let mut identity = json;
+        if let Some(end) = end {
+            identity.extend(format!("ends with {end}").bytes());
+        }
+        let file_id = hex(id_of(&identity));
+        Ok(Self { tokenizer: Arc::new(literal), characters, end, max_length, file_id })
     }
 
     /// The ids of `text`.
@@ -63,10 +68,14 @@ impl CaptionTokenizer {
     /// # Errors
     /// The tokenizer's model cannot say the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        match &self.characters {
-            Some(characters) => characters.encode(text),
-            None => self.tokenizer.ids(text, true),
+        let mut ids = match &self.characters {
+            Some(characters) => characters.encode(text)?,
+            None => self.tokenizer.ids(text, true)?,
+        };
+        if let Some(end) = self.end {
+            end_ids(&mut ids, end, self.max_length);
         }
+        Ok(ids)
     }
 
     /// The text of `ids`, special tokens left out.
@@ -110,4 +119,47 @@ pub(crate) fn tokenize_udf_by(
             Ok(ColumnarValue::Array(Arc::new(lists.finish())))
         }),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use serde_json::{Value, json};
+
+    /// GPT-2's kind: its post-processor adds nothing, and its end token is the only special one.
+    fn byte_level(folder: &Path, end: &str) -> std::path::PathBuf {
+        let special = json!({ "id": 2, "content": end, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true });
+        let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+        let json = json!({ "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "added_tokens": [special],
+            "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,
+            "model": { "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+                "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
+                "vocab": { "a": 0, "b": 1, end: 2 }, "merges": [] } });
+        let path = folder.join("tokenizer.json");
+        std::fs::write(&path, json.to_string()).unwrap();
+        path
+    }
+
+    #[test]
+    fn captions_end_where_the_tokenizer_adds_no_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = byte_level(folder.path(), "<|endoftext|>");
+        let tokenizer = CaptionTokenizer::open(&path, 4).unwrap();
+        for (text, expected) in [("ab", vec![0, 1, 2]), ("ababab", vec![0, 1, 0, 2]), ("", vec![2])]
+        {
+            assert_eq!(tokenizer.encode(text).unwrap(), expected, "{text}");
+        }
+        let json: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_ne!(tokenizer.file_id, hex(id_of(json.to_string().as_bytes())), "no change is seen");
+        assert!(CaptionTokenizer::open(&path, 1).is_err(), "room for an end alone");
+
+        // A name that only the file beside it tells.
+        let path = byte_level(folder.path(), "<stop>");
+        assert_eq!(CaptionTokenizer::open(&path, 4).unwrap().encode("ab").unwrap(), [0, 1]);
+        let beside = json!({ "eos_token": { "content": "<stop>" } });
+        std::fs::write(folder.path().join("special_tokens_map.json"), beside.to_string()).unwrap();
+        assert_eq!(CaptionTokenizer::open(&path, 4).unwrap().encode("ab").unwrap(), [0, 1, 2]);
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use indicatif::HumanBytes;
-use tuwen_corpus::report::Figures;
+use tuwen_corpus::report::{Figures, rate};
 
 use crate::fetch::{Attempt, FetchOutcome};
 
@@ -76,7 +76,7 @@ impl Tally {
             return figures;
         }
         let per_sec = HumanBytes(bytes_per_sec as u64);
-        let mut text = format!("{images_per_sec:.0} images/s, {per_sec}/s, {}", figures.text);
+        let mut text = format!("{} images/s, {per_sec}/s, {}", rate(images_per_sec), figures.text);
         let mut failures: Vec<(&Arc<str>, &u64)> = counts.failures.iter().collect();
         failures.sort_unstable_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
         let named: Vec<String> =

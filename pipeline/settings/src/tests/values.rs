@@ -58,7 +58,7 @@ fn values_that_are_not_allowed_are_errors_that_name_key_value_and_origin() {
         ),
         ("ingest.encoding=", "ingest.encoding: expected a text that is not empty, found nothing"),
         ("curate.near_difference=9", "curate.near_difference: expected 0 to 0.3, found 9"),
-        ("train.preset=huge", "train.preset: expected one of seed, tiny, found `huge`"),
+        ("train.preset=huge", "train.preset: expected one of scratch, seed, tiny, found `huge`"),
         ("train.grad_accumulation=0", "train.grad_accumulation: expected 1 to 65536, found 0"),
         ("train.batch_size=0", "train.batch_size: expected 1 to 65536, found 0"),
         ("train.eval_batch_size=0", "train.eval_batch_size: expected 1 to 65536, found 0"),
