@@ -32,14 +32,14 @@ const CAPTIONS_ASKED: &str = include_str!("../../sql/captions_asked.sql");
 /// Why an image has no caption whose pixels are damaged, or whose file is.
 const UNREADABLE: &str = "unreadable_pixels";
 
-/// Who writes the captions; each field is a column of `captions`.
+/// Which model, with which settings; each field is a column of `captions` and of `scores`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Author {
     /// The folder the model was read from.
     pub model: String,
     /// What tells this model from any other.
     pub model_id: String,
-    /// How it writes, JSON.
+    /// How it writes or scores, JSON.
     pub settings: String,
 }
 
@@ -79,9 +79,9 @@ pub struct CaptionRequest {
 /// How much is done at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Portions {
-    /// Images of a batch.
+    /// Images or examples of a batch.
     pub batch: usize,
-    /// Captions of a commit.
+    /// Captions or scores of a commit.
     pub chunk: usize,
 }
 

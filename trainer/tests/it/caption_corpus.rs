@@ -21,8 +21,8 @@ use crate::run::{OTHER_CAPTIONS, json, sample, train, tuwen};
 const N_IMAGES: u64 = 69;
 const ALL: &str = "select image_id from images";
 
-/// A copy of the sample's corpus as it was before there was a table `captions`.
-fn old_corpus(folder: &Path) -> String {
+/// A copy of the sample's corpus as it was before there were tables `captions` and `scores`.
+pub(crate) fn old_corpus(folder: &Path) -> String {
     fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(to).unwrap();
         for entry in fs::read_dir(from).unwrap() {
@@ -35,12 +35,14 @@ fn old_corpus(folder: &Path) -> String {
     }
     let corpus = folder.join("corpus");
     copy(&sample().join("corpus"), &corpus);
-    fs::remove_dir_all(corpus.join("captions")).unwrap();
+    for table in ["captions", "scores"] {
+        fs::remove_dir_all(corpus.join(table)).unwrap();
+    }
     corpus.display().to_string()
 }
 
 /// Rows of a query as CSV, without the header.
-fn rows(corpus: &str, query: &str) -> Vec<String> {
+pub(crate) fn rows(corpus: &str, query: &str) -> Vec<String> {
     let mut out = Vec::new();
     tokio::runtime::Runtime::new()
         .unwrap()

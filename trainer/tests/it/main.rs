@@ -9,3 +9,4 @@ mod generation;
 mod metrics;
 mod python;
 mod run;
+mod score_corpus;
