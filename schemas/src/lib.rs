@@ -158,10 +158,7 @@ mod tests {
         }
         assert_eq!(table("originals").identity.as_deref(), Some("seq"));
         assert_eq!(table("captions").key, ["image_id", "model_id", "settings"]);
-        assert_eq!(
-            table("scores").key,
-            ["example_id", "image_id", "text", "model_id", "settings"]
-        );
+        assert_eq!(table("scores").key, ["example_id", "image_id", "text", "model_id", "settings"]);
     }
 
     #[test]

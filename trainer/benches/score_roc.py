@@ -19,8 +19,8 @@ import subprocess
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SIZE_PX, BINS = 112, 60
-RECIPE = dict(encoder_image_size=SIZE_PX, freeze_encoder_steps=1_000_000_000, decoder_width=256, decoder_layers=3, decoder_heads=4,
+SIZE_PX, BINS = 98, 60
+RECIPE = dict(batch_size=16, encoder_image_size=SIZE_PX, freeze_encoder_steps=1_000_000_000, decoder_width=256, decoder_layers=3, decoder_heads=4,
               decoder_dropout=0.1, initializer_range=0.02, lr=1e-3, group_by_length=True, eval_captions=0, eval_examples=256)
 
 
@@ -107,7 +107,7 @@ def draw_with_pillow(path, edges, series, title):
     pen = ImageDraw.Draw(picture)
     pen.line([left, high - bottom, wide - left, high - bottom], fill="black")
     for i in range(0, BINS + 1, BINS // 6):
-        pen.text((left + i * bar, high - bottom + 6), f"{edges[i]:.2f}", fill="black", font=font, anchor="mt")
+        pen.text((left + i * bar, high - bottom + 6), f"{round(edges[i], 2) + 0.0:.2f}", fill="black", font=font, anchor="mt")
     pen.text((wide / 2, high - 24), "gain: nats a token by which the image makes the caption likelier", fill="black", font=font, anchor="mm")
     pen.text((wide / 2, 24), title, fill="black", font=font, anchor="mm")
     for i, (name, color, _) in enumerate(series):
@@ -124,8 +124,8 @@ def main():
     parser.add_argument("--tokenizer", type=pathlib.Path, required=True, help="a tokenizer.json")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="where all is made")
     parser.add_argument("--share", type=float, default=0.1, help="of the training pairs whose captions are exchanged")
-    parser.add_argument("--steps", type=int, default=900, help="optimizer steps of 32 pairs")
-    parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints, from which a stopped run resumes")
+    parser.add_argument("--steps", type=int, default=1300, help="optimizer steps of 16 pairs")
+    parser.add_argument("--save-every", type=int, default=200, help="steps between checkpoints, from which a stopped run resumes")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -152,17 +152,14 @@ def main():
     tuwen("train", "train", "--preset", "tiny", "--corpus", corpus, "--encoder", args.encoder, "--tokenizer", args.tokenizer, "--out", model,
           "--resume", "auto", *sets)
     tuwen("score", "score", "--corpus", corpus, "--model", model)
-    query = """select p.source_line, s.loss, s.loss_without_image from scores s
-               join examples e on s.example_id = e.example_id and s.image_id = e.image_id and s.text = e.text
-               join pairs p on p.pair_id = s.example_id
-               where s.model_id in (select max_by_time.model_id from (select model_id, row_number() over (order by scored_at desc, model_id) as n
-                                                                    from scores) as max_by_time where n = 1)"""
+    doubtful = (ROOT / "sql/queries/doubtful_pairs.sql").read_text()
+    query = f"select source_line, gain from ({doubtful}) as doubtful join pairs on example_id = pair_id where split = 'train'"
     scored = csv.DictReader(io.StringIO(tuwen("sql", "sql", "--corpus", corpus, "--format", "csv", query, stdout=subprocess.PIPE)))
     lines = line_numbers(args.out / "train.csv")
     gains = {True: [], False: []}
     for row in scored:
         is_exchanged = lines[int(row["source_line"])] in chosen
-        gains[is_exchanged].append(float(row["loss_without_image"]) - float(row["loss"]))
+        gains[is_exchanged].append(float(row["gain"]))
     exchanged, others = gains[True], gains[False]
     area = area_under_roc(exchanged, others)
     lowest = sorted([(gain, True) for gain in exchanged] + [(gain, False) for gain in others])[: len(exchanged)]

@@ -150,7 +150,8 @@ impl Stage for CaptionStage<'_> {
         let mut wanted = wanted(&ctx, &self.request).await?;
         wanted.ids.retain(|id| !self.unreadable.contains(id));
         // Later than the session, so that it has every image the session saw.
-        let (pixels, rows) = ImagePixels::find(self.corpus.root().as_str(), &wanted.ids).await?;
+        let (location, verify) = (self.corpus.root().as_str(), self.settings.train.verify);
+        let (pixels, rows) = ImagePixels::find(location, &wanted.ids, verify).await?;
         let mut todo: Vec<(u32, String)> = rows.into_iter().zip(wanted.ids).collect();
         todo.sort_unstable();
         todo.dedup();

@@ -186,7 +186,8 @@ impl Stage for ScoreStage<'_> {
         sorted.todo.retain(|(id, _)| !self.unreadable.contains(id));
         let (ids, images): (Vec<String>, Vec<String>) = sorted.todo.into_iter().unzip();
         // Later than the session, so that it has every image the session saw.
-        let (pixels, rows) = ImagePixels::find(self.corpus.root().as_str(), &images).await?;
+        let (location, verify) = (self.corpus.root().as_str(), self.settings.train.verify);
+        let (pixels, rows) = ImagePixels::find(location, &images, verify).await?;
         let mut todo: Vec<(u32, String)> = rows.into_iter().zip(ids).collect();
         todo.sort_unstable();
         match self.n_overtaken.take() {
@@ -362,7 +363,9 @@ async fn sorted_out(ctx: &SessionContext, request: &ScoreRequest) -> Result<Sort
         let counts = batch.column(3).as_primitive::<Int64Type>().values();
         for (((id, image), reason), &n) in ids.iter().zip(images).zip(reasons).zip(counts) {
             match (id, image, reason) {
-                (Some(id), Some(image), None) => sorted.todo.push((id.to_owned(), image.to_owned())),
+                (Some(id), Some(image), None) => {
+                    sorted.todo.push((id.to_owned(), image.to_owned()))
+                }
                 (.., Some("known")) => sorted.n_known += n as u64,
                 (.., reason) => {
                     let reason = reason.expect("one with an image and no reason is to do");

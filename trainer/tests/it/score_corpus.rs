@@ -120,8 +120,7 @@ fn captions_are_cut_as_training_cuts_them_and_other_settings_are_other_scores() 
     for (more, expected) in [(&test[..], N_TEST), (&cut[..], N_TEST), (&cut[..], 0)] {
         assert_eq!(stage(&score(&corpus, &model, more))["rows_out"], expected);
     }
-    let by_settings =
-        "select settings like '%\"max_length\":5%', max(n_tokens) > 5 from scores group by 1 order by 1";
+    let by_settings = "select settings like '%\"max_length\":5%', max(n_tokens) > 5 from scores group by 1 order by 1";
     assert_eq!(rows(&corpus, by_settings), ["false,true", "true,false"]);
 }
 
@@ -247,14 +246,10 @@ fn what_another_run_scores_meanwhile_is_not_scored_again() {
 
 /// Flips a bit of an image's pixels on disk, below the table.
 fn damage(corpus: &str, image_id: &str) {
-    let pixels = rows(
-        corpus,
-        &format!("select pixels from images where image_id = '{image_id}'"),
-    );
+    let pixels = rows(corpus, &format!("select pixels from images where image_id = '{image_id}'"));
     let hex = pixels[0].as_bytes().chunks(2);
-    let pixels: Vec<u8> = hex
-        .map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap())
-        .collect();
+    let pixels: Vec<u8> =
+        hex.map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap()).collect();
     let folder = Path::new(corpus).join("images");
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     for file in files.filter(|file| file.extension().is_some_and(|end| end == "parquet")) {
@@ -275,7 +270,8 @@ fn examples_of_a_damaged_image_are_named_and_the_others_scored() {
     let model = folder.path().join("model");
     write_random_model(&model, 14);
     // The picture with three captions.
-    let several = "select image_id from examples where split = 'test' group by image_id having count(*) = 3";
+    let several =
+        "select image_id from examples where split = 'test' group by image_id having count(*) = 3";
     let image = rows(&corpus, several).remove(0);
     damage(&corpus, &image);
     let allow = ["--split", "test", "--set", "max_rejected_percent=100"];
@@ -284,8 +280,7 @@ fn examples_of_a_damaged_image_are_named_and_the_others_scored() {
     assert_eq!(report["rejected"], json!({"unreadable_pixels": 3}), "{report}");
     assert_eq!(report["rows_out"], N_TEST - 3);
     let said = String::from_utf8(output.stderr).unwrap();
-    let ids =
-        rows(&corpus, &format!("select example_id from examples where image_id = '{image}'"));
+    let ids = rows(&corpus, &format!("select example_id from examples where image_id = '{image}'"));
     assert!(ids.iter().all(|id| said.contains(&format!("example {id}: image {image}"))), "{said}");
 }
 
@@ -311,7 +306,8 @@ fn training_leaves_out_what_the_scores_say_and_a_resumed_run_reads_the_same_ones
 
     score_by_id(&corpus, "m", |_, _| Ok(())).unwrap();
     let ids = |condition: &str| -> BTreeSet<String> {
-        let query = format!("select example_id from examples where split = 'train' and {condition}");
+        let query =
+            format!("select example_id from examples where split = 'train' and {condition}");
         rows(&corpus, &query).into_iter().collect()
     };
     let expected: BTreeSet<String> =
