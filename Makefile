@@ -3,7 +3,7 @@
 # make build   the binaries tuwen, tuwen-trainer and tuwen-sample
 # make install tuwen and tuwen-trainer, of the profile release, to $(PREFIX)/bin (/usr/local/bin)
 # make lint    rustfmt, spelling and clippy
-# make bench-decode, bench-stream, bench-bucket, bench-train, bench-gpu, bench-growth, bench-fetch, bench-near, bench-sql
+# make bench-decode, bench-stream, bench-bucket, bench-train, bench-gpu, bench-growth, bench-fetch, bench-near, bench-sql, bench-score
 #              measurements; the last line of each is one JSON object (bench-stream makes environments of their own for the peers
 #              it measures against, and 14 GB of data sets, in the user's cache; bench-growth makes corpora there, 3 GB that stay
 #              and some 40 GB while it runs; `ARGS=…` passes flags on to it)
@@ -19,7 +19,7 @@ export PATH := $(PROJECT_VENV)/bin:$(PATH)
 BIN := $(CARGO_TARGET_DIR)/debug
 PREFIX ?= /usr/local
 
-.PHONY: demo test build install lint bench-decode bench-stream bench-bucket bench-train bench-gpu bench-growth bench-fetch bench-near bench-sql setup setup-test
+.PHONY: demo test build install lint bench-decode bench-stream bench-bucket bench-train bench-gpu bench-growth bench-fetch bench-near bench-sql bench-score setup setup-test
 
 demo: build
 	$(BIN)/tuwen-sample demo
@@ -66,6 +66,9 @@ bench-near: setup-test build
 
 bench-sql: setup-test build
 	.venv/bin/python pipeline/cli/benches/sql_vs_duckdb.py --tuwen $(BIN)/tuwen $(ARGS)
+
+bench-score: setup-test build
+	.venv/bin/python trainer/benches/score_roc.py --tuwen $(BIN)/tuwen $(ARGS)
 
 setup:
 	@scripts/setup.sh

@@ -1,7 +1,7 @@
 -- A row is one run of one stage that changed something, or failed.
 create table runs (
     run_id varchar not null comment 'UUID version 7: sorts by start time',
-    stage varchar not null comment 'ingest, fetch, decode, curate, caption, repair, optimize, vacuum or migrate',
+    stage varchar not null comment 'ingest, fetch, decode, curate, caption, score, repair, optimize, vacuum or migrate',
     started timestamp not null comment 'UTC',
     finished timestamp not null comment 'UTC',
     rows_in bigint not null comment 'rows the stage had to handle',

@@ -31,13 +31,14 @@ pub struct Table {
 }
 
 /// All tables in the order in which a row meets them.
-pub static TABLES: LazyLock<[Table; 6]> = LazyLock::new(|| {
+pub static TABLES: LazyLock<[Table; 7]> = LazyLock::new(|| {
     [
         contract("pairs", include_str!("../pairs.sql")),
         contract("originals", include_str!("../originals.sql")),
         contract("images", include_str!("../images.sql")),
         contract("examples", include_str!("../examples.sql")),
         contract("captions", include_str!("../captions.sql")),
+        contract("scores", include_str!("../scores.sql")),
         contract("runs", include_str!("../runs.sql")),
     ]
 });
@@ -157,6 +158,7 @@ mod tests {
         }
         assert_eq!(table("originals").identity.as_deref(), Some("seq"));
         assert_eq!(table("captions").key, ["image_id", "model_id", "settings"]);
+        assert_eq!(table("scores").key, ["example_id", "image_id", "text", "model_id", "settings"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tuwen_etl::stop::stop_signals;
 use tuwen_settings::Settings;
 
 use crate::caption_stage::{
-    Caption, CaptionRequest, CaptionedBy, ImageBatch, Portions, caption_images,
+    ByModel, Caption, CaptionRequest, ImageBatch, Portions, caption_images,
 };
 use crate::fingerprint::fingerprint;
 use crate::generate::{GenerateOptions, Generated, generate_keyed, generation_config};
@@ -35,7 +35,7 @@ pub fn caption_corpus(
         how.insert("sample_seed".to_owned(), json!(train.sample_seed));
     }
     how.insert("precision".to_owned(), json!(train.precision));
-    let author = CaptionedBy {
+    let author = ByModel {
         model: folder.to_owned(),
         model_id: fingerprint(model)?,
         settings: serde_json::to_string(&how)?,

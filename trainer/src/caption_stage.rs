@@ -32,14 +32,14 @@ const CAPTIONS_ASKED: &str = include_str!("../../sql/captions_asked.sql");
 /// Why an image has no caption whose pixels are damaged, or whose file is.
 const UNREADABLE: &str = "unreadable_pixels";
 
-/// Who writes the captions; each field is a column of `captions`.
+/// Which model, with which settings; each field is a column of `captions` and of `scores`.
 #[derive(Clone, Debug, Serialize)]
-pub struct CaptionedBy {
+pub struct ByModel {
     /// The folder the model was read from.
     pub model: String,
     /// What tells this model from any other.
     pub model_id: String,
-    /// How it writes, JSON.
+    /// How it writes or scores, JSON.
     pub settings: String,
 }
 
@@ -73,15 +73,15 @@ pub struct CaptionRequest {
     pub query: String,
     /// Who captions them: what this author has captioned is left out.
     #[serde(flatten)]
-    pub author: CaptionedBy,
+    pub author: ByModel,
 }
 
 /// How much is done at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Portions {
-    /// Images of a batch.
+    /// Images or examples of a batch.
     pub batch: usize,
-    /// Captions of a commit.
+    /// Captions or scores of a commit.
     pub chunk: usize,
 }
 
@@ -150,7 +150,8 @@ impl Stage for CaptionStage<'_> {
         let mut wanted = wanted(&ctx, &self.request).await?;
         wanted.ids.retain(|id| !self.unreadable.contains(id));
         // Later than the session, so that it has every image the session saw.
-        let (pixels, rows) = ImagePixels::find(self.corpus.root().as_str(), &wanted.ids).await?;
+        let (location, verify) = (self.corpus.root().as_str(), self.settings.train.verify);
+        let (pixels, rows) = ImagePixels::find(location, &wanted.ids, verify).await?;
         let mut todo: Vec<(u32, String)> = rows.into_iter().zip(wanted.ids).collect();
         todo.sort_unstable();
         todo.dedup();
@@ -310,7 +311,7 @@ impl CaptionRows {
         }
     }
 
-    fn finish(self, author: &CaptionedBy, images_version: u64) -> Result<RecordBatch> {
+    fn finish(self, author: &ByModel, images_version: u64) -> Result<RecordBatch> {
         let n = self.image_ids.len();
         let same = |text: &str| Arc::new(StringArray::from(vec![text; n])) as ArrayRef;
         let columns: Vec<ArrayRef> = vec![

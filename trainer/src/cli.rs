@@ -1,38 +1,35 @@
-//! The command line of `tuwen train`, `tuwen evaluate`, `tuwen caption` and `tuwen-trainer bench`. In: arguments. Out: an exit
-//! code: 0 fine, 1 failed, 2 wrong usage or pictures that could not be read, 3 too many images of a corpus without a caption,
-//! 130 interrupted. Never computes: each command calls one module.
+//! The command line of `tuwen train`, `evaluate`, `caption` and `score`, and of `tuwen-trainer bench`. In: arguments. Out: an exit
+//! code: 0 fine, 1 failed, 2 wrong usage or pictures that could not be read, 3 too many images or examples of a corpus without a
+//! caption or score, 130 interrupted. Never computes: each command calls one module.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use tuwen_corpus::log::LogFlags;
-use tuwen_corpus::report::{self, Outcome, StageReport, rate};
-use tuwen_etl::driver::StageFailed;
+use tuwen_corpus::report::rate;
 use tuwen_etl::stop::INTERRUPTED;
-use tuwen_settings::{Resolved, Settings};
 
 use crate::bench::{BenchOptions, bench};
 use crate::caption::{Format, caption};
 use crate::caption_corpus::caption_corpus;
-use crate::checkpoint;
 use crate::evaluate::{EvalSet, evaluate};
-use crate::generate::generation_config::{self, Otherwise};
-use crate::hub;
 use crate::libtorch;
-use crate::model::Model;
 use crate::progress::describe;
 use crate::ranks::Ranks;
 use crate::train::{Summary, train};
 
 mod flags;
+mod opened;
+mod score;
+mod summary;
 
-use self::flags::{TrainerFlags, is_given, resumed_settings};
-
-/// More images of a corpus have no caption than the settings allow.
-const GATE_RED: u8 = 3;
+use self::flags::{TrainerFlags, resumed_settings};
+use self::opened::{Opened, open};
+use self::score::ScoreArgs;
+use self::summary::summary;
 
 /// Trains and uses image captioning models.
 #[derive(Parser)]
@@ -49,6 +46,7 @@ enum Command {
     Train(TrainArgs),
     Evaluate(EvaluateArgs),
     Caption(CaptionArgs),
+    Score(ScoreArgs),
     Bench(BenchArgs),
 }
 
@@ -58,6 +56,7 @@ enum Command {
   tuwen train --preset tiny --tokenizer tokenizer.json --out model
   tuwen train --preset seed --device cuda:0
   tuwen train --encoder google/vit-base-patch16-224 --decoder yuanzhoulvpi/gpt2_chinese --device cuda:0
+  tuwen train --where \"gain > 0.1\"   # without pairs that `tuwen score` found doubtful
   tuwen train --resume auto
   torchrun --no-python --nproc-per-node 4 tuwen-trainer train --corpus corpus --encoder google/vit-base-patch16-224")]
 struct TrainArgs {
@@ -85,6 +84,9 @@ struct TrainArgs {
     /// auto (the newest checkpoint of --out, if any) or a checkpoint's folder; its settings hold but for what is given now
     #[arg(long)]
     resume: Option<String>,
+    /// Train on the examples for which this SQL condition holds [setting: train.predicate]
+    #[arg(long = "where", value_name = "SQL", allow_hyphen_values = true)]
+    predicate: Option<String>,
     /// Optimizer steps
     #[arg(long)]
     steps: Option<u64>,
@@ -272,6 +274,7 @@ impl Cli {
             Command::Train(args) => args.run(),
             Command::Evaluate(args) => args.run(),
             Command::Caption(args) => args.run(),
+            Command::Score(args) => args.run(),
             Command::Bench(args) => args.run(),
         }
     }
@@ -292,6 +295,7 @@ impl TrainArgs {
             ("train.tokenizer", self.tokenizer),
             ("train.out", self.out),
             ("train.resume", self.resume),
+            ("train.predicate", self.predicate),
             ("train.steps", text(self.steps)),
             ("train.epochs", text(self.epochs)),
         ])?;
@@ -382,7 +386,8 @@ impl CaptionArgs {
             open(self.model.as_deref(), self.flags.resolve(&named)?)?;
         if let Some(query) = &self.from_sql {
             let reported = caption_corpus(&model, &folder.display().to_string(), query, &settings);
-            return summary(reported, self.flags.json, settings.max_rejected_percent);
+            let what = "images asked for were not captioned";
+            return summary(reported, what, self.flags.json, settings.max_rejected_percent);
         }
         let format = if self.flags.json { Format::Json } else { Format::Lines };
         let mut out = std::io::stdout().lock();
@@ -414,69 +419,4 @@ impl BenchArgs {
         writeln!(std::io::stdout(), "{text}").context("writing to stdout")?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Prints what the caption stage did, as JSON also if it failed.
-fn summary(
-    reported: Result<StageReport>,
-    json: bool,
-    max_rejected_percent: f64,
-) -> Result<ExitCode> {
-    let failed = reported.as_ref().err().and_then(|error| error.downcast_ref::<StageFailed>());
-    let report = match (&reported, failed) {
-        (Ok(report), _) => Some(report),
-        (Err(_), failed) => failed.filter(|_| json).map(|failed| &*failed.report),
-    };
-    if let Some(report) = report.cloned() {
-        let text = if json { report::json(&[report])? } else { report::table(&[report]) };
-        writeln!(std::io::stdout(), "{text}").context("writing to stdout")?;
-    }
-    let report = reported?;
-    if report.outcome == Outcome::Interrupted {
-        eprintln!("interrupted: what is committed stays, the next run does the rest");
-        return Ok(ExitCode::from(INTERRUPTED));
-    }
-    // Of all that were asked for, so that asking again for a corpus with a few bad images ends as well as the first time.
-    let n_asked = (report.rows_in + report.known).max(1);
-    let percent = 100.0 * report.n_rejected() as f64 / n_asked as f64;
-    if percent > max_rejected_percent {
-        eprintln!(
-            "caption: {percent:.1} % of the images asked for were not captioned, max_rejected_percent is {max_rejected_percent}"
-        );
-        return Ok(ExitCode::from(GATE_RED));
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// A model, the folder it was read from, and the settings in force with it.
-struct Opened {
-    model: Model,
-    folder: PathBuf,
-    settings: Settings,
-}
-
-/// Opens a model. What its folder says of generating captions and of the size of pictures overrides the settings that no settings
-/// file, variable or flag gives.
-fn open(model: Option<&Path>, resolved: Resolved) -> Result<Opened> {
-    let Resolved { mut settings, origins } = resolved;
-    libtorch::set_threads(settings.train.threads);
-    let device = libtorch::device(&settings.train.device, 0)?;
-    let model = model.map(|model| hub::folder(&model.to_string_lossy())).transpose()?;
-    let folder = checkpoint::find(model.as_deref().unwrap_or(Path::new(&settings.train.out)))?;
-    let otherwise = match checkpoint::read_state(&folder) {
-        Ok(_) => Otherwise::Settings,
-        Err(_) => Otherwise::Generate,
-    };
-    generation_config::apply(&folder, &mut settings.train, otherwise, |key| {
-        is_given(&origins, &format!("train.{key}"))
-    })?;
-    let tokenizers = [settings.train.tokenizer.as_str(), settings.curate.tokenizer.as_str()];
-    let model = Model::open_with(&folder, &tokenizers, settings.train.precision, device)?;
-    if !is_given(&origins, "decode.size") {
-        settings.decode.size = u32::try_from(model.captioner.config.encoder.image_size)?;
-    }
-    if !is_given(&origins, "decode.filter") {
-        settings.decode.filter = model.normalise.filter;
-    }
-    Ok(Opened { model, folder, settings })
 }

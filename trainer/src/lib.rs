@@ -2,11 +2,12 @@
 //! `VisionEncoderDecoderModel`. In: a tuwen corpus or picture files, Hugging Face folders. Out: Hugging Face folders,
 //! captions. Never decodes, cleans or splits: that is the pipeline's.
 //!
-//! Modules in the order in which a run meets them: [`cli`] - [`libtorch`], `shim`, [`ranks`], `json`, `generation_file`, [`config`], [`text`],
-//! [`preprocessor`], [`params`], the model (`layers`, `vit`, `gpt2`, [`captioner`]), [`names`], [`hub`], [`weights`], [`model`] -
-//! [`feed`], `labels`, [`pixels`], [`schedule`], [`optimizer`], [`loss_scale`], [`recompute`], `encoder_cache`, `step`, `losses`, `progress`, [`train`], [`bench`] - [`generate`],
-//! [`metrics`], [`evaluate`], [`best`], [`checkpoint`], [`tensorboard`], [`caption`], [`fingerprint`], [`caption_stage`],
-//! [`caption_corpus`].
+//! Modules in the order in which a run meets them: [`cli`] - [`libtorch`], `shim`, [`ranks`], `json`, `generation_file`,
+//! [`config`], [`text`], [`preprocessor`], [`params`], the model (`layers`, `vit`, `gpt2`, [`captioner`]), [`names`], [`hub`],
+//! [`weights`], [`model`] - [`feed`], `labels`, [`pixels`], [`schedule`], [`optimizer`], [`loss_scale`], [`recompute`],
+//! `encoder_cache`, `step`, `losses`, `progress`, [`train`], [`bench`] - [`generate`], [`metrics`], [`evaluate`], [`best`],
+//! [`checkpoint`], [`tensorboard`], [`caption`], [`fingerprint`], [`caption_stage`], [`caption_corpus`], [`score_stage`],
+//! [`score`], [`score_corpus`].
 
 pub mod bench;
 pub mod best;
@@ -43,6 +44,9 @@ mod progress;
 pub mod ranks;
 pub mod recompute;
 pub mod schedule;
+pub mod score;
+pub mod score_corpus;
+pub mod score_stage;
 mod shim;
 mod step;
 pub mod tensorboard;

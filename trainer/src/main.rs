@@ -1,4 +1,4 @@
-//! `tuwen-trainer`: the program that `tuwen train`, `tuwen evaluate` and `tuwen caption` become; `tuwen-trainer bench` is only here.
+//! `tuwen-trainer`: the program that `tuwen train`, `evaluate`, `caption` and `score` become; `tuwen-trainer bench` is only here.
 
 use std::process::ExitCode;
 

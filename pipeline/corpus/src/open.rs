@@ -8,7 +8,7 @@ use crate::location::{local_folder, root_url};
 use crate::snapshot::Snapshot;
 
 /// Tables that a corpus may lack: those made before tuwen had them. They are read as empty, and made when first written to.
-const MAY_LACK: [&str; 1] = ["captions"];
+const MAY_LACK: [&str; 2] = ["captions", "scores"];
 
 impl Corpus {
     /// Opens the corpus at `location` (a path or URL) and checks every table against its contract.

@@ -55,7 +55,7 @@ pub struct StageReport {
     /// What it failed by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// ingest, fetch, decode, curate or caption.
+    /// ingest, fetch, decode, curate, caption or score.
     pub stage: &'static str,
     /// Rows the stage had to handle.
     pub rows_in: u64,

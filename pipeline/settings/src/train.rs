@@ -1,4 +1,4 @@
-//! Settings of `tuwen train`, `tuwen evaluate` and `tuwen caption`, and their presets. Never looks
+//! Settings of `tuwen train`, `evaluate`, `caption` and `score`, and their presets. Never looks
 //! at files or devices: the trainer checks what only it can know.
 
 use serde::{Deserialize, Serialize};
@@ -233,6 +233,9 @@ settings! {
         sample_seed: u64 = 0, whole(0..=i64::MAX);
         /// Captions in one commit. Of `tuwen caption --from-sql`; a killed run loses at most these.
         caption_chunk: usize = 2048, whole(1..=1_000_000);
+        /// Scores in one commit. Of `tuwen score`; a killed run loses at most these. Captions of
+        /// like length are sought among them.
+        score_chunk: usize = 8192, whole(1..=1_000_000);
     }
 }
 

@@ -18,11 +18,15 @@ pub struct ImagePixels {
 
 impl ImagePixels {
     /// Opens the newest version of `images` in the corpus at `location`, and gives the row of each of `image_ids`, counted
-    /// over all files. Reads the light columns of all rows.
+    /// over all files. Reads the light columns of all rows. With `verify` pixels are compared with their CRC-32 when they are read.
     ///
     /// # Errors
     /// The table cannot be read; an id that it has no decoded image of; images of several sizes.
-    pub async fn find(location: &str, image_ids: &[String]) -> Result<(Self, Vec<u32>)> {
+    pub async fn find(
+        location: &str,
+        image_ids: &[String],
+        verify: bool,
+    ) -> Result<(Self, Vec<u32>)> {
         let table = PinnedTable::open(location, "images", None).await?;
         let label = table.label();
         let access = match table.folder() {
@@ -32,7 +36,7 @@ impl ImagePixels {
         let live = table.files(&FILE_COLUMNS)?;
         let scan = {
             let (label, live) = (label.clone(), live.clone());
-            tokio::task::spawn_blocking(move || scan_files(&label, &access, &live, false))
+            tokio::task::spawn_blocking(move || scan_files(&label, &access, &live, verify))
         };
         let scanned = scan.await.context("the scan of table `images` panicked")??;
         let scanned = scanned.into_iter().collect::<Result<Vec<_>>>()?;

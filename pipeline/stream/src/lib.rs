@@ -27,5 +27,6 @@ pub use self::image_pixels::ImagePixels;
 pub use self::options::{RandomResizedCrop, Shuffle, StreamOptions, Versions};
 pub use self::random::mix;
 pub use self::references::ImageReferences;
+pub use self::select::asked_examples;
 pub use self::stream::Stream;
 pub use tuwen_settings::{OnBadImage, ReadPath};

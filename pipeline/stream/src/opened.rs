@@ -50,7 +50,6 @@ impl OpenedCorpus {
             PinnedTable::open(location, "examples", wanted.map(|versions| versions.examples)),
             PinnedTable::open(location, "images", wanted.map(|versions| versions.images)),
         )?;
-        let versions = Versions { examples: examples.version(), images: images.version() };
         let label = images.label();
         let access = match (images.folder(), read_path) {
             (Some(folder), ReadPath::Fastest | ReadPath::General) => {
@@ -65,7 +64,12 @@ impl OpenedCorpus {
             let (label, live) = (label.clone(), live.clone());
             runtime.spawn_blocking(move || scan_files(&label, &access, &live, verify))
         };
-        let found = select::find(&examples, &images, &options).await?;
+        let found = select::find(location, &examples, &images, &options).await?;
+        let versions = Versions {
+            examples: examples.version(),
+            images: images.version(),
+            scores: found.scores,
+        };
         let scanned = scan.await.context("the scan of table `images` panicked")??;
         let (live, scanned, unreadable) = readable(live, scanned, options.on_bad_image)?;
         let missing = !unreadable.is_empty();

@@ -12,13 +12,16 @@ const MOST_READERS: usize = 1024;
 /// More batches waiting than this are a slip of the keyboard: a channel has room for all of them from its beginning.
 const MOST_PREFETCH: usize = 1 << 16;
 
-/// Versions of the two tables a stream reads.
+/// Versions of the tables a stream reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
     /// Delta version of `examples`.
     pub examples: u64,
     /// Delta version of `images`.
     pub images: u64,
+    /// Delta version of `scores`; none where the predicate does not speak of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scores: Option<u64>,
 }
 
 /// In which order examples come.
@@ -90,7 +93,8 @@ impl RandomResizedCrop {
 pub struct StreamOptions {
     /// `train` or `test`.
     pub split: String,
-    /// An SQL expression over the columns of `examples` and the light columns of `images`; its rows are selected.
+    /// An SQL expression over the columns of `examples`, the light columns of `images`, and `loss`, `loss_without_image` and `gain` of
+    /// the newest of `scores`, which are null where there is none; its rows are selected.
     pub predicate: Option<String>,
     /// The order.
     pub shuffle: Shuffle,

@@ -14,7 +14,7 @@ use tuwen_etl::driver::StageFailed;
 use tuwen_etl::sql;
 use tuwen_settings::Settings;
 use tuwen_trainer::caption_stage::{
-    Caption, CaptionRequest, CaptionedBy, ImageBatch, Portions, caption_images,
+    ByModel, Caption, CaptionRequest, ImageBatch, Portions, caption_images,
 };
 
 use crate::run::{OTHER_CAPTIONS, json, sample, train, tuwen};
@@ -22,8 +22,8 @@ use crate::run::{OTHER_CAPTIONS, json, sample, train, tuwen};
 const N_IMAGES: u64 = 69;
 const ALL: &str = "select image_id from images";
 
-/// A copy of the sample's corpus as it was before there was a table `captions`.
-fn old_corpus(folder: &Path) -> String {
+/// A copy of the sample's corpus as it was before there were tables `captions` and `scores`.
+pub(crate) fn old_corpus(folder: &Path) -> String {
     fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(to).unwrap();
         for entry in fs::read_dir(from).unwrap() {
@@ -36,12 +36,14 @@ fn old_corpus(folder: &Path) -> String {
     }
     let corpus = folder.join("corpus");
     copy(&sample().join("corpus"), &corpus);
-    fs::remove_dir_all(corpus.join("captions")).unwrap();
+    for table in ["captions", "scores"] {
+        fs::remove_dir_all(corpus.join(table)).unwrap();
+    }
     corpus.display().to_string()
 }
 
 /// Rows of a query, cells parted by commas.
-fn rows(corpus: &str, query: &str) -> Vec<String> {
+pub(crate) fn rows(corpus: &str, query: &str) -> Vec<String> {
     let batches = tokio::runtime::Runtime::new()
         .unwrap()
         .block_on(async {
@@ -161,7 +163,7 @@ fn caption_ids(
     mut write: impl FnMut(&CancellationToken) -> Result<()>,
 ) -> Result<StageReport> {
     let [model, model_id, settings] = ["model", "m", "{}"].map(str::to_owned);
-    let author = CaptionedBy { model, model_id, settings };
+    let author = ByModel { model, model_id, settings };
     let request = CaptionRequest { query: ALL.to_owned(), author };
     let portions = Portions { batch: 5, chunk: 8 };
     let (stop, settings) = (CancellationToken::new(), Settings::default());

@@ -28,8 +28,14 @@ fn commands_of_the_docs_are_taken() {
     pages.extend(["README.md", "README.zh-CN.md"].map(|name| root.join(name)));
     let mut texts: Vec<String> =
         pages.iter().map(|page| fs::read_to_string(page).unwrap()).collect();
-    texts.extend(["train", "evaluate", "caption", "bench"].map(help));
-    let commands = ["tuwen train ", "tuwen evaluate ", "tuwen caption ", "tuwen-trainer bench "];
+    texts.extend(["train", "evaluate", "caption", "score", "bench"].map(help));
+    let commands = [
+        "tuwen train ",
+        "tuwen evaluate ",
+        "tuwen caption ",
+        "tuwen score ",
+        "tuwen-trainer bench ",
+    ];
     let mut n_commands = 0;
     for line in texts.iter().flat_map(|text| text.lines().map(str::trim)) {
         if !commands.iter().any(|command| line.starts_with(command)) || line.contains('[') {

@@ -11,3 +11,4 @@ mod metrics;
 mod python;
 mod ranks;
 mod run;
+mod score_corpus;

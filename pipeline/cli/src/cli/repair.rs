@@ -108,5 +108,8 @@ fn hints(report: &RepairReport) -> String {
     if of("captions") {
         hints += "\nhint: `tuwen caption --from-sql` writes the captions that were dropped";
     }
+    if of("scores") {
+        hints += "\nhint: `tuwen score` scores again the examples whose scores were dropped";
+    }
     hints
 }

@@ -1,4 +1,4 @@
-//! `tuwen train`, `evaluate`, `caption`: handed over to the `tuwen-trainer` binary beside this one, as git does with its
+//! `tuwen train`, `evaluate`, `caption`, `score`: handed over to the `tuwen-trainer` binary beside this one, as git does with its
 //! subcommands, so that this binary needs no libtorch.
 
 use std::env::consts::EXE_SUFFIX;
@@ -21,6 +21,9 @@ pub(super) enum Trainer {
     /// Caption pictures (see `tuwen caption --help`)
     #[command(disable_help_flag = true)]
     Caption(Arguments),
+    /// Measure how much images say of their captions (see `tuwen score --help`)
+    #[command(disable_help_flag = true)]
+    Score(Arguments),
 }
 
 #[derive(clap::Args)]
@@ -36,6 +39,7 @@ impl Trainer {
             Self::Train(arguments) => ("train", arguments.arguments),
             Self::Evaluate(arguments) => ("evaluate", arguments.arguments),
             Self::Caption(arguments) => ("caption", arguments.arguments),
+            Self::Score(arguments) => ("score", arguments.arguments),
         };
         let binary = binary()?;
         let mut command = Command::new(&binary);

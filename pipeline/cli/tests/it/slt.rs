@@ -194,9 +194,12 @@ fn reader_views() -> Vec<View> {
     let mut views = vec![
         view("stream_split", "stream_split").param("split", "train"),
         view("stream_selection", "stream_selection").param("split", "train"),
+        view("stream_scored", "stream_scored"),
         view("references_sql", "references").param("split", "train").param("n_images", 2i64),
         view("images_without_original", "images_without_original"),
         view("captions_asked", "captions_asked").param("model_id", "m1").param("settings", "{}"),
+        view("scores_asked", "scores_asked").param("model_id", "m1").param("settings", "{}"),
+        view("examples_to_score", "examples_to_score"),
     ];
     views.extend(AUDITS.map(|(name, _)| match name {
         "examples_have_tokens" => {
@@ -311,6 +314,8 @@ impl Session {
             "create table near_groups (image_id varchar, near_group varchar)",
             "create table images_in_files (image_id varchar, reject_reason varchar, file varchar)",
             "create table asked_images (image_id varchar)",
+            "create table asked_examples (example_id varchar)",
+            "create table chunk_examples (example_id varchar)",
             "create table sampled (example_id varchar, position bigint)",
             "create table incoming as select *, pair_id as split_pair_id from pairs",
             "create table history (table_name varchar, version bigint, committed timestamp, operation varchar, stage varchar, run_id varchar)",

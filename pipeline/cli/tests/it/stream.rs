@@ -299,7 +299,7 @@ fn what_cannot_be_opened_says_why() {
     let missing = tempfile::tempdir().unwrap();
     let nowhere = missing.path().to_str().unwrap();
     let predicate = |sql: &str| StreamOptions { predicate: Some(sql.to_owned()), ..options() };
-    let versions = Some(Versions { examples: 99, images: 0 });
+    let versions = Some(Versions { examples: 99, images: 0, scores: None });
     for (location, options, expected) in [
         (nowhere, options(), "expected a Delta table in `examples`, found none"),
         (DIRECT.location(), predicate("widht > 3"), "predicate `widht > 3`"),

@@ -70,7 +70,12 @@ fn pins_in(checkpoint: &Path) -> Result<Vec<Pin>> {
         })?;
         Ok(Pin { table: table.to_owned(), version, by: checkpoint.to_owned() })
     };
-    Ok(vec![pin("examples")?, pin("images")?])
+    let mut pins = vec![pin("examples")?, pin("images")?];
+    // Read only where the run's predicate speaks of it.
+    if !versions["scores"].is_null() {
+        pins.push(pin("scores")?);
+    }
+    Ok(pins)
 }
 
 #[cfg(test)]
@@ -105,7 +110,10 @@ mod tests {
             ]
         );
         let last = out.path().join("checkpoint-20");
-        assert_eq!(versions(&last), [(examples, 7), (images, 5)]);
+        assert_eq!(versions(&last), [(examples.clone(), 7), (images.clone(), 5)]);
+        let scored = r#"{"stream":{"versions":{"examples":7,"images":5,"scores":2}}}"#;
+        std::fs::write(last.join(STATE_FILE), scored).unwrap();
+        assert_eq!(versions(&last), [(examples, 7), (images, 5), ("scores".to_owned(), 2)]);
         std::fs::write(last.join(STATE_FILE), "{}").unwrap();
         let error = pins_of(&last).unwrap_err().to_string();
         assert!(error.contains("expected stream.versions.examples"), "{error}");

@@ -8,17 +8,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
-use datafusion::dataframe::DataFrame;
-use datafusion::prelude::SessionContext;
-use datafusion::scalar::ScalarValue;
 use deltalake::delta_datafusion::DeltaSessionContext;
 use futures::StreamExt;
 use memmap2::Mmap;
 
+use super::asked::{asked_examples, names_scores};
 use super::record;
 use super::spill::Spill;
 use super::tables::PinnedTable;
@@ -27,12 +25,6 @@ use crate::options::{Shuffle, StreamOptions};
 use crate::random::mix;
 use crate::read::{ScannedFile, rows_by_id};
 use tuwen_image::copy;
-
-/// Examples of a split.
-const SPLIT_SQL: &str = include_str!("../../../../sql/stream_split.sql");
-
-/// Examples of a split with the light columns of their images.
-const SELECTION_SQL: &str = include_str!("../../../../sql/stream_selection.sql");
 
 /// Bytes of an example's entry: the place of its record, u64, and its row, u32, lowest byte first.
 const ENTRY_BYTES: usize = 12;
@@ -56,6 +48,8 @@ pub(crate) struct Selection {
 
 /// The examples that the query gave, not yet joined with their images.
 pub(crate) struct Found {
+    /// Version of `scores`, if the predicate speaks of it.
+    pub(crate) scores: Option<u64>,
     spill: Arc<Spill>,
     partitions: Vec<Vec<Selected>>,
 }
@@ -77,8 +71,9 @@ struct Selected {
     place: u64,
 }
 
-/// Asks for the examples of `options`' split and predicate.
+/// Asks for the examples of `options`' split and predicate, in the corpus at `location`.
 pub(crate) async fn find(
+    location: &str,
     examples: &PinnedTable,
     images: &PinnedTable,
     options: &StreamOptions,
@@ -89,13 +84,16 @@ pub(crate) async fn find(
     )]);
     let ctx = DeltaSessionContext::new_with_session_overrides(&overrides)?.into_inner();
     examples.register(&ctx).await?;
-    let frame = match &options.predicate {
-        None => frame(&ctx, SPLIT_SQL, &options.split).await?,
-        Some(predicate) => {
-            images.register(&ctx).await?;
-            filter(frame(&ctx, SELECTION_SQL, &options.split).await?, predicate)?
+    let mut scores = None;
+    if let Some(predicate) = &options.predicate {
+        images.register(&ctx).await?;
+        if names_scores(&ctx, &options.split, predicate).await? {
+            let table = scores_of(location, options, predicate).await?;
+            table.register(&ctx).await?;
+            scores = Some(table.version());
         }
-    };
+    }
+    let frame = asked_examples(&ctx, &options.split, options.predicate.as_deref()).await?;
     let label = examples.label();
     let spill = Arc::new(Spill::create()?);
     let tasks: Vec<_> = frame
@@ -119,30 +117,23 @@ pub(crate) async fn find(
     for task in tasks {
         partitions.push(task.await.context("a part of the selection panicked")??);
     }
-    Ok(Found { spill, partitions })
+    Ok(Found { scores, spill, partitions })
 }
 
-async fn frame(ctx: &SessionContext, sql: &str, split: &str) -> Result<DataFrame> {
-    let split = ScalarValue::from(split);
-    Ok(ctx.sql(sql).await?.with_param_values(vec![("split", split)])?)
-}
-
-/// The rows of `frame` for which `predicate` is true, with the columns of [`SPLIT_SQL`].
-fn filter(frame: DataFrame, predicate: &str) -> Result<DataFrame> {
-    let columns = || {
-        let fields = frame.schema().fields().iter();
-        fields.map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
-    };
-    let expression = frame.parse_sql_expr(predicate).map_err(|error| {
-        anyhow!("predicate `{predicate}`: {error}\nhint: it may speak of the columns {}", columns())
-    })?;
-    if expression.is_volatile() {
-        bail!(
-            "predicate `{predicate}`: a selection must be the same whenever it is made, and this one is random"
-        );
+/// The table `scores` that `predicate` speaks of.
+async fn scores_of(
+    location: &str,
+    options: &StreamOptions,
+    predicate: &str,
+) -> Result<PinnedTable> {
+    let version = options.versions.and_then(|versions| versions.scores);
+    match PinnedTable::open_if_there(location, "scores", version).await? {
+        Some(table) if !table.files(&[])?.is_empty() => Ok(table),
+        _ => bail!(
+            "predicate `{predicate}`: it speaks of scores, and the corpus has none\n\
+             hint: `tuwen score` makes them"
+        ),
     }
-    let filtered = frame.filter(expression).with_context(|| format!("predicate `{predicate}`"))?;
-    Ok(filtered.select_columns(&["example_id", "image_id", "input_ids"])?)
 }
 
 impl QueryPartition {

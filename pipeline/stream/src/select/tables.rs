@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use datafusion::prelude::SessionContext;
-use deltalake::{DeltaTable, DeltaTableBuilder};
+use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use object_store::ObjectStore;
 
 use crate::read::LiveFile;
@@ -28,25 +28,38 @@ impl PinnedTable {
         name: &'static str,
         version: Option<u64>,
     ) -> Result<Self> {
+        Self::open_if_there(location, name, version).await?.with_context(|| {
+            format!(
+                "corpus `{location}`: expected a Delta table in `{name}`, found none\n\
+                 hint: `tuwen run` makes the tables of a corpus"
+            )
+        })
+    }
+
+    /// The same of a table that a corpus may lack; none if it does.
+    pub(super) async fn open_if_there(
+        location: &str,
+        name: &'static str,
+        version: Option<u64>,
+    ) -> Result<Option<Self>> {
         let url = table_url(location, name)?;
         let folder = local_folder(&url);
         if folder.as_ref().is_some_and(|folder| !folder.join("_delta_log").is_dir()) {
-            bail!(
-                "corpus `{location}`: expected a Delta table in `{name}`, found none\n\
-                 hint: `tuwen run` makes the tables of a corpus"
-            );
+            return Ok(None);
         }
         let builder = DeltaTableBuilder::from_url(url)?;
         let (builder, wanted) = match version {
             Some(version) => (builder.with_version(version), format!("version {version}")),
             None => (builder, "the newest version".to_owned()),
         };
-        let delta = builder
-            .load()
-            .await
-            .with_context(|| format!("corpus `{location}`: opening table `{name}` at {wanted}"))?;
+        let delta = match builder.load().await {
+            Err(DeltaTableError::NotATable(_)) => return Ok(None),
+            opened => opened.with_context(|| {
+                format!("corpus `{location}`: opening table `{name}` at {wanted}")
+            })?,
+        };
         let version = delta.version().with_context(|| format!("table `{name}` has no version"))?;
-        Ok(Self { name, version, delta, folder })
+        Ok(Some(Self { name, version, delta, folder }))
     }
 
     /// The version it is opened at.

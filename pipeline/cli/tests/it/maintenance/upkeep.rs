@@ -65,7 +65,7 @@ impl Small {
     async fn pinned(&self) -> Versions {
         let versions = self.versions().await;
         let version = |name: &str| u64::try_from(versions[name]).unwrap();
-        Versions { examples: version("examples"), images: version("images") }
+        Versions { examples: version("examples"), images: version("images"), scores: None }
     }
 
     async fn n_foreign(&self) -> usize {

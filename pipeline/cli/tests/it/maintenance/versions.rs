@@ -30,12 +30,16 @@ async fn an_older_corpus_is_brought_up_to_date_once() {
     let corpus = small.folder().join("corpus");
     std::fs::remove_dir_all(&corpus).unwrap();
     small.crawl.corpus().await;
-    std::fs::remove_dir_all(corpus.join("captions")).unwrap();
+    for table in ["captions", "scores"] {
+        std::fs::remove_dir_all(corpus.join(table)).unwrap();
+    }
     let log = corpus.join("runs/_delta_log/00000000000000000000.json");
     make_older(&log, &["outcome", "error", "commits"]);
     let args = ["run", "crawl.csv", "--image-dir", "pictures", "--tokenizer", "tokenizer.json"];
     small.fine(&[&args[..], &["--set", "max_rejected_percent=100"]].concat());
-    std::fs::remove_dir_all(corpus.join("captions")).unwrap_or(());
+    for table in ["captions", "scores"] {
+        std::fs::remove_dir_all(corpus.join(table)).unwrap_or(());
+    }
     let notes = small.fine(&["verify"])["notes"].to_string();
     assert!(notes.contains("schema version 2, the newest is 3"), "{notes}");
     let history = small.fine(&["history"]);
@@ -46,7 +50,9 @@ async fn an_older_corpus_is_brought_up_to_date_once() {
     assert_eq!(small.versions_there().await, versions);
     let migrations = planned["migrations"].as_array().unwrap();
     let of = |table: &str| migrations.iter().find(|m| m["table"] == table).unwrap().clone();
-    assert_eq!(of("captions")["from"], json!(null));
+    for table in ["captions", "scores"] {
+        assert_eq!(of(table)["from"], json!(null));
+    }
     assert_eq!(of("runs")["columns"], json!(["outcome", "error", "commits"]));
     assert_eq!(
         of("runs")["properties"],
@@ -59,7 +65,8 @@ async fn an_older_corpus_is_brought_up_to_date_once() {
         "{stderr}"
     );
     assert!(stderr.contains("captions: make it"), "{stderr}");
-    assert_eq!(stdout(&done), "2 tables migrated\n");
+    assert!(stderr.contains("scores: make it"), "{stderr}");
+    assert_eq!(stdout(&done), "3 tables migrated\n");
     assert_eq!(small.fine(&["migrate"])["migrations"], json!([]), "once");
 
     let snapshot = small.crawl.corpus().await.snapshot().await.unwrap();

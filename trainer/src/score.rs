@@ -1,0 +1,116 @@
+//! How much an image makes its caption likelier. In: a model, captions as token ids, stored pictures. Out: for each caption its
+//! loss with its image and with a neutral one. Never samples, and never changes the model.
+//!
+//! The neutral image is the one whose normalised pixels are all zero: even grey, the mean that the model normalises with. It
+//! says nothing of any caption, and needs no choice of pictures; the encoder sees it once.
+
+use anyhow::{Result, bail, ensure};
+use tch::{Kind, Reduction, Tensor, no_grad};
+
+use crate::captioner::IGNORED;
+use crate::gpt2::KeyValue;
+use crate::model::Model;
+use crate::params::Views;
+use crate::pixels::{Crop, upload};
+use crate::score_stage::{Losses, ScoreBatch};
+
+/// A model that scores captions.
+pub struct Scorer<'a> {
+    model: &'a Model,
+    views: Views,
+    /// Cross-attention's keys and values of the neutral image, one pair a layer, `[1, heads, s, d / heads]`.
+    neutral: Vec<KeyValue>,
+    /// Tokens to which captions are cut, as training cuts them.
+    max_length: usize,
+}
+
+impl<'a> Scorer<'a> {
+    /// Captions are scored up to `max_length` tokens.
+    pub fn new(model: &'a Model, max_length: usize) -> Self {
+        let views = model.views();
+        let size = model.captioner.config.encoder.image_size;
+        let grey = Tensor::zeros([1, 3, size, size], (model.kind(), model.device));
+        let neutral = no_grad(|| model.captioner.cross_attention_cache(&views, &grey));
+        Self { model, views, neutral, max_length }
+    }
+
+    /// The losses of the captions of `batch`, in its order; each image goes through the encoder once.
+    ///
+    /// # Errors
+    /// Token ids or lengths that the model does not have; a loss that is no number.
+    pub fn losses(&self, batch: &ScoreBatch) -> Result<Vec<Losses>> {
+        let (captioner, device) = (&self.model.captioner, self.model.device);
+        let labels = self.labels(batch)?; // [b, t]
+        let side = batch.size_px;
+        let pixels = self.model.pixels(&batch.pixels, batch.n_images(), side, Crop::whole(side));
+        let (with_image, without_image) = no_grad(|| {
+            let images = captioner.cross_attention_cache(&self.views, &pixels);
+            let image_of = Tensor::from_slice(&batch.image_of).to_device(device);
+            let rows = |x: &Tensor| x.index_select(0, &image_of); // [b, h, s, d / h]
+            let images: Vec<KeyValue> = images.iter().map(|(k, v)| (rows(k), rows(v))).collect();
+            (self.mean_losses(&labels, &images), self.mean_losses(&labels, &self.neutral))
+        });
+        let pairs = Vec::<f32>::try_from(&with_image)?;
+        let pairs = pairs.into_iter().zip(Vec::<f32>::try_from(&without_image)?);
+        let losses = pairs.zip(&batch.input_ids).map(|((with_image, without_image), ids)| {
+            let n_tokens = ids.len().min(self.max_length) as i32;
+            Losses { with_image, without_image, n_tokens }
+        });
+        let losses: Vec<Losses> = losses.collect();
+        for (losses, id) in losses.iter().zip(&batch.example_ids) {
+            ensure!(
+                losses.with_image.is_finite() && losses.without_image.is_finite(),
+                "example {id}: expected losses that are numbers, found {} and {} without its image",
+                losses.with_image,
+                losses.without_image
+            );
+        }
+        Ok(losses)
+    }
+
+    /// Mean cross-entropy of each row of `labels` `[b, t]`: `[b]`, on the host.
+    fn mean_losses(&self, labels: &Tensor, cross_cache: &[KeyValue]) -> Tensor {
+        let captioner = &self.model.captioner;
+        let ids = captioner.shift_right(labels);
+        let logits = captioner.decoder.forward(&self.views, &ids, cross_cache, None, false); // [b, t, v]
+        let losses = logits.to_kind(Kind::Float).flatten(0, 1).cross_entropy_loss(
+            &labels.flatten(0, 1),
+            None::<&Tensor>,
+            Reduction::None, // padding has a loss of zero
+            IGNORED,
+            0.0,
+        );
+        let n_tokens = labels.not_equal(IGNORED).sum_dim_intlist(1, false, Kind::Float); // [b]
+        let losses = losses.view_as(labels).sum_dim_intlist(1, false, Kind::Float) / n_tokens;
+        losses.to_device(tch::Device::Cpu)
+    }
+
+    /// The captions' token ids on the device, padded with [`IGNORED`]: `[b, t]`.
+    fn labels(&self, batch: &ScoreBatch) -> Result<Tensor> {
+        let config = &self.model.captioner.config.decoder;
+        let cut = |ids: &Vec<i64>| ids.len().min(self.max_length);
+        let width = batch.input_ids.iter().map(cut).max().unwrap_or(0);
+        if width as i64 > config.n_positions {
+            bail!(
+                "captions of {width} tokens: the decoder holds {}\nhint: train.max_length cuts them",
+                config.n_positions
+            );
+        }
+        let mut labels = vec![IGNORED; batch.input_ids.len() * width];
+        for ((row, ids), id) in
+            labels.chunks_mut(width.max(1)).zip(&batch.input_ids).zip(&batch.example_ids)
+        {
+            let ids = &ids[..cut(ids)];
+            if let Some(token) = ids.iter().find(|&&token| token < 0 || token >= config.vocab_size)
+            {
+                bail!(
+                    "example {id}: expected token ids below {}, found {token}\nhint: was the corpus curated with this tokenizer?",
+                    config.vocab_size
+                );
+            }
+            row[..ids.len()].copy_from_slice(ids);
+        }
+        let labels = Tensor::from_slice(&labels).view([batch.input_ids.len() as i64, width as i64]);
+        Ok(upload(labels, self.model.device))
+    }
+}

@@ -1,0 +1,441 @@
+//! The score stage, as far as it is the corpus's. In: a selection of examples, and who scores them. Out: their tokens and pixels
+//! batch by batch, and the losses that come back, committed to `scores` chunk by chunk by the driver of all stages. Never knows
+//! a model, and never asks twice for a score that the same model has given with the same settings.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use arrow::array::{
+    ArrayRef, AsArray, Float32Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
+use chrono::Utc;
+use datafusion::datasource::MemTable;
+use datafusion::prelude::{DataFrame, Expr, SessionContext, cast};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
+use tuwen_corpus::query::frame;
+use tuwen_corpus::report::{Progress, StageReport};
+use tuwen_corpus::{Corpus, NewFiles, Rows, Run, Snapshot, bare_session, seeking_session};
+use tuwen_etl::driver::{self, Chunk, Stage};
+use tuwen_etl::sql;
+use tuwen_schemas::schema;
+use tuwen_settings::Settings;
+use tuwen_stream::{ImagePixels, asked_examples};
+
+use crate::caption_stage::{ByModel, Portions};
+
+const SCORES_ASKED: &str = include_str!("../../sql/scores_asked.sql");
+
+const EXAMPLES_TO_SCORE: &str = include_str!("../../sql/examples_to_score.sql");
+
+/// Why an example has no score whose image's pixels are damaged, or whose file is.
+const UNREADABLE: &str = "unreadable_pixels";
+
+/// Captions to be scored, and their images.
+#[derive(Debug, Default)]
+pub struct ScoreBatch {
+    /// `[b]`.
+    pub example_ids: Vec<String>,
+    /// Token ids of each caption, `[b]`.
+    pub input_ids: Vec<Vec<i64>>,
+    /// The place of each caption's image among the images, `[b]`. An image's captions stand side by side.
+    pub image_of: Vec<i64>,
+    /// Side of the images in pixels.
+    pub size_px: usize,
+    /// RGB, row-major, 0 to 255: `[n_images, size_px, size_px, 3]`.
+    pub pixels: Vec<u8>,
+}
+
+impl ScoreBatch {
+    /// Distinct images.
+    pub fn n_images(&self) -> usize {
+        self.image_of.last().map_or(0, |&last| last as usize + 1)
+    }
+}
+
+/// A model's losses on one caption, nats a token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Losses {
+    /// Given its image.
+    pub with_image: f32,
+    /// Given a neutral picture.
+    pub without_image: f32,
+    /// The tokens that the losses are means over.
+    pub n_tokens: i32,
+}
+
+/// Scores the captions of a batch, in its order.
+pub type Measure<'a> = &'a mut dyn FnMut(&ScoreBatch) -> Result<Vec<Losses>>;
+
+/// Which examples are to be scored.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Wanted {
+    /// Those of a split for which a predicate is true, over the columns that `train.predicate` has.
+    Split {
+        /// The split.
+        split: String,
+        /// The predicate; none: all of the split.
+        predicate: Option<String>,
+    },
+    /// Those whose `example_id` the rows of a query have, over the tables and views of `tuwen sql`.
+    Query {
+        /// The query.
+        query: String,
+    },
+}
+
+/// What a run is asked for; recorded in `runs`.
+#[derive(Clone, Debug, Serialize)]
+pub struct ScoreRequest {
+    /// Which examples.
+    #[serde(flatten)]
+    pub wanted: Wanted,
+    /// Who scores them: what this author has scored is left out.
+    #[serde(flatten)]
+    pub author: ByModel,
+}
+
+/// Scores what `request` says with `measure`, which may block, and commits chunk by chunk. Ends after the batch under way once
+/// `stop` is cancelled; what is scored by then is committed. Memory: some 100 bytes an example, and the tokens of a chunk.
+///
+/// # Errors
+/// A predicate or query that is wrong, a query that is not read-only or without a column `example_id`; `measure` fails; the
+/// corpus cannot be read or written.
+pub async fn score_examples(
+    corpus: &Corpus,
+    request: ScoreRequest,
+    settings: &Settings,
+    portions: Portions,
+    measure: Measure<'_>,
+    stop: &CancellationToken,
+) -> Result<StageReport> {
+    let stage = ScoreStage {
+        corpus: corpus.clone(),
+        request,
+        settings,
+        portions,
+        measure,
+        stop: stop.clone(),
+        opened: None,
+        todo: VecDeque::new(),
+        n_overtaken: None,
+        unreadable: BTreeSet::new(),
+    };
+    driver::run(corpus, Ok(stage), stop).await
+}
+
+struct ScoreStage<'a> {
+    corpus: Corpus,
+    request: ScoreRequest,
+    settings: &'a Settings,
+    portions: Portions,
+    measure: Measure<'a>,
+    stop: CancellationToken,
+    opened: Option<Opened>,
+    /// Row of the image in `images`, and id, of what is to be scored, in the order of that table.
+    todo: VecDeque<(u32, String)>,
+    /// How many were still to be scored when another run was first.
+    n_overtaken: Option<usize>,
+    /// Ids of examples whose pixels could not be read.
+    unreadable: BTreeSet<String>,
+}
+
+/// What the examples that are to do are read from.
+struct Opened {
+    pixels: ImagePixels,
+    /// Has the table `examples` at `examples_version`.
+    ctx: SessionContext,
+    examples_version: i64,
+}
+
+/// An example that is to be scored.
+struct Example {
+    /// Of its image, in `images`.
+    row: u32,
+    example_id: String,
+    image_id: String,
+    text: String,
+    input_ids: Vec<i64>,
+}
+
+impl Stage for ScoreStage<'_> {
+    const NAME: &'static str = "score";
+    const TABLE: &'static str = "scores";
+    // A query may read anything.
+    const SOURCES: &'static [&'static str] = &[];
+
+    fn settings(&self) -> Value {
+        serde_json::json!(self.request)
+    }
+
+    async fn todo(
+        &mut self,
+        _run: &Run,
+        snapshot: &Snapshot,
+        _new: Option<&NewFiles>,
+        report: &mut StageReport,
+    ) -> Result<Option<u64>> {
+        let ctx = sql::session(snapshot, self.settings).await?;
+        let mut sorted = sorted_out(&ctx, &self.request).await?;
+        sorted.todo.retain(|(id, _)| !self.unreadable.contains(id));
+        let (ids, images): (Vec<String>, Vec<String>) = sorted.todo.into_iter().unzip();
+        // Later than the session, so that it has every image the session saw.
+        let (location, verify) = (self.corpus.root().as_str(), self.settings.train.verify);
+        let (pixels, rows) = ImagePixels::find(location, &images, verify).await?;
+        let mut todo: Vec<(u32, String)> = rows.into_iter().zip(ids).collect();
+        todo.sort_unstable();
+        match self.n_overtaken.take() {
+            None => {
+                report.known += sorted.n_known;
+                report.rejected.extend(sorted.rejected);
+                report.rows_in = todo.len() as u64 + report.n_rejected();
+            }
+            Some(n) => report.known += n.saturating_sub(todo.len()) as u64,
+        }
+        self.todo = todo.into();
+        let ctx = seeking_session()?;
+        snapshot.register(&ctx).await?;
+        let examples_version = snapshot.version("examples").unwrap_or(-1);
+        self.opened = Some(Opened { pixels, ctx, examples_version });
+        Ok((!self.todo.is_empty()).then_some(self.todo.len() as u64))
+    }
+
+    async fn next_chunk(
+        &mut self,
+        _snapshot: &Snapshot,
+        progress: &Progress,
+        report: &mut StageReport,
+    ) -> Result<Option<Chunk>> {
+        let Some(opened) = &self.opened else { return Ok(None) };
+        let mut rows = ScoreRows::default();
+        // Of a chunk whose images cannot be read nothing is committed, and the next is begun.
+        while rows.len() == 0 && !self.todo.is_empty() {
+            let n = self.portions.chunk.min(self.todo.len());
+            let mut examples =
+                Box::pin(opened.examples(self.todo.drain(..n).collect())).await?.into_iter();
+            while examples.len() > 0 && !self.stop.is_cancelled() {
+                let taken: Vec<Example> = examples.by_ref().take(self.portions.batch).collect();
+                progress.add(taken.len() as u64);
+                let (taken, unreadable, batch) = block_in_place(|| read(&opened.pixels, taken))?;
+                for (id, why) in unreadable {
+                    tracing::warn!("example {id}: {why}");
+                    *report.rejected.entry(UNREADABLE.to_owned()).or_default() += 1;
+                    self.unreadable.insert(id);
+                }
+                if !taken.is_empty() {
+                    let losses = block_in_place(|| (self.measure)(&batch))?;
+                    rows.extend(taken, losses);
+                }
+            }
+            if self.stop.is_cancelled() {
+                break;
+            }
+        }
+        if rows.len() == 0 {
+            return Ok(None);
+        }
+        let batch = rows.finish(&self.request.author, opened)?;
+        let ctx = bare_session(Rows::Light)?;
+        let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
+        Ok(Some(Chunk::Rows(ctx.read_table(Arc::new(table))?)))
+    }
+
+    fn overtaken(&mut self) {
+        self.n_overtaken = Some(self.todo.len());
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        self.todo.clear();
+    }
+}
+
+impl Opened {
+    /// The examples of a chunk, those of an image side by side, and images with captions of like length near each other, so that
+    /// little of a batch is padding.
+    async fn examples(&self, chunk: Vec<(u32, String)>) -> Result<Vec<Example>> {
+        let ids = StringArray::from_iter_values(chunk.iter().map(|(_, id)| id));
+        let fields = vec![Field::new("example_id", DataType::Utf8, false)];
+        let ids = RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![Arc::new(ids)])?;
+        let ids = MemTable::try_new(ids.schema(), vec![vec![ids]])?;
+        self.ctx.register_table("chunk_examples", Arc::new(ids))?;
+        let asked = frame(&self.ctx, "examples_to_score", EXAMPLES_TO_SCORE, []).await?;
+        let batches = asked.collect().await?;
+        self.ctx.deregister_table("chunk_examples")?;
+
+        let rows: HashMap<&str, u32> = chunk.iter().map(|(row, id)| (id.as_str(), *row)).collect();
+        let mut examples = Vec::with_capacity(chunk.len());
+        for batch in &batches {
+            let [ids, image_ids, texts] = [0, 1, 2].map(|i| batch.column(i).as_string::<i32>());
+            let tokens = batch.column(3).as_list::<i32>();
+            for i in 0..batch.num_rows() {
+                let tokens = tokens.value(i);
+                let tokens = tokens.as_primitive::<Int32Type>().values();
+                examples.push(Example {
+                    row: rows[ids.value(i)],
+                    example_id: ids.value(i).to_owned(),
+                    image_id: image_ids.value(i).to_owned(),
+                    text: texts.value(i).to_owned(),
+                    input_ids: tokens.iter().map(|&id| i64::from(id)).collect(),
+                });
+            }
+        }
+        assert_eq!(examples.len(), chunk.len(), "an example has one row at one version");
+        let mut longest: HashMap<u32, usize> = HashMap::new();
+        for example in &examples {
+            let longest = longest.entry(example.row).or_default();
+            *longest = example.input_ids.len().max(*longest);
+        }
+        examples.sort_unstable_by(|a, b| {
+            let place = |example: &Example| (longest[&example.row], example.row);
+            place(a).cmp(&place(b)).then_with(|| a.example_id.cmp(&b.example_id))
+        });
+        Ok(examples)
+    }
+}
+
+/// The examples whose images can be read; the ids of the others, with why; and the batch of the former.
+type Read = (Vec<Example>, Vec<(String, String)>, ScoreBatch);
+
+/// Reads the pixels of some examples, each image once.
+fn read(pixels: &ImagePixels, mut examples: Vec<Example>) -> Result<Read> {
+    let size_px = pixels.size_px();
+    let pixel_bytes = size_px * size_px * 3;
+    let mut rows: Vec<u32> = examples.iter().map(|example| example.row).collect();
+    rows.dedup();
+    let mut batch = ScoreBatch { size_px, ..ScoreBatch::default() };
+    let mut bad = pixels.read(&rows, &mut batch.pixels)?;
+    bad.sort_unstable_by(|a, b| b.cmp(a)); // from the last, so that places stay true
+    let mut unreadable = Vec::new();
+    for (place, why) in bad {
+        let (place, start) = (place as usize, place as usize * pixel_bytes);
+        let row = rows.remove(place);
+        batch.pixels.drain(start..start + pixel_bytes);
+        for example in examples.extract_if(.., |example| example.row == row) {
+            let why = format!("image {}: {why}", example.image_id);
+            unreadable.push((example.example_id, why));
+        }
+    }
+    for example in &examples {
+        let place = rows.iter().position(|&row| row == example.row);
+        batch.image_of.push(place.expect("its image was read") as i64);
+        batch.example_ids.push(example.example_id.clone());
+        batch.input_ids.push(example.input_ids.clone());
+    }
+    Ok((examples, unreadable, batch))
+}
+
+/// What a selection comes to.
+#[derive(Default)]
+struct SortedOut {
+    /// Examples to be scored, and their images.
+    todo: Vec<(String, String)>,
+    /// Scored by this author already, as they are.
+    n_known: u64,
+    /// Not to be scored, by reason.
+    rejected: BTreeMap<String, u64>,
+}
+
+async fn sorted_out(ctx: &SessionContext, request: &ScoreRequest) -> Result<SortedOut> {
+    let ids = match &request.wanted {
+        Wanted::Split { split, predicate } => {
+            let asked = asked_examples(ctx, split, predicate.as_deref()).await?;
+            asked.select_columns(&["example_id"])?
+        }
+        Wanted::Query { query } => {
+            example_ids(sql::read_only(ctx, query).await.context("the query of examples")?)?
+        }
+    };
+    ctx.register_table("asked_examples", ids.into_view())?;
+    let params = [
+        ("model_id", request.author.model_id.as_str().into()),
+        ("settings", request.author.settings.as_str().into()),
+    ];
+    let mut sorted = SortedOut::default();
+    for batch in frame(ctx, "scores_asked", SCORES_ASKED, params).await?.collect().await? {
+        let [ids, images, reasons] = [0, 1, 2].map(|i| batch.column(i).as_string::<i32>());
+        let counts = batch.column(3).as_primitive::<Int64Type>().values();
+        for (((id, image), reason), &n) in ids.iter().zip(images).zip(reasons).zip(counts) {
+            match (id, image, reason) {
+                (Some(id), Some(image), None) => {
+                    sorted.todo.push((id.to_owned(), image.to_owned()))
+                }
+                (.., Some("known")) => sorted.n_known += n as u64,
+                (.., reason) => {
+                    let reason = reason.expect("one with an image and no reason is to do");
+                    *sorted.rejected.entry(reason.to_owned()).or_default() += n as u64;
+                }
+            }
+        }
+    }
+    Ok(sorted)
+}
+
+/// The column `example_id` of a person's query; of several (a join of `select *`) the first.
+fn example_ids(frame: DataFrame) -> Result<DataFrame> {
+    let columns = frame.schema().columns();
+    let Some(column) = columns.iter().find(|column| column.name == "example_id") else {
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        bail!(
+            "the query of examples: expected a column `example_id`, found {}\n\
+             hint: select example_id from examples where …",
+            names.join(", ")
+        );
+    };
+    let id = cast(Expr::Column(column.clone()), DataType::Utf8).alias("example_id");
+    Ok(frame.select(vec![id])?)
+}
+
+/// Rows of `scores` that are not committed yet.
+#[derive(Default)]
+struct ScoreRows {
+    examples: Vec<Example>,
+    losses: Vec<Losses>,
+    times_us: Vec<i64>,
+}
+
+impl ScoreRows {
+    fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    fn extend(&mut self, examples: Vec<Example>, losses: Vec<Losses>) {
+        assert_eq!(examples.len(), losses.len(), "losses for each example");
+        self.times_us.resize(self.len() + examples.len(), Utc::now().timestamp_micros());
+        self.examples.extend(examples);
+        self.losses.extend(losses);
+    }
+
+    fn finish(self, author: &ByModel, opened: &Opened) -> Result<RecordBatch> {
+        let n = self.examples.len();
+        let of_example = |field: fn(&Example) -> &str| {
+            Arc::new(StringArray::from_iter_values(self.examples.iter().map(field))) as ArrayRef
+        };
+        let loss = |field: fn(&Losses) -> f32| {
+            Arc::new(Float32Array::from_iter_values(self.losses.iter().map(field))) as ArrayRef
+        };
+        let same = |text: &str| Arc::new(StringArray::from(vec![text; n])) as ArrayRef;
+        let version = |version: i64| Arc::new(Int64Array::from(vec![version; n])) as ArrayRef;
+        let columns: Vec<ArrayRef> = vec![
+            of_example(|example| &example.example_id),
+            of_example(|example| &example.image_id),
+            of_example(|example| &example.text),
+            Arc::new(Int32Array::from_iter_values(self.losses.iter().map(|l| l.n_tokens))),
+            loss(|losses| losses.with_image),
+            loss(|losses| losses.without_image),
+            same(&author.model),
+            same(&author.model_id),
+            same(&author.settings),
+            version(opened.examples_version),
+            version(opened.pixels.version() as i64),
+            Arc::new(TimestampMicrosecondArray::from(self.times_us).with_timezone("UTC")),
+        ];
+        Ok(RecordBatch::try_new(schema("scores"), columns)?)
+    }
+}
