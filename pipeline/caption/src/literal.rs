@@ -60,7 +60,9 @@ impl Literal {
     /// # Errors
     /// The tokenizer's decoder cannot say them.
     pub fn text(&self, ids: &[u32]) -> Result<String> {
-        let text = self.tokenizer.decode(ids, true).map_err(|error| anyhow!("{error}"))?;
+        let is_special = |id: &u32| self.special.iter().any(|special| special.id == *id);
+        let ids: Vec<u32> = ids.iter().copied().filter(|id| !is_special(id)).collect();
+        let text = self.tokenizer.decode(&ids, true).map_err(|error| anyhow!("{error}"))?;
         Ok(remove_cjk_spaces(&text))
     }
 

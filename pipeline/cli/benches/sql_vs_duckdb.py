@@ -46,7 +46,7 @@ QUERIES = {
     "large": "select count(*) as n from examples inner join images on examples.image_id = images.image_id "
              "where images.width > 600 and examples.split = 'train'",
     "unused": "select count(*) as n from images where image_id not in (select image_id from examples where split is not null)",
-    "longest": "select pair_id, url from pairs order by character_length(url) desc, pair_id limit 10",
+    "longest": "select pair_id, url from pairs order by character_length(url) desc nulls last, pair_id limit 10",
     "one_image": "select text from examples where image_id = (select min(image_id) from images) order by text",
 }
 

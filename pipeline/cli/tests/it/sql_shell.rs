@@ -47,12 +47,12 @@ fn every_format_tells_null_from_an_empty_text() {
     for (format, expected) in [
         (
             "table",
-            "+---+------+-------+----------+-------+-----------+-----------+\n\
-             | n | null | empty | marks    | lines | bytes     | list      |\n\
-             +---+------+-------+----------+-------+-----------+-----------+\n\
+            "+---+------+-------+---------+-------+-----------+-----------+\n\
+             | n | null | empty | marks   | lines | bytes     | list      |\n\
+             +---+------+-------+---------+-------+-----------+-----------+\n\
              | 1 | NULL |       | a,\"b\"|c | 一    | <2 bytes> | [1, NULL] |\n\
-             |   |      |       |          | 二\t三 |           |           |\n\
-             +---+------+-------+----------+-------+-----------+-----------+\n",
+             |   |      |       |         | 二\t三 |           |           |\n\
+             +---+------+-------+---------+-------+-----------+-----------+\n",
         ),
         (
             "csv",
@@ -107,13 +107,13 @@ fn others_read_what_is_written() {
     for name in ["rows.csv", "rows.parquet", "rows.ndjson", "rows.tsv", "rows.json", "rows.md"] {
         assert_eq!(sql(at, &[rows, "-o", name]), "");
     }
-    let script = "
+    let script = r#"
 import duckdb
-expected = [(1, '红'), (2, ''), (3, None), (4, 'a,\"\\nb')]
-for name in ['rows.csv', 'rows.parquet', 'rows.ndjson', 'rows.json']:
-    found = duckdb.sql(f\"select n, text from '{name}' order by n\").fetchall()
+expected = [(1, '红'), (2, ''), (3, None), (4, 'a,"\nb')]
+for name in ["read_csv('rows.csv', allow_quoted_nulls = false)", "'rows.parquet'", "'rows.ndjson'", "'rows.json'"]:
+    found = duckdb.sql(f'select n, text from {name} order by n').fetchall()
     assert found == expected, (name, found)
-";
+"#;
     let read = Command::new(python).args(["-c", script]).current_dir(at).output().unwrap();
     assert!(read.status.success(), "{}", stderr(&read));
     // What fails leaves no file, and what was there stays.
@@ -288,9 +288,8 @@ fn what_is_too_large_ends_with_one_line() {
     assert!(said.starts_with("error: the query needs more memory than 10.0 MB ("), "{said}");
     assert_eq!(said.lines().count(), 2, "{said}");
     // What can be spilled is.
-    let sorted =
-        "select value from generate_series(1, 3000000) order by value desc limit 1 offset 2999999";
-    assert_eq!(sql(at, &[sorted, "--memory-limit", "40M", "--format", "csv"]), "value\n1\n");
+    let sorted = "select max(n) as n from (select row_number() over (order by value desc) as n from generate_series(1, 3000000))";
+    assert_eq!(sql(at, &[sorted, "--memory-limit", "40M", "--format", "csv"]), "n\n3000000\n");
 }
 
 #[test]
@@ -311,7 +310,7 @@ fn tables_are_read_as_they_were() {
     assert_eq!(csv("select count(*) from Examples version as of 0"), ["0"]);
     assert_eq!(csv(&format!("select count(*) from examples as of '{then}'")), ["2"]);
     assert_eq!(csv(&format!("select count(*) from rejects timestamp as of '{then}' as r")), ["0"]);
-    assert_eq!(csv("select count(*) from rejects"), ["3"]);
+    assert_eq!(csv("select count(*) from rejects"), ["2"]);
     let new = "select text from examples where example_id not in (select example_id from examples@v1) order by text";
     assert_eq!(csv(new), ["坏", "红红"]);
     // The commits that runs made, and the runs.
@@ -341,18 +340,18 @@ fn tables_are_read_as_they_were() {
 fn samples_have_about_as_many_rows_as_were_asked_for() {
     let folder = corpus();
     let at = folder.path();
-    let count = |from: &str| -> u64 {
-        let query = format!("select count(*) as n from {from}");
+    let count = |column: &str, from: &str| -> u64 {
+        let query = format!("select count({column}) as n from {from}");
         let text = sql(at, &[&query, "--format", "csv"]);
         text.lines().nth(1).unwrap().parse().unwrap()
     };
     let series = "(select value from generate_series(1, 100000)) as s";
-    let n = count(&format!("{series} tablesample (10)"));
+    let n = count("*", &format!("{series} tablesample (10)"));
     // Ten times the standard deviation, which is 95.
     assert!((9_050..10_950).contains(&n), "{n}");
-    assert_eq!(count(&format!("{series} tablesample (100 rows)")), 100);
-    assert_eq!(count("examples as e tablesample bernoulli (100 percent)"), 2);
-    assert_eq!(count("examples tablesample (0)"), 0);
+    assert_eq!(count("value", &format!("{series} tablesample (100 rows)")), 100);
+    assert_eq!(count("*", "examples as e tablesample bernoulli (100 percent)"), 2);
+    assert_eq!(count("*", "examples tablesample (0)"), 0);
 }
 
 #[test]

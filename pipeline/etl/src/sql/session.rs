@@ -167,7 +167,9 @@ impl Session {
         let is_own = TABLES.iter().any(|known| known.name == table);
         let number = pin.strip_prefix('v').unwrap_or(pin).parse::<u64>().ok();
         let Some(version) = number else {
-            let time = string_to_datetime(&Utc, pin).map_err(|_| {
+            // Minutes are enough.
+            let minutes = || string_to_datetime(&Utc, &format!("{pin}:00"));
+            let time = string_to_datetime(&Utc, pin).or_else(|_| minutes()).map_err(|_| {
                 QueryError::new(format!("expected a version such as v3, or a time, found `{pin}`"))
                     .hint("times are UTC, such as '2026-11-30 08:00'")
             })?;

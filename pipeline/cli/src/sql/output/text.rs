@@ -18,7 +18,7 @@ pub(super) trait Dialect {
     fn push(cell: Option<&str>, line: &mut Vec<u8>);
 }
 
-/// RFC 4180; NULL is nothing and an empty text a pair of quotes, as PostgreSQL and DuckDB read them.
+/// RFC 4180; NULL is nothing and an empty text a pair of quotes, as PostgreSQL reads them, and DuckDB with `allow_quoted_nulls = false`.
 pub(super) struct Csv;
 
 impl Dialect for Csv {
