@@ -1,7 +1,7 @@
 //! The parameters of a query. In: `name=value` as typed, and a plan with `$name` in it. Out: the plan with the values, of the types
 //! that it asks for. They are bound, never formatted in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
@@ -47,7 +47,8 @@ impl Params {
     /// # Errors
     /// One has no value, or one of another type.
     pub(super) fn bind(&self, plan: LogicalPlan) -> Result<(LogicalPlan, BTreeSet<String>)> {
-        let fields = plan.get_parameter_fields()?;
+        // In the order of their names, so that of several that lack a value the same is named each time.
+        let fields: BTreeMap<_, _> = plan.get_parameter_fields()?.into_iter().collect();
         if fields.is_empty() {
             return Ok((plan, BTreeSet::new()));
         }

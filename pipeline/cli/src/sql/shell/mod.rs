@@ -97,6 +97,8 @@ impl Shell<'_> {
         let prepared = self.session.prepare(statement, &params).await?;
         let mut target = screen();
         let shown = run(&prepared, self.showing, &mut target).await;
+        // A pager waits for the person, not for the query.
+        let seconds = clock.elapsed().as_secs_f64();
         let kept = target.keep();
         let shown = match shown.and_then(|shown| kept.map(|()| shown)) {
             // A pager that was left before the end does not take the rest.
@@ -106,7 +108,7 @@ impl Shell<'_> {
         let rows = if shown.n_rows == 1 { "row" } else { "rows" };
         let more = if shown.is_cut { ", and there are more: \\rows 0 shows all" } else { "" };
         let time = match self.is_timed {
-            true => format!(" in {:.3} s", clock.elapsed().as_secs_f64()),
+            true => format!(" in {seconds:.3} s"),
             false => String::new(),
         };
         say(&format!("{} {rows}{time}{more}", shown.n_rows));
