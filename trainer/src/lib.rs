@@ -6,7 +6,7 @@
 //! (`layers`, `vit`, `gpt2`, [`captioner`]), [`names`], [`hub`], [`weights`], [`model`] - [`feed`], [`pixels`], [`schedule`],
 //! [`optimizer`], [`loss_scale`], [`recompute`], `step`, `losses`, `progress`, [`train`], [`bench`] - [`generate`],
 //! [`metrics`], [`evaluate`], [`best`], [`checkpoint`], [`tensorboard`], [`caption`], [`fingerprint`], [`caption_stage`],
-//! [`caption_corpus`], [`score_stage`], [`score`], [`score_corpus`].
+//! [`caption_corpus`], [`score_rows`], [`score_stage`], [`score`], [`score_corpus`].
 
 pub mod bench;
 pub mod best;
@@ -39,6 +39,7 @@ pub mod recompute;
 pub mod schedule;
 pub mod score;
 pub mod score_corpus;
+pub mod score_rows;
 pub mod score_stage;
 mod step;
 pub mod tensorboard;

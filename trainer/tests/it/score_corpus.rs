@@ -18,7 +18,8 @@ use tuwen_settings::{Settings, TrainSettings};
 use tuwen_stream::{Stream, StreamOptions};
 use tuwen_trainer::caption_stage::{Author, Portions};
 use tuwen_trainer::checkpoint::write_model;
-use tuwen_trainer::score_stage::{Losses, ScoreBatch, ScoreRequest, Wanted, score_examples};
+use tuwen_trainer::score_rows::{Losses, ScoreBatch};
+use tuwen_trainer::score_stage::{ScoreRequest, Wanted, score_examples};
 
 use crate::caption_corpus::{old_corpus, rows};
 use crate::equality::random_model;
