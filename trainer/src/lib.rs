@@ -6,8 +6,8 @@
 //! [`config`], [`text`], [`preprocessor`], [`params`], the model (`layers`, `vit`, `gpt2`, [`captioner`]), [`names`], [`hub`],
 //! [`weights`], [`model`] - [`feed`], `labels`, [`pixels`], [`schedule`], [`optimizer`], [`loss_scale`], [`recompute`],
 //! `encoder_cache`, `step`, `losses`, `progress`, [`train`], [`bench`] - [`generate`], [`metrics`], [`evaluate`], [`best`],
-//! [`checkpoint`], [`tensorboard`], [`caption`], [`fingerprint`], [`caption_stage`], [`caption_corpus`], [`score_stage`],
-//! [`score`], [`score_corpus`].
+//! [`checkpoint`], [`tensorboard`], [`caption`], [`fingerprint`], [`caption_stage`], [`caption_corpus`], [`score_rows`],
+//! [`score_stage`], [`score`], [`score_corpus`].
 
 pub mod bench;
 pub mod best;
@@ -46,6 +46,7 @@ pub mod recompute;
 pub mod schedule;
 pub mod score;
 pub mod score_corpus;
+pub mod score_rows;
 pub mod score_stage;
 mod shim;
 mod step;

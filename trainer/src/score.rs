@@ -12,7 +12,7 @@ use crate::gpt2::KeyValue;
 use crate::model::Model;
 use crate::params::Views;
 use crate::pixels::{Crop, upload};
-use crate::score_stage::{Losses, ScoreBatch};
+use crate::score_rows::{Losses, ScoreBatch};
 
 /// A model that scores captions.
 pub struct Scorer<'a> {

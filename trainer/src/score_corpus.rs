@@ -13,7 +13,8 @@ use crate::caption_stage::{ByModel, Portions};
 use crate::fingerprint::fingerprint;
 use crate::model::Model;
 use crate::score::Scorer;
-use crate::score_stage::{ScoreBatch, ScoreRequest, Wanted, score_examples};
+use crate::score_rows::ScoreBatch;
+use crate::score_stage::{ScoreRequest, Wanted, score_examples};
 
 /// Scores the `wanted` examples with the model that was read from `folder`. SIGINT and SIGTERM end it after the batch under way.
 /// It takes no lease: of two runs that score the same example the first to commit counts.

@@ -6,12 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use arrow::array::{
-    ArrayRef, AsArray, Float32Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
-};
+use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
-use chrono::Utc;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{DataFrame, Expr, SessionContext, cast};
 use serde::Serialize;
@@ -23,11 +19,11 @@ use tuwen_corpus::report::{Progress, StageReport};
 use tuwen_corpus::{Corpus, NewFiles, Rows, Run, Snapshot, bare_session, seeking_session};
 use tuwen_etl::driver::{self, Chunk, Stage};
 use tuwen_etl::sql;
-use tuwen_schemas::schema;
 use tuwen_settings::Settings;
 use tuwen_stream::{ImagePixels, asked_examples};
 
 use crate::caption_stage::{ByModel, Portions};
+use crate::score_rows::{Example, Losses, ScoreBatch, ScoreRows, Versions, read};
 
 const SCORES_ASKED: &str = include_str!("../../sql/scores_asked.sql");
 
@@ -35,39 +31,6 @@ const EXAMPLES_TO_SCORE: &str = include_str!("../../sql/examples_to_score.sql");
 
 /// Why an example has no score whose image's pixels are damaged, or whose file is.
 const UNREADABLE: &str = "unreadable_pixels";
-
-/// Captions to be scored, and their images.
-#[derive(Debug, Default)]
-pub struct ScoreBatch {
-    /// `[b]`.
-    pub example_ids: Vec<String>,
-    /// Token ids of each caption, `[b]`.
-    pub input_ids: Vec<Vec<i64>>,
-    /// The place of each caption's image among the images, `[b]`. An image's captions stand side by side.
-    pub image_of: Vec<i64>,
-    /// Side of the images in pixels.
-    pub size_px: usize,
-    /// RGB, row-major, 0 to 255: `[n_images, size_px, size_px, 3]`.
-    pub pixels: Vec<u8>,
-}
-
-impl ScoreBatch {
-    /// Distinct images.
-    pub fn n_images(&self) -> usize {
-        self.image_of.last().map_or(0, |&last| last as usize + 1)
-    }
-}
-
-/// A model's losses on one caption, nats a token.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Losses {
-    /// Given its image.
-    pub with_image: f32,
-    /// Given a neutral picture.
-    pub without_image: f32,
-    /// The tokens that the losses are means over.
-    pub n_tokens: i32,
-}
 
 /// Scores the captions of a batch, in its order.
 pub type Measure<'a> = &'a mut dyn FnMut(&ScoreBatch) -> Result<Vec<Losses>>;
@@ -154,16 +117,6 @@ struct Opened {
     examples_version: i64,
 }
 
-/// An example that is to be scored.
-struct Example {
-    /// Of its image, in `images`.
-    row: u32,
-    example_id: String,
-    image_id: String,
-    text: String,
-    input_ids: Vec<i64>,
-}
-
 impl Stage for ScoreStage<'_> {
     const NAME: &'static str = "score";
     const TABLE: &'static str = "scores";
@@ -240,7 +193,9 @@ impl Stage for ScoreStage<'_> {
         if rows.len() == 0 {
             return Ok(None);
         }
-        let batch = rows.finish(&self.request.author, opened)?;
+        let images = opened.pixels.version() as i64;
+        let versions = Versions { examples: opened.examples_version, images };
+        let batch = rows.finish(&self.request.author, versions)?;
         let ctx = bare_session(Rows::Light)?;
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
         Ok(Some(Chunk::Rows(ctx.read_table(Arc::new(table))?)))
@@ -298,37 +253,6 @@ impl Opened {
         });
         Ok(examples)
     }
-}
-
-/// The examples whose images can be read; the ids of the others, with why; and the batch of the former.
-type Read = (Vec<Example>, Vec<(String, String)>, ScoreBatch);
-
-/// Reads the pixels of some examples, each image once.
-fn read(pixels: &ImagePixels, mut examples: Vec<Example>) -> Result<Read> {
-    let size_px = pixels.size_px();
-    let pixel_bytes = size_px * size_px * 3;
-    let mut rows: Vec<u32> = examples.iter().map(|example| example.row).collect();
-    rows.dedup();
-    let mut batch = ScoreBatch { size_px, ..ScoreBatch::default() };
-    let mut bad = pixels.read(&rows, &mut batch.pixels)?;
-    bad.sort_unstable_by(|a, b| b.cmp(a)); // from the last, so that places stay true
-    let mut unreadable = Vec::new();
-    for (place, why) in bad {
-        let (place, start) = (place as usize, place as usize * pixel_bytes);
-        let row = rows.remove(place);
-        batch.pixels.drain(start..start + pixel_bytes);
-        for example in examples.extract_if(.., |example| example.row == row) {
-            let why = format!("image {}: {why}", example.image_id);
-            unreadable.push((example.example_id, why));
-        }
-    }
-    for example in &examples {
-        let place = rows.iter().position(|&row| row == example.row);
-        batch.image_of.push(place.expect("its image was read") as i64);
-        batch.example_ids.push(example.example_id.clone());
-        batch.input_ids.push(example.input_ids.clone());
-    }
-    Ok((examples, unreadable, batch))
 }
 
 /// What a selection comes to.
@@ -390,52 +314,4 @@ fn example_ids(frame: DataFrame) -> Result<DataFrame> {
     };
     let id = cast(Expr::Column(column.clone()), DataType::Utf8).alias("example_id");
     Ok(frame.select(vec![id])?)
-}
-
-/// Rows of `scores` that are not committed yet.
-#[derive(Default)]
-struct ScoreRows {
-    examples: Vec<Example>,
-    losses: Vec<Losses>,
-    times_us: Vec<i64>,
-}
-
-impl ScoreRows {
-    fn len(&self) -> usize {
-        self.examples.len()
-    }
-
-    fn extend(&mut self, examples: Vec<Example>, losses: Vec<Losses>) {
-        assert_eq!(examples.len(), losses.len(), "losses for each example");
-        self.times_us.resize(self.len() + examples.len(), Utc::now().timestamp_micros());
-        self.examples.extend(examples);
-        self.losses.extend(losses);
-    }
-
-    fn finish(self, author: &ByModel, opened: &Opened) -> Result<RecordBatch> {
-        let n = self.examples.len();
-        let of_example = |field: fn(&Example) -> &str| {
-            Arc::new(StringArray::from_iter_values(self.examples.iter().map(field))) as ArrayRef
-        };
-        let loss = |field: fn(&Losses) -> f32| {
-            Arc::new(Float32Array::from_iter_values(self.losses.iter().map(field))) as ArrayRef
-        };
-        let same = |text: &str| Arc::new(StringArray::from(vec![text; n])) as ArrayRef;
-        let version = |version: i64| Arc::new(Int64Array::from(vec![version; n])) as ArrayRef;
-        let columns: Vec<ArrayRef> = vec![
-            of_example(|example| &example.example_id),
-            of_example(|example| &example.image_id),
-            of_example(|example| &example.text),
-            Arc::new(Int32Array::from_iter_values(self.losses.iter().map(|l| l.n_tokens))),
-            loss(|losses| losses.with_image),
-            loss(|losses| losses.without_image),
-            same(&author.model),
-            same(&author.model_id),
-            same(&author.settings),
-            version(opened.examples_version),
-            version(opened.pixels.version() as i64),
-            Arc::new(TimestampMicrosecondArray::from(self.times_us).with_timezone("UTC")),
-        ];
-        Ok(RecordBatch::try_new(schema("scores"), columns)?)
-    }
 }

@@ -2,6 +2,7 @@
 
 pub mod bench;
 
+mod report;
 mod sql;
 
 pub mod cli;

@@ -18,7 +18,8 @@ use tuwen_settings::{Settings, TrainSettings};
 use tuwen_stream::{Stream, StreamOptions};
 use tuwen_trainer::caption_stage::{ByModel, Portions};
 use tuwen_trainer::checkpoint::write_model;
-use tuwen_trainer::score_stage::{Losses, ScoreBatch, ScoreRequest, Wanted, score_examples};
+use tuwen_trainer::score_rows::{Losses, ScoreBatch};
+use tuwen_trainer::score_stage::{ScoreRequest, Wanted, score_examples};
 
 use crate::caption_corpus::{old_corpus, rows};
 use crate::equality::random_model;
@@ -76,7 +77,7 @@ fn losses_are_those_of_transformers_and_come_once() {
     );
     assert_eq!(scored.len() as u64, N_TRAIN + N_TEST);
     let lines = scored.iter().map(|row| {
-        let (ids, rest) = row.trim_start_matches('"').split_once("]\",").unwrap();
+        let (ids, rest) = row.split_once("],").unwrap();
         let [pixels, loss, without, all_tokens] = rest.split(',').collect::<Vec<_>>()[..] else {
             panic!("{rest}")
         };

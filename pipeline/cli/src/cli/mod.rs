@@ -25,6 +25,7 @@ mod migrate;
 mod optimize;
 mod print;
 mod repair;
+mod report;
 mod run;
 mod sql;
 mod trainer;
@@ -56,6 +57,7 @@ enum Command {
     Decode(decode::Decode),
     Curate(curate::Curate),
     Sql(sql::Sql),
+    Report(report::Report),
     History(history::History),
     Verify(verify::Verify),
     Repair(repair::Repair),
@@ -99,6 +101,7 @@ impl Cli {
             Command::Decode(command) => block_on(command.run()),
             Command::Curate(command) => block_on(command.run()),
             Command::Sql(command) => block_on(command.run()),
+            Command::Report(command) => block_on(command.run()),
             Command::History(command) => block_on(command.run()),
             Command::Verify(command) => block_on(command.run()),
             Command::Repair(command) => block_on(command.run()),

@@ -19,6 +19,7 @@ mod of_0_1_0;
 mod paths;
 mod python;
 mod races;
+mod report;
 mod s3;
 mod server;
 mod slt;

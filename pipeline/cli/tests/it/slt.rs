@@ -200,6 +200,9 @@ fn reader_views() -> Vec<View> {
         view("captions_asked", "captions_asked").param("model_id", "m1").param("settings", "{}"),
         view("scores_asked", "scores_asked").param("model_id", "m1").param("settings", "{}"),
         view("examples_to_score", "examples_to_score"),
+        view("kept_pairs", "report/kept_pairs").param("shown", 2i64),
+        view("rejected_pairs", "report/rejected_pairs").param("shown", 2i64),
+        view("near_pictures", "report/near_pictures").param("groups", 1i64).param("shown", 2i64),
     ];
     views.extend(AUDITS.map(|(name, _)| match name {
         "examples_have_tokens" => {

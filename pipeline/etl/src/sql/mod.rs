@@ -22,7 +22,7 @@ mod statement;
 pub use crate::read_only::read_only;
 pub use bounds::default_memory_bytes;
 pub use error::QueryError;
-pub use functions::{FUNCTIONS, Function, register_functions};
+pub use functions::{FUNCTIONS, Function, register_functions, thumbnail};
 pub use params::Params;
 pub use session::{Prepared, Session};
 pub use statement::{Statement, is_whole, statements};

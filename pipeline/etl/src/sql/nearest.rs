@@ -8,7 +8,7 @@ pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) 
     // Of names as near the first in the alphabet, so that it is the same each time.
     let (distance, found) = near.min()?;
     // A third of the letters may be wrong, of a short name one.
-    (distance <= (name.chars().count() / 3).max(1)).then_some(found)
+    (!name.is_empty() && distance <= (name.chars().count() / 3).max(1)).then_some(found)
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ mod pictures;
 mod text;
 mod tokens;
 
+pub use pictures::thumbnail;
+
 /// A function as a person sees it.
 pub struct Function {
     /// How it is called: `resize(bytes, size)`.

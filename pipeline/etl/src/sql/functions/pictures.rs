@@ -77,6 +77,12 @@ impl Square {
     }
 }
 
+/// The thumbnail of a square of `size` pixels a side, `[size, size, 3]` u8: a JPEG as a data URI; none if it is no such square.
+pub fn thumbnail(pixels: &[u8], size: u32) -> Option<String> {
+    let square = Square { size, pixels: pixels.to_vec() };
+    square.resized(THUMBNAIL_PX, &DecodeSettings::default())?.data_uri()
+}
+
 /// All of them, by the settings of `decode`.
 pub(super) fn picture_udfs(settings: &DecodeSettings) -> [ScalarUDF; 6] {
     let with = || settings.clone();

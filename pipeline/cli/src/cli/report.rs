@@ -1,0 +1,53 @@
+//! `tuwen report`: what a corpus holds, as a page or a card.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use tuwen_corpus::Corpus;
+use tuwen_etl::sql::{Session, default_memory_bytes};
+
+use crate::cli::flags::CorpusFlags;
+use crate::report::{Options, collect, html, markdown};
+use crate::sql::target::Target;
+
+/// Tell what a corpus holds: what came in, what was kept and why the rest was not, with plots and pictures
+#[derive(Args)]
+#[command(after_help = "Examples:
+  tuwen report -o report.html
+  tuwen report -o README.md --markdown
+  tuwen report --corpus s3://bucket/corpus --pictures 0 > report.html")]
+pub(super) struct Report {
+    /// The file, which is there when it is whole; its name ends in .html or .md [default: stdout]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// A Markdown data card, as Hugging Face shows it, instead of HTML [default: by the name of --output]
+    #[arg(long)]
+    markdown: bool,
+    /// Pictures shown of each split, reason and group; 0: none
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(0..=200))]
+    pictures: u16,
+    #[command(flatten)]
+    corpus: CorpusFlags,
+}
+
+impl Report {
+    pub(super) async fn run(self) -> Result<ExitCode> {
+        let settings = self.corpus.settings(Vec::new())?;
+        let (_, snapshot) = Corpus::open_snapshot(&settings.corpus).await?;
+        let session = Session::new(snapshot, &settings, default_memory_bytes())?;
+        let is_markdown = self.markdown
+            || self.output.as_deref().and_then(Path::extension).is_some_and(|end| end == "md");
+        let options = Options { pictures: self.pictures.into(), groups: 6 };
+        let report = Box::pin(collect(&session, &options)).await?;
+        let text = if is_markdown { markdown(&report) } else { html(&report) };
+        let mut target = match &self.output {
+            Some(name) => Target::file(name)?,
+            None => Target::stdout(),
+        };
+        target.out().write_all(text.as_bytes()).context("writing the report")?;
+        target.keep()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,331 @@
+//! Asks a corpus for what a report tells. In: a session. Out: a [`Report`].
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use chrono::Utc;
+use tuwen_etl::sql::{Params, Session, statements};
+
+use super::pictures::add_thumbnails;
+use super::{Body, Group, Picture, Report, Rows, Section};
+
+/// How much is shown.
+pub(crate) struct Options {
+    /// Pictures of each reason, split and group; 0: none.
+    pub(crate) pictures: usize,
+    /// Groups of near-identical images.
+    pub(crate) groups: usize,
+}
+
+/// Rows of a table that are shown, the others are counted.
+const MOST_ROWS: usize = 30;
+
+macro_rules! query {
+    ($file:literal) => {
+        include_str!(concat!("../../../../sql/", $file, ".sql"))
+    };
+}
+
+/// Asks for everything.
+///
+/// # Errors
+/// A table cannot be read.
+pub(crate) async fn collect(session: &Session, options: &Options) -> Result<Report> {
+    let shown = format!("shown={}", options.pictures);
+    let groups = format!("groups={}", options.groups);
+    let none: &[&str] = &[];
+    let mut sections = vec![
+        bars(
+            session,
+            "What came in, and how far it came",
+            "Pairs of a caption and a picture.",
+            query!("report/funnel"),
+        )
+        .await?,
+        table(
+            session,
+            "Where pairs ended",
+            "Each pair ends in a split or with a reason, and nowhere else.",
+            query!("queries/splits_and_reasons"),
+            none,
+        )
+        .await?,
+    ];
+    sections.extend(changes(session).await?);
+    sections.push(
+        table(
+            session,
+            "Why something was left out, by stage",
+            "With one of the things it was said of.",
+            query!("queries/reasons_by_stage"),
+            none,
+        )
+        .await?,
+    );
+    if options.pictures > 0 {
+        let asked = [shown.as_str()];
+        sections.push(
+            gallery(
+                session,
+                "Pairs that were kept",
+                "The first of each split, by a hash.",
+                query!("report/kept_pairs"),
+                &asked,
+                "split",
+            )
+            .await?,
+        );
+        sections.push(
+            gallery(
+                session,
+                "Pairs that were refused",
+                "As they were crawled; pictures where there is one that could be decoded.",
+                query!("report/rejected_pairs"),
+                &asked,
+                "reason",
+            )
+            .await?,
+        );
+        sections.push(
+            gallery(
+                session,
+                "Near-identical images",
+                "The largest groups, if curate.group_near makes them.",
+                query!("report/near_pictures"),
+                &[&shown, &groups],
+                "near_group",
+            )
+            .await?,
+        );
+    }
+    sections.push(
+        histogram(
+            session,
+            "Lengths of captions",
+            "Characters of the clean captions in a split.",
+            query!("report/caption_lengths"),
+            "or more",
+        )
+        .await?,
+    );
+    sections.push(
+        histogram(
+            session,
+            "Sizes of pictures",
+            "The longer side in pixels, of distinct ones.",
+            query!("report/picture_sizes"),
+            "px",
+        )
+        .await?,
+    );
+    sections
+        .push(table(session, "Formats of pictures", "", query!("queries/formats"), none).await?);
+    sections
+        .push(table(session, "Scripts of captions", "", query!("queries/languages"), none).await?);
+    sections.push(
+        table(
+            session,
+            "Hosts",
+            "Those that were asked for most.",
+            query!("report/busiest_hosts"),
+            none,
+        )
+        .await?,
+    );
+    sections.push(
+        table(
+            session,
+            "Runs",
+            "The last twenty; an outcome that is not ok says that a gate was red, or what failed.",
+            query!("report/recent_runs"),
+            none,
+        )
+        .await?,
+    );
+    sections.retain(|section| !section.body.is_empty());
+    for section in &mut sections {
+        if let Body::Gallery(groups) = &mut section.body {
+            let location = session.snapshot().corpus().root().as_str().to_owned();
+            add_thumbnails(&location, groups).await?;
+        }
+    }
+    Ok(Report {
+        corpus: session.snapshot().corpus().root().to_string(),
+        made_at: Utc::now().format("%Y-%m-%d %H:%M:%S").to_string(),
+        tables: tables(session).await?,
+        sections,
+    })
+}
+
+impl Body {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Bars(bars) => bars.is_empty(),
+            Self::Table(rows) => rows.rows.is_empty(),
+            Self::Gallery(groups) => groups.is_empty(),
+        }
+    }
+}
+
+async fn tables(session: &Session) -> Result<Vec<(String, i64, u64)>> {
+    let mut all = Vec::new();
+    for (name, version) in session.snapshot().versions() {
+        let counted = ask(session, &format!("select count(*) from {name}"), &[]).await?;
+        let n = counted.rows.first().and_then(|row| row[0].parse().ok()).unwrap_or(0);
+        all.push((name, version, n));
+    }
+    Ok(all)
+}
+
+/// What the last run of curate changed: pairs by split and reason before it and after it. None if it was the first, or if the
+/// version that it read is no longer there.
+async fn changes(session: &Session) -> Result<Option<Section>> {
+    let last = ask(session, query!("report/last_curate"), &[]).await?;
+    let Some([before, after]) = last.rows.first().map(|row| [row[0].clone(), row[1].clone()])
+    else {
+        return Ok(None);
+    };
+    let query = query!("queries/splits_and_reasons");
+    let at = |version: &str| query.replace("from examples", &format!("from examples@v{version}"));
+    let Ok(old) = ask(session, &at(&before), &[]).await else { return Ok(None) };
+    let Ok(new) = ask(session, &at(&after), &[]).await else { return Ok(None) };
+    if old.rows.is_empty() {
+        return Ok(None);
+    }
+    let mut pairs: BTreeMap<(String, String), [i64; 2]> = BTreeMap::new();
+    for (i, rows) in [&old, &new].into_iter().enumerate() {
+        for row in &rows.rows {
+            let n =
+                row[2].parse().with_context(|| format!("expected a number, found `{}`", row[2]))?;
+            pairs.entry((row[0].clone(), row[1].clone())).or_default()[i] = n;
+        }
+    }
+    let rows = pairs.into_iter().filter(|(_, [before, after])| before != after);
+    let rows = rows.map(|((split, reason), [before, after])| {
+        let change = format!("{:+}", after - before);
+        vec![split, reason, before.to_string(), after.to_string(), change]
+    });
+    let columns = ["split", "reject_reason", "before", "after", "change"].map(str::to_owned);
+    let rows = Rows {
+        columns: columns.to_vec(),
+        is_number: vec![false, false, true, true, true],
+        rows: rows.collect(),
+    };
+    Ok(Some(Section {
+        title: "What the last change of examples brought".to_owned(),
+        note: format!(
+            "Version {before} of the table beside version {after}; what is not named stayed as it was."
+        ),
+        body: Body::Table(rows),
+    }))
+}
+
+async fn bars(session: &Session, title: &str, note: &str, query: &str) -> Result<Section> {
+    let rows = ask(session, query, &[]).await?;
+    let bars = rows.rows.iter().map(|row| (row[0].clone(), row[1].parse().unwrap_or(0)));
+    Ok(section(title, note, Body::Bars(bars.collect())))
+}
+
+async fn histogram(
+    session: &Session,
+    title: &str,
+    note: &str,
+    query: &str,
+    unit: &str,
+) -> Result<Section> {
+    let rows = ask(session, query, &[]).await?;
+    let n = rows.rows.len();
+    let next = |i: usize| rows.rows.get(i + 1).and_then(|row| row[0].parse::<u64>().ok());
+    let named = (0..n).map(|i| {
+        let (from, count) = (&rows.rows[i][0], rows.rows[i][1].parse().unwrap_or(0));
+        let name = match (unit, next(i)) {
+            ("px", _) => format!("{from} px"),
+            (_, Some(to)) => format!("{from}–{}", to.saturating_sub(1)),
+            (_, None) => format!("{from} {unit}"),
+        };
+        (name, count)
+    });
+    Ok(section(title, note, Body::Bars(named.collect())))
+}
+
+async fn table(
+    session: &Session,
+    title: &str,
+    note: &str,
+    query: &str,
+    params: &[&str],
+) -> Result<Section> {
+    let mut rows = ask(session, query, params).await?;
+    let more = rows.rows.len().saturating_sub(MOST_ROWS);
+    rows.rows.truncate(MOST_ROWS);
+    let note = match more {
+        0 => note.to_owned(),
+        more => format!("{note} {more} more rows are not shown.").trim().to_owned(),
+    };
+    Ok(section(title, &note, Body::Table(rows)))
+}
+
+/// Pictures in groups by the column `by`, whose number of pairs or images stands in the next one.
+async fn gallery(
+    session: &Session,
+    title: &str,
+    note: &str,
+    query: &str,
+    params: &[&str],
+    by: &str,
+) -> Result<Section> {
+    let rows = ask(session, query, params).await?;
+    let place = |name: &str| rows.columns.iter().position(|column| column == name);
+    let cell = |row: &[String], name: &str| place(name).map_or(String::new(), |i| row[i].clone());
+    let (mut groups, mut last): (Vec<Group>, Option<&String>) = (Vec::new(), None);
+    for row in &rows.rows {
+        let (name, n) = (cell(row, by), &row[1]);
+        let title = match by {
+            "near_group" => format!("{n} images"),
+            _ => format!("{name}: {n} pairs"),
+        };
+        let picture = Picture {
+            text: cell(row, "text"),
+            source: cell(row, "source"),
+            image_id: Some(cell(row, "image_id")).filter(|id| !id.is_empty()),
+            thumbnail: None,
+        };
+        match groups.last_mut().filter(|_| last == Some(&row[0])) {
+            Some(group) => group.pictures.push(picture),
+            None => groups.push(Group { title, pictures: vec![picture] }),
+        }
+        last = Some(&row[0]);
+    }
+    Ok(section(title, note, Body::Gallery(groups)))
+}
+
+fn section(title: &str, note: &str, body: Body) -> Section {
+    Section { title: title.to_owned(), note: note.to_owned(), body }
+}
+
+/// The rows of a query, which is a file of sql/ or counts rows.
+async fn ask(session: &Session, text: &str, params: &[&str]) -> Result<Rows> {
+    let params = Params::of(params.iter().copied())?;
+    let statement = statements(text)?.into_iter().next().context("expected a query, found none")?;
+    let prepared = session.prepare(&statement, &params).await?;
+    let schema = prepared.frame().schema().clone();
+    let batches =
+        prepared.frame().clone().collect().await.map_err(|error| prepared.explain(&error))?;
+    let mut rows = Vec::new();
+    for batch in &batches {
+        let options = FormatOptions::default();
+        let columns =
+            batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options));
+        let columns: Vec<_> = columns.collect::<Result<_, _>>()?;
+        rows.extend((0..batch.num_rows()).map(|row| {
+            columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>()
+        }));
+    }
+    let fields = schema.fields();
+    Ok(Rows {
+        columns: fields.iter().map(|field| field.name().clone()).collect(),
+        is_number: fields.iter().map(|field| field.data_type().is_numeric()).collect(),
+        rows,
+    })
+}

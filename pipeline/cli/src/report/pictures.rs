@@ -1,0 +1,42 @@
+//! Thumbnails of the pictures that are shown. In: their ids. Out: data URIs. Reads the pixels of those pictures alone.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use tuwen_etl::sql::thumbnail;
+use tuwen_stream::ImagePixels;
+
+use super::Group;
+
+/// Adds to each picture whose image is decoded its thumbnail; one whose pixels are damaged stays without.
+///
+/// # Errors
+/// The table `images` cannot be read.
+pub(super) async fn add_thumbnails(location: &str, groups: &mut [Group]) -> Result<()> {
+    let pictures = || groups.iter().flat_map(|group| &group.pictures);
+    let mut ids: Vec<String> = pictures().filter_map(|picture| picture.image_id.clone()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let (pixels, rows) = ImagePixels::find(location, &ids, true).await?;
+    let read = tokio::task::spawn_blocking(move || -> Result<Vec<Option<String>>> {
+        let (side, mut bytes) = (pixels.size_px(), Vec::new());
+        let damaged = pixels.read(&rows, &mut bytes)?;
+        let squares = bytes.chunks_exact(side * side * 3).zip(0..);
+        let is_damaged = |place: u32| damaged.iter().any(|(bad, _)| *bad == place);
+        let thumbnails = squares.map(|(square, place)| match is_damaged(place) {
+            true => None,
+            false => thumbnail(square, side as u32),
+        });
+        Ok(thumbnails.collect())
+    });
+    let thumbnails = read.await.context("reading pixels panicked")??;
+    let by_id: BTreeMap<String, Option<String>> = ids.into_iter().zip(thumbnails).collect();
+    for picture in groups.iter_mut().flat_map(|group| &mut group.pictures) {
+        let id = picture.image_id.as_ref();
+        picture.thumbnail = id.and_then(|id| by_id.get(id)?.clone());
+    }
+    Ok(())
+}
