@@ -149,6 +149,7 @@ fn step_seed(seed: u64, step: u64, rank: usize) -> u64 {
 mod tests {
     use std::collections::VecDeque;
     use std::path::Path;
+    use std::sync::OnceLock;
 
     use tch::{Device, Kind};
 
@@ -193,12 +194,25 @@ mod tests {
         }
     }
 
-    fn learner(settings: &TrainSettings) -> Learner {
+    /// Initial values, drawn once: the generator is one for all tests of the process.
+    fn values() -> Tensor {
+        static VALUES: OnceLock<Vec<f32>> = OnceLock::new();
+        let values = VALUES.get_or_init(|| {
+            let flat = captioner(&settings(1, 1)).1.layout.init(3);
+            Vec::try_from(flat).unwrap()
+        });
+        Tensor::from_slice(values)
+    }
+
+    fn captioner(settings: &TrainSettings) -> (Text, Captioner) {
         let tokenizer = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/tokenizer.json");
         let text = Text::open(&tokenizer).unwrap();
         let config = ModelConfig::from_settings(settings, text.vocab_size(), text.ids).unwrap();
-        let captioner = Captioner::new(&config);
-        let flat = captioner.layout.init(3);
+        (text, Captioner::new(&config))
+    }
+
+    fn learner(settings: &TrainSettings) -> Learner {
+        let ((text, captioner), flat) = (captioner(settings), values());
         let optimizer = AdamW::new(&flat, &captioner.layout, settings, &Ranks::alone());
         let (normalise, device) = (Normalise::default(), Device::Cpu);
         let precision = settings.precision;

@@ -133,8 +133,8 @@ settings! {
         /// Whether a frozen encoder's states are kept on disk. From the first pass on, as f16, in
         /// train.out: later epochs cost the decoder alone. Nothing random may touch the pixels.
         cache_encoder: bool = false, Bool;
-        /// Whether each rank keeps only its share of AdamW's state. ZeRO stage 1: 8 bytes a parameter
-        /// are divided by the number of ranks, for one more exchange of the parameters a step.
+        /// Whether the ranks divide AdamW's state. ZeRO stage 1: 8 bytes a parameter
+        /// become as many times fewer as there are ranks, for one more exchange of them a step.
         shard_optimizer: bool = false, Bool;
         /// Longest that ranks wait for each other, seconds. Of a run on several devices or machines:
         /// one that ended or hangs then ends the others. Saving a checkpoint must take less.
