@@ -144,14 +144,14 @@ pub(crate) async fn collect(session: &Session, options: &Options) -> Result<Repo
         .await?,
     );
     sections.retain(|section| !section.body.is_empty());
+    let location = session.snapshot().corpus().root().as_str();
     for section in &mut sections {
         if let Body::Gallery(groups) = &mut section.body {
-            let location = session.snapshot().corpus().root().as_str().to_owned();
-            add_thumbnails(&location, groups).await?;
+            add_thumbnails(location, groups).await?;
         }
     }
     Ok(Report {
-        corpus: session.snapshot().corpus().root().to_string(),
+        corpus: location.trim_start_matches("file://").trim_end_matches('/').to_owned(),
         made_at: Utc::now().format("%Y-%m-%d %H:%M:%S").to_string(),
         tables: tables(session).await?,
         sections,
