@@ -128,7 +128,7 @@ class Theirs:
 
 def ours(trainer, corpus, tokenizer, batch, accumulation, steps, small, device):
     settings = dict(batch_size=batch, grad_accumulation=accumulation, precision="f32" if small else "bf16", readers=max(2, os.cpu_count() - 2))
-    command = [trainer, "bench", "--corpus", corpus, "--preset", "tiny" if small else "seed", "--tokenizer", tokenizer,
+    command = [trainer, "bench", "--corpus", corpus, "--preset", "tiny" if small else "scratch", "--tokenizer", tokenizer,
                "--steps", steps, "--warmup", 1, "--device", device.type, "--json"]
     for key, value in settings.items():
         command += ["--set", f"train.{key}={value}"]
