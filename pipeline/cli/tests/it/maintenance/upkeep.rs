@@ -330,6 +330,7 @@ async fn a_vacuum_that_fails_half_way_is_recorded() {
     let row = "select outcome, rows_in > rows_out and rows_out > 0, error like 'deleting %' from runs where stage = 'vacuum'";
     assert_eq!(small.crawl.query(row).await, [["failed", "true", "true"]]);
     std::fs::remove_dir(&stuck).unwrap();
+    std::fs::copy(&file, &orphan).unwrap();
     small.fine(&["vacuum", "--older-than", "0s", "--force"]);
     let row = "select outcome from runs where stage = 'vacuum' order by run_id";
     assert_eq!(small.crawl.query(row).await, [["failed"], ["ok"]]);
