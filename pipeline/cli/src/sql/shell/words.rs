@@ -124,8 +124,8 @@ mod tests {
             ("\\d+ im", 4, &["images"]),
             ("select images.dh", 14, &["dhash"]),
             ("select x.orien", 9, &["orientation", "oriented"]),
-            ("select image", 7, &["image_format(", "image_id", "images"]),
-            ("select '红', image_f", 12, &["image_format("]),
+            ("select image", 7, &["image_format(", "image_id", "images", "images_version"]),
+            ("select '红', image_f", 14, &["image_format("]),
             ("xyzzy", 0, &[]),
         ] {
             let (at, found) = words.complete(line);
