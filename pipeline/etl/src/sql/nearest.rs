@@ -7,8 +7,9 @@ pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) 
         names.into_iter().map(|other| (strsim::osa_distance(&name, &other.to_lowercase()), other));
     // Of names as near the first in the alphabet, so that it is the same each time.
     let (distance, found) = near.min()?;
-    // A third of the letters may be wrong, of a short name one.
-    (!name.is_empty() && distance <= (name.chars().count() / 3).max(1)).then_some(found)
+    // A third of the letters may be wrong, of a short name one, of a single letter none.
+    let n_letters = name.chars().count();
+    (distance <= (n_letters / 3).max(1) && distance < n_letters).then_some(found)
 }
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod tests {
             ("ntokens", Some("n_tokens")),
             ("pictures", None),
             ("", None),
+            ("下", None),
         ] {
             assert_eq!(nearest(name, names), expected, "{name}");
         }
