@@ -6,7 +6,7 @@ create table scores (
     text varchar not null comment 'the clean caption it had then',
     n_tokens int not null comment 'tokens of the caption that the losses are means over, special ones included',
     loss real not null comment 'mean cross-entropy of the caption''s tokens, given its image, in nats a token',
-    loss_without_image real not null comment 'the same, given an even picture of the mean that the model normalises with (grey), in nats a token',
+    loss_without_image real not null comment 'the same, given the mean of what the encoder makes of a sample of the corpus''s pictures, in nats a token',
     model varchar not null comment 'the folder the model was read from',
     model_id varchar not null comment 'first 128 bits of the SHA-256 of the model''s weights, sizes, normalisation and tokenizer, hex',
     settings varchar not null comment 'what else the losses depend on: the length to which captions are cut, the picture in place of the image, and the precision; JSON',

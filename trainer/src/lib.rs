@@ -7,7 +7,7 @@
 //! [`weights`], [`model`] - [`feed`], `labels`, [`pixels`], [`schedule`], [`optimizer`], [`loss_scale`], [`recompute`],
 //! `encoder_cache`, `step`, `losses`, `progress`, [`train`], [`bench`] - [`generate`], [`metrics`], [`evaluate`], [`best`],
 //! [`checkpoint`], [`tensorboard`], [`caption`], [`fingerprint`], [`caption_stage`], [`caption_corpus`], [`score_rows`],
-//! [`score_stage`], [`score`], [`score_corpus`].
+//! [`score_stage`], `neutral`, [`score`], [`score_corpus`].
 
 pub mod bench;
 pub mod best;
@@ -35,6 +35,7 @@ mod losses;
 pub mod metrics;
 pub mod model;
 pub mod names;
+mod neutral;
 pub mod optimizer;
 pub mod params;
 mod pickle;

@@ -1,8 +1,9 @@
 //! How much an image makes its caption likelier. In: a model, captions as token ids, stored pictures. Out: for each caption its
 //! loss with its image and with a neutral one. Never samples, and never changes the model.
 //!
-//! The neutral image is the one whose normalised pixels are all zero: even grey, the mean that the model normalises with. It
-//! says nothing of any caption, and needs no choice of pictures; the encoder sees it once.
+//! The neutral image is the mean of the encoder's states over a sample of pictures ([`Sample`]): it says what pictures of this corpus
+//! have in common, and nothing of one. (A picture of one colour, noise, or the mean of the pixels is read as a scene of its own: their
+//! gain tells exchanged captions worse from right ones.) The encoder sees the sample once.
 
 use anyhow::{Result, bail, ensure};
 use tch::{Kind, Reduction, Tensor, no_grad};
@@ -10,9 +11,13 @@ use tch::{Kind, Reduction, Tensor, no_grad};
 use crate::captioner::IGNORED;
 use crate::gpt2::KeyValue;
 use crate::model::Model;
+use crate::neutral::Sample;
 use crate::params::Views;
 use crate::pixels::{Crop, upload};
 use crate::score_rows::{Losses, ScoreBatch};
+
+/// Pictures of the sample that go through the encoder together.
+const ENCODED_AT_ONCE: usize = 16;
 
 /// A model that scores captions.
 pub struct Scorer<'a> {
@@ -25,12 +30,23 @@ pub struct Scorer<'a> {
 }
 
 impl<'a> Scorer<'a> {
-    /// Captions are scored up to `max_length` tokens.
-    pub fn new(model: &'a Model, max_length: usize) -> Self {
-        let views = model.views();
-        let size = model.captioner.config.encoder.image_size;
-        let grey = Tensor::zeros([1, 3, size, size], (model.kind(), model.device));
-        let neutral = no_grad(|| model.captioner.cross_attention_cache(&views, &grey));
+    /// Captions are scored up to `max_length` tokens, beside the mean of `sample`.
+    pub(crate) fn new(model: &'a Model, sample: &Sample, max_length: usize) -> Self {
+        let (captioner, views) = (&model.captioner, model.views());
+        let neutral = no_grad(|| {
+            let pictures = sample.pixels.chunks(ENCODED_AT_ONCE * sample.size_px.pow(2).max(1) * 3);
+            let states = pictures.map(|pictures| {
+                let n = pictures.len() / (sample.size_px.pow(2) * 3);
+                let pixels = model.pixels(pictures, n, sample.size_px, Crop::whole(sample.size_px));
+                let states = captioner.encode(&views, &pixels, false).to_kind(Kind::Float);
+                states.sum_dim_intlist(0, true, Kind::Float) // [1, s, d]
+            });
+            let mean = states.reduce(|a, b| a + b).map(|sum| sum / sample.len() as f64);
+            // Without pictures there is nothing to score either.
+            mean.map_or_else(Vec::new, |mean| {
+                captioner.decoder.cross_attention_cache(&views, &mean.to_kind(model.kind()))
+            })
+        });
         Self { model, views, neutral, max_length }
     }
 

@@ -12,6 +12,7 @@ use tuwen_settings::Settings;
 use crate::caption_stage::{ByModel, Portions};
 use crate::fingerprint::fingerprint;
 use crate::model::Model;
+use crate::neutral::Sample;
 use crate::score::Scorer;
 use crate::score_rows::ScoreBatch;
 use crate::score_stage::{ScoreRequest, Wanted, score_examples};
@@ -28,23 +29,22 @@ pub fn score_corpus(
     settings: &Settings,
 ) -> Result<StageReport> {
     let train = &settings.train;
-    let how = json!({
-        "max_length": train.max_length,
-        "neutral_image": "mean",
-        "precision": train.precision,
-    });
-    let author = ByModel {
-        model: folder.to_owned(),
-        model_id: fingerprint(model)?,
-        settings: how.to_string(),
-    };
     let portions = Portions { batch: train.eval_batch_size, chunk: train.score_chunk };
-    let scorer = Scorer::new(model, train.max_length);
-    let mut measure = |batch: &ScoreBatch| scorer.losses(batch);
+    let model_id = fingerprint(model)?;
     let runtime = Runtime::new().context("starting the async runtime")?;
     runtime.block_on(Box::pin(async {
         let stop = stop_signals()?;
         let corpus = Corpus::open(&settings.corpus).await?;
+        let sample = Sample::of(&corpus, &model_id, settings).await?;
+        let (key, neutral) = sample.setting();
+        let how = json!({
+            "max_length": train.max_length,
+            key: neutral,
+            "precision": train.precision,
+        });
+        let author = ByModel { model: folder.to_owned(), model_id, settings: how.to_string() };
+        let scorer = Scorer::new(model, &sample, train.max_length);
+        let mut measure = |batch: &ScoreBatch| scorer.losses(batch);
         let request = ScoreRequest { wanted, author };
         score_examples(&corpus, request, settings, portions, &mut measure, &stop).await
     }))

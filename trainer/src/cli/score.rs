@@ -14,7 +14,8 @@ use crate::score_stage::Wanted;
 
 /// Measure how much images say of their captions, into the corpus's table `scores`
 ///
-/// For each example of the split the model's loss on its caption, in nats a token, with its image and with an even grey picture. The
+/// For each example of the split the model's loss on its caption, in nats a token, with its image and with the mean of
+/// a sample of the corpus's pictures in its place. The
 /// difference is the gain. Where it is low, the caption may not belong to the image. An example that the model has scored with the
 /// same settings is left out, unless its caption or image is another now.
 #[derive(Args)]
@@ -22,7 +23,7 @@ use crate::score_stage::Wanted;
   tuwen score --model model
   tuwen score --corpus corpus --model model/best --split test --where \"n_tokens > 5\"
   tuwen score --model model --from-sql \"select example_id from examples where split is not null\"
-  tuwen sql \"$(cat sql/queries/doubtful_pairs.sql) limit 20\"
+  tuwen sql --max-rows 20 -f sql/queries/doubtful_pairs.sql
   tuwen train --where \"gain > 0.1\" --out model-2")]
 pub(super) struct ScoreArgs {
     /// Folder or URL of the corpus

@@ -72,13 +72,13 @@ fn losses_are_those_of_transformers_and_come_once() {
 
     let scored = rows(
         &corpus,
-        "select input_ids, pixels, loss, loss_without_image, s.n_tokens = e.n_tokens
+        "select input_ids, pixels, loss, loss_without_image, s.n_tokens = e.n_tokens, s.image_id
          from scores s join examples e using (example_id) join images i on i.image_id = e.image_id",
     );
     assert_eq!(scored.len() as u64, N_TRAIN + N_TEST);
     let lines = scored.iter().map(|row| {
         let (ids, rest) = row.split_once("],").unwrap();
-        let [pixels, loss, without, all_tokens] = rest.split(',').collect::<Vec<_>>()[..] else {
+        let [pixels, loss, without, all_tokens, image_id] = rest.split(',').collect::<Vec<_>>()[..] else {
             panic!("{rest}")
         };
         assert_eq!(all_tokens, "true");
@@ -86,6 +86,7 @@ fn losses_are_those_of_transformers_and_come_once() {
         let ids: Value = serde_json::from_str(&format!("{ids}]")).unwrap();
         let line = json!({
             "input_ids": ids, "pixels": pixels, "loss": number(loss), "loss_without_image": number(without),
+            "image_id": image_id,
         });
         line.to_string()
     });
