@@ -5,7 +5,7 @@ select
     stage as stage,
     reason as reason,
     count(*) as n_rows,
-    min(detail) as an_example
+    left(min(detail), 300) as an_example
 from rejects
 group by stage, reason
 order by stage, n_rows desc, reason

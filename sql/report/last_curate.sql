@@ -1,4 +1,4 @@
--- A row is the last run of curate that changed examples: the version of the table that it read.
+-- A row is the last run of curate that changed examples: the versions of the table before and after it.
 -- reads: runs
 -- params: none
 select

@@ -2,7 +2,7 @@
 -- reads: examples
 -- params: $groups (how many), $shown (images of each)
 with members as (
-    select near_group, image_id, min(text) as text
+    select near_group, image_id, left(min(text), 300) as text
     from examples
     where near_group is not null and split is not null
     group by near_group, image_id

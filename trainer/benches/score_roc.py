@@ -19,9 +19,9 @@ import subprocess
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SIZE_PX, BINS = 98, 60
+SIZE_PX, BINS = 224, 60
 RECIPE = dict(batch_size=16, encoder_image_size=SIZE_PX, freeze_encoder_steps=1_000_000_000, decoder_width=256, decoder_layers=3, decoder_heads=4,
-              decoder_dropout=0.1, initializer_range=0.02, lr=1e-3, group_by_length=True, eval_captions=0, eval_examples=256)
+              decoder_dropout=0.1, initializer_range=0.02, lr=1e-3, group_by_length=True, cache_encoder=True, eval_captions=0, eval_examples=256)
 
 
 def exchanged_rows(path, share, seed):
@@ -124,7 +124,7 @@ def main():
     parser.add_argument("--tokenizer", type=pathlib.Path, required=True, help="a tokenizer.json")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="where all is made")
     parser.add_argument("--share", type=float, default=0.1, help="of the training pairs whose captions are exchanged")
-    parser.add_argument("--steps", type=int, default=900, help="optimizer steps of 16 pairs")
+    parser.add_argument("--steps", type=int, default=1_200, help="optimizer steps of 16 pairs")
     parser.add_argument("--save-every", type=int, default=200, help="steps between checkpoints, from which a stopped run resumes")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

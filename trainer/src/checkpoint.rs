@@ -57,7 +57,7 @@ pub struct RunState {
 pub fn save(out: &Path, model: &Model, moments: &[Tensor; 2], state: &RunState) -> Result<PathBuf> {
     let target = out.join(folder_name(state.step));
     let partial = out.join(format!(".{PREFIX}{}.partial", state.step));
-    remove(&partial)?;
+    remove_partial(out)?;
     fs::create_dir_all(&partial).with_context(|| format!("creating {}", partial.display()))?;
     write_model(&partial, model, &state.settings)?;
     let moment = |tensor: &Tensor, name: &str| Named {
@@ -235,6 +235,20 @@ fn list(out: &Path) -> Result<Vec<(u64, PathBuf)>> {
     }
     all.sort();
     Ok(all)
+}
+
+/// Removes what killed runs left half written.
+fn remove_partial(out: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(out) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry.with_context(|| format!("reading {}", out.display()))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(&format!(".{PREFIX}")) && name.ends_with(".partial") {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn remove(folder: &Path) -> Result<()> {

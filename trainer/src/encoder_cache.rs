@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,9 @@ use crate::pixels::Crop;
 use crate::ranks::Ranks;
 
 const MAGIC: &[u8; 16] = b"tuwen states v1\n";
+
+/// The file's name, within the run's folder.
+const FILE: &str = "encoder-states.f16";
 
 /// Bytes of a hash.
 const KEY: usize = 16;
@@ -49,7 +52,8 @@ impl EncoderCache {
     /// The states that an interrupted run left in `train.out`, or none yet; nothing if `train.cache_encoder` is off.
     ///
     /// # Errors
-    /// Settings under which a picture's states are not the same in every epoch; an I/O error.
+    /// Settings under which a picture's states are not the same in every epoch; several ranks, to which every epoch deals the pictures
+    /// anew; another run that uses them; an I/O error.
     pub(crate) fn open(
         model: &Model,
         settings: &TrainSettings,
@@ -59,10 +63,13 @@ impl EncoderCache {
         if !settings.cache_encoder {
             return Ok(None);
         }
-        check(model, settings, steps)?;
-        let path = Path::new(&settings.out).join(format!("encoder-states-{}.f16", ranks.rank));
+        check(model, settings, ranks, steps)?;
+        let path = Path::new(&settings.out).join(FILE);
         let file = OpenOptions::new().read(true).append(true).create(true).open(&path);
         let file = file.with_context(|| format!("opening {}", path.display()))?;
+        if file.try_lock().is_err() {
+            bail!("{}: another run uses it", path.display());
+        }
         let config = &model.captioner.config;
         let shape = [config.n_patches() + 1, config.encoder.hidden_size];
         let mut cache = Self { path, file, rows: HashMap::new(), shape, grows: true };
@@ -111,6 +118,7 @@ impl EncoderCache {
         let mut new: Vec<usize> = (0..keys.len()).collect();
         new.retain(|&i| !self.rows.contains_key(&keys[i]));
         let mut bytes = vec![0; keys.len() * self.row_bytes()];
+        let mut row = vec![0; KEY + self.row_bytes()];
         let mut rows: Vec<_> = bytes.chunks_exact_mut(self.row_bytes()).collect();
         if !new.is_empty() {
             let pixels: Vec<u8> = new.iter().flat_map(|&i| pictures[i]).copied().collect();
@@ -122,8 +130,15 @@ impl EncoderCache {
         }
         for i in (0..keys.len()).filter(|i| new.binary_search(i).is_err()) {
             let at = HEADER as u64 + self.rows[&keys[i]] * (KEY + self.row_bytes()) as u64;
-            let read = self.file.read_exact_at(rows[i], at + KEY as u64);
+            let read = self.file.read_exact_at(&mut row, at);
             read.with_context(|| format!("reading {}", self.path.display()))?;
+            if row[..KEY] != keys[i] {
+                bail!(
+                    "{}: found the states of another picture\nhint: remove it",
+                    self.path.display()
+                );
+            }
+            rows[i].copy_from_slice(&row[KEY..]);
         }
         let shape = [keys.len() as i64, self.shape[0], self.shape[1]];
         let states = Tensor::from_data_size(&bytes, &shape, Kind::Half);
@@ -174,20 +189,28 @@ impl EncoderCache {
         (self.shape[0] * self.shape[1]) as usize * STATE_BYTES
     }
 
-    /// Removes the file of a run that is done.
+    /// Removes the file, if there is one, of a run in the folder `out` that is done.
     ///
     /// # Errors
     /// An I/O error.
-    pub(crate) fn remove(self) -> Result<()> {
-        std::fs::remove_file(&self.path)
-            .with_context(|| format!("removing {}", self.path.display()))
+    pub(crate) fn remove(out: &Path) -> Result<()> {
+        let path = out.join(FILE);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("removing {}", path.display()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 /// Refuses settings under which the encoder or the pixels it sees change.
-fn check(model: &Model, settings: &TrainSettings, steps: u64) -> Result<()> {
+fn check(model: &Model, settings: &TrainSettings, ranks: &Ranks, steps: u64) -> Result<()> {
     let encoder = &model.captioner.config.encoder;
     let refused = |what: String| bail!("train.cache_encoder: expected {what}");
+    if ranks.world > 1 {
+        return refused(format!("a run of one process, found {} ranks", ranks.world));
+    }
     if settings.freeze_encoder_steps < steps {
         return refused(format!(
             "an encoder that is frozen in all {steps} steps, found train.freeze_encoder_steps = {}\n\

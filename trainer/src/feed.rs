@@ -28,10 +28,11 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Opens this rank's share of the training split at its beginning, or where a resumed run was, at the table versions it read.
+    /// Opens this rank's share of the training split at its beginning, or where a resumed run was, at the table versions it read. The
+    /// ranks of a new run read the versions that the first one found.
     ///
     /// # Errors
-    /// As the stream; an empty split.
+    /// As the stream; an empty split; a rank that is lost, or one of another order.
     pub fn open(
         corpus: &str,
         settings: &TrainSettings,
@@ -39,13 +40,23 @@ impl Feed {
         pad_id: i64,
         from: Option<&StreamState>,
     ) -> Result<Self> {
-        let versions = from.map(|state| state.versions);
-        let mut options = StreamOptions { versions, pad_id, ..StreamOptions::from(settings) };
-        (options.rank, options.world) = (ranks.rank, ranks.world);
-        // Every rank takes part in every step.
-        options.drop_last |= ranks.world > 1;
-        let stream = Stream::open_by(corpus, options, settings.read_path)
-            .with_context(|| format!("corpus {corpus}"))?;
+        let open = |versions| {
+            let mut options = StreamOptions { versions, pad_id, ..StreamOptions::from(settings) };
+            (options.rank, options.world) = (ranks.rank, ranks.world);
+            // Every rank takes part in every step.
+            options.drop_last |= ranks.world > 1;
+            Stream::open_by(corpus, options, settings.read_path)
+                .with_context(|| format!("corpus {corpus}"))
+        };
+        let first =
+            if ranks.is_first() { Some(open(from.map(|state| state.versions))?) } else { None };
+        let versions = first.as_ref().map(Stream::versions);
+        let versions = ranks.gather(serde_json::to_string(&versions)?)?.swap_remove(0);
+        let stream = match first {
+            Some(stream) => stream,
+            None => open(serde_json::from_str(&versions)?)?,
+        };
+        ranks.check_same("the order of examples", &stream.state(0, 0))?;
         if stream.is_empty() {
             bail!("corpus {corpus}: expected examples in split train, found none");
         }

@@ -62,7 +62,7 @@ const UNSUPPORTED: [(&str, Option<f64>); 19] = [
 const UNSUPPORTED_DRAWS: [(&str, Option<f64>); 5] = [
     ("epsilon_cutoff", Some(0.0)),
     ("eta_cutoff", Some(0.0)),
-    ("min_p", None),
+    ("min_p", Some(0.0)),
     ("top_h", None),
     ("typical_p", Some(1.0)),
 ];

@@ -20,6 +20,9 @@ const ENDPOINT: &str = "https://huggingface.co";
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Longest silence within an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Files beside the weights that a folder may have.
 const SMALL_FILES: [&str; 10] = [
     "config.json",
@@ -92,7 +95,10 @@ fn cached(repo: &CacheRepo) -> Option<PathBuf> {
 /// Downloads config, weights and what small files there are, at the newest commit, into the cache's layout: a file is written
 /// under a name of this download's own and renamed, and the reference that makes the snapshot known comes last.
 async fn download(id: &str, endpoint: &str, cache: &Cache) -> Result<PathBuf> {
-    let client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).build()?;
+    let client = reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .build()?;
     let request = |url: String| {
         let request = client.get(url);
         match cache.token() {

@@ -7,6 +7,9 @@ use tuwen_stream::ExampleId;
 
 use crate::ranks::Ranks;
 
+/// Losses that are kept, with the ids of their examples, before they are looked at.
+const MOST_PENDING: usize = 1_024;
+
 /// Losses, in the order of their steps.
 #[derive(Default)]
 pub(crate) struct Losses {
@@ -26,6 +29,11 @@ impl Losses {
     /// The loss of `examples` in step `step`, summed over their `tokens`.
     pub(crate) fn add(&mut self, step: u64, examples: &[ExampleId], loss: Tensor, tokens: usize) {
         self.pending.push(Pending { step, examples: examples.to_vec(), loss, tokens });
+    }
+
+    /// Whether so many losses are pending that they should be checked, asked for or not.
+    pub(crate) fn is_full(&self) -> bool {
+        self.pending.len() >= MOST_PENDING
     }
 
     /// Waits for the device and checks every loss added since the last call. With `skip`, those that are not finite are left out

@@ -69,10 +69,13 @@ impl Sample {
             ImagePixels::find(corpus.root().as_str(), &ids, settings.train.verify).await?;
         let read = tokio::task::spawn_blocking(move || -> Result<Self> {
             let (size_px, mut bytes) = (pixels.size_px(), Vec::new());
-            if let Some((_, why)) = pixels.read(&rows, &mut bytes)?.into_iter().next() {
-                anyhow::bail!(why);
-            }
-            Ok(Self { images_version, size_px, pixels: bytes })
+            // One that is damaged is left out; who scores it says so.
+            let damaged = pixels.read(&rows, &mut bytes)?;
+            let is_damaged = |place: u32| damaged.iter().any(|(bad, _)| *bad == place);
+            let pictures = bytes.chunks_exact(size_px * size_px * 3).zip(0..);
+            let pixels = pictures.filter(|(_, place)| !is_damaged(*place));
+            let pixels = pixels.flat_map(|(picture, _)| picture).copied().collect();
+            Ok(Self { images_version, size_px, pixels })
         });
         read.await.context("reading pixels panicked")?
     }

@@ -11,7 +11,6 @@ use anyhow::{Context, Result};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use tuwen_corpus::report::rate;
-use tuwen_stream::Skipped;
 
 use crate::evaluate::{Evaluation, Prediction};
 use crate::ranks::Ranks;
@@ -126,18 +125,16 @@ impl Progress {
     }
 
     /// Examples that were left out of the batches before `step`: the first in a printed line, each in the log.
-    pub(crate) fn skipped(&mut self, step: u64, skipped: &[Skipped]) -> Result<()> {
-        let Some((first, rest)) = skipped.split_first() else { return Ok(()) };
+    pub(crate) fn skipped(&mut self, step: u64, skipped: &[(String, String)]) -> Result<()> {
+        let Some(((first, why), rest)) = skipped.split_first() else { return Ok(()) };
+        if self.files.is_none() {
+            return Ok(());
+        }
         let more =
             if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
-        self.report(&format!(
-            "step {step}: skipped example {}: {}{more}",
-            first.example_id, first.why
-        ));
-        skipped.iter().try_for_each(|example| {
-            self.write(json!({
-                "step": step, "skipped_example": example.example_id.to_string(), "why": example.why,
-            }))
+        self.report(&format!("step {step}: skipped example {first}: {why}{more}"));
+        skipped.iter().try_for_each(|(example, why)| {
+            self.write(json!({ "step": step, "skipped_example": example, "why": why }))
         })
     }
 

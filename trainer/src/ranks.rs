@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::shim::Group;
@@ -20,13 +21,15 @@ pub struct Ranks {
     pub world: usize,
     /// Which one it is on its machine, from 0: its device.
     pub local_rank: usize,
+    /// How many there are on its machine.
+    pub local_world: usize,
     group: Option<Group>,
 }
 
 impl Ranks {
     /// A run of one process.
     pub fn alone() -> Self {
-        Self { rank: 0, world: 1, local_rank: 0, group: None }
+        Self { rank: 0, world: 1, local_rank: 0, local_world: 1, group: None }
     }
 
     /// Joins the others that the variables RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT tell of, as `torchrun` sets
@@ -41,6 +44,7 @@ impl Ranks {
         }
         let rank: usize = number("RANK", None)?;
         let local_rank = number("LOCAL_RANK", Some(rank))?;
+        let local_world = number("LOCAL_WORLD_SIZE", Some(world))?;
         if rank >= world {
             bail!("RANK: expected a number below WORLD_SIZE, which is {world}, found {rank}");
         }
@@ -60,7 +64,7 @@ impl Ranks {
                 timeout.as_secs()
             )
         })?;
-        Ok(Self { rank, world, local_rank, group: Some(group) })
+        Ok(Self { rank, world, local_rank, local_world, group: Some(group) })
     }
 
     /// Whether this is the rank that prints and writes.
@@ -140,6 +144,24 @@ impl Ranks {
     /// Elements of a share that is not the last.
     fn each(&self, len: i64) -> i64 {
         (len as u64).div_ceil(self.world as u64) as i64
+    }
+
+    /// Makes sure that `mine` is the same in all ranks.
+    ///
+    /// # Errors
+    /// It is another in the first rank; as [`Self::sum`].
+    pub fn check_same(&self, what: &str, mine: &impl Serialize) -> Result<()> {
+        let mine = serde_json::to_string(mine)?;
+        let first = self.gather(mine.clone())?.swap_remove(0);
+        if first != mine {
+            bail!(
+                "rank {} of {}: {what}: expected that of the first rank, {first}, found {mine}\n\
+                 hint: the same command, settings and files for all ranks",
+                self.rank,
+                self.world
+            );
+        }
+        Ok(())
     }
 
     fn lost(&self) -> String {

@@ -7,6 +7,7 @@
 
 use anyhow::{Result, bail, ensure};
 use tch::{Kind, Reduction, Tensor, no_grad};
+use tuwen_caption::end_ids;
 
 use crate::captioner::IGNORED;
 use crate::gpt2::KeyValue;
@@ -56,7 +57,7 @@ impl<'a> Scorer<'a> {
     /// Token ids or lengths that the model does not have; a loss that is no number.
     pub fn losses(&self, batch: &ScoreBatch) -> Result<Vec<Losses>> {
         let (captioner, device) = (&self.model.captioner, self.model.device);
-        let labels = self.labels(batch)?; // [b, t]
+        let (labels, n_tokens) = self.labels(batch)?; // [b, t]
         let side = batch.size_px;
         let pixels = self.model.pixels(&batch.pixels, batch.n_images(), side, Crop::whole(side));
         let (with_image, without_image) = no_grad(|| {
@@ -68,9 +69,10 @@ impl<'a> Scorer<'a> {
         });
         let pairs = Vec::<f32>::try_from(&with_image)?;
         let pairs = pairs.into_iter().zip(Vec::<f32>::try_from(&without_image)?);
-        let losses = pairs.zip(&batch.input_ids).map(|((with_image, without_image), ids)| {
-            let n_tokens = ids.len().min(self.max_length) as i32;
-            Losses { with_image, without_image, n_tokens }
+        let losses = pairs.zip(n_tokens).map(|((with_image, without_image), n_tokens)| Losses {
+            with_image,
+            without_image,
+            n_tokens,
         });
         let losses: Vec<Losses> = losses.collect();
         for (losses, id) in losses.iter().zip(&batch.example_ids) {
@@ -101,11 +103,14 @@ impl<'a> Scorer<'a> {
         losses.to_device(tch::Device::Cpu)
     }
 
-    /// The captions' token ids on the device, padded with [`IGNORED`]: `[b, t]`.
-    fn labels(&self, batch: &ScoreBatch) -> Result<Tensor> {
+    /// The captions' token ids on the device, each with an end, padded with [`IGNORED`]: `[b, t]`; and how many each has.
+    fn labels(&self, batch: &ScoreBatch) -> Result<(Tensor, Vec<i32>)> {
         let config = &self.model.captioner.config.decoder;
-        let cut = |ids: &Vec<i64>| ids.len().min(self.max_length);
-        let width = batch.input_ids.iter().map(cut).max().unwrap_or(0);
+        let mut rows = batch.input_ids.clone();
+        // As training has them.
+        rows.iter_mut()
+            .for_each(|ids| end_ids(ids, self.model.captioner.config.ids.eos, self.max_length));
+        let width = rows.iter().map(Vec::len).max().unwrap_or(0);
         if width as i64 > config.n_positions {
             bail!(
                 "captions of {width} tokens: the decoder holds {}\nhint: train.max_length cuts them",
@@ -113,10 +118,7 @@ impl<'a> Scorer<'a> {
             );
         }
         let mut labels = vec![IGNORED; batch.input_ids.len() * width];
-        for ((row, ids), id) in
-            labels.chunks_mut(width.max(1)).zip(&batch.input_ids).zip(&batch.example_ids)
-        {
-            let ids = &ids[..cut(ids)];
+        for ((row, ids), id) in labels.chunks_mut(width.max(1)).zip(&rows).zip(&batch.example_ids) {
             if let Some(token) = ids.iter().find(|&&token| token < 0 || token >= config.vocab_size)
             {
                 bail!(
@@ -127,6 +129,7 @@ impl<'a> Scorer<'a> {
             row[..ids.len()].copy_from_slice(ids);
         }
         let labels = Tensor::from_slice(&labels).view([batch.input_ids.len() as i64, width as i64]);
-        Ok(upload(labels, self.model.device))
+        let n_tokens = rows.iter().map(|ids| ids.len() as i32).collect();
+        Ok((upload(labels, self.model.device), n_tokens))
     }
 }

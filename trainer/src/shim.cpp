@@ -26,6 +26,8 @@ char *caught(const std::function<void()> &work) {
   try {
     work();
     return nullptr;
+  } catch (const c10::Error &error) {
+    return strdup(error.what_without_backtrace());
   } catch (const std::exception &error) {
     return strdup(error.what());
   } catch (...) {

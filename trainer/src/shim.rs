@@ -186,6 +186,5 @@ fn check(error: *mut c_char) -> Result<()> {
         libc::free(error.cast::<c_void>());
         text
     };
-    // The first lines say what, the rest is a backtrace of C++.
-    bail!("libtorch: {}", text.lines().next().unwrap_or_default())
+    bail!("libtorch: {}", text.trim_end())
 }

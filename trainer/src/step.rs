@@ -1,8 +1,8 @@
 //! One optimizer step. In: batches, a step's number, a learning rate. Out: changed parameters. Never decides how often, and
 //! never saves.
 
-use anyhow::{Result, ensure};
-use tch::{Tensor, no_grad};
+use anyhow::Result;
+use tch::{Kind, Tensor, no_grad};
 use tuwen_settings::{Precision, TrainSettings};
 use tuwen_stream::Batch;
 
@@ -41,6 +41,8 @@ pub(crate) struct StepOutcome {
     pub(crate) grad_norm: Tensor,
     /// Whether nothing changed, because a gradient was not finite.
     pub(crate) skipped: bool,
+    /// Whether nothing changed, because no rank had an image that can be read.
+    pub(crate) empty: bool,
 }
 
 impl Learner {
@@ -86,7 +88,7 @@ impl Learner {
         for i in 0..accumulation as u64 {
             let batch = source.next()?;
             if batch.is_empty() {
-                source.done(batch, Tensor::from(0f32), 0);
+                source.done(batch, Tensor::zeros([], (Kind::Float, self.model.device)), 0);
                 continue;
             }
             let seed = splitmix(step_seed.wrapping_add(i));
@@ -120,7 +122,10 @@ impl Learner {
         let grad = grad.unwrap_or_else(|| no_grad(|| self.model.flat.zeros_like()));
         let mut grad = ranks.sum(grad)?;
         let [tokens] = ranks.sums([tokens as f64])?;
-        ensure!(tokens > 0.0, "expected images in this step, found none that can be read");
+        if tokens == 0.0 {
+            let grad_norm = Tensor::zeros([], (Kind::Float, self.model.device));
+            return Ok(StepOutcome { grad_norm, skipped: false, empty: true });
+        }
         let multiplied = scale * tokens;
         let grad_norm = no_grad(|| grad.norm() / multiplied);
         let finite = self.loss_scale.is_none() || grad_norm.double_value(&[]).is_finite();
@@ -136,7 +141,7 @@ impl Learner {
         if let Some(loss_scale) = &mut self.loss_scale {
             loss_scale.update(finite);
         }
-        Ok(StepOutcome { grad_norm, skipped: !finite })
+        Ok(StepOutcome { grad_norm, skipped: !finite, empty: false })
     }
 }
 
@@ -151,7 +156,7 @@ mod tests {
     use std::path::Path;
     use std::sync::OnceLock;
 
-    use tch::{Device, Kind};
+    use tch::Device;
 
     use super::*;
     use crate::captioner::Captioner;

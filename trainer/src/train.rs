@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 use tch::{Device, Tensor};
 use tuwen_settings::TrainSettings;
-use tuwen_stream::{Batch, WaitStats};
+use tuwen_stream::{Batch, Skipped, WaitStats};
 
 use crate::best::Best;
 use crate::checkpoint::{self, RunState};
@@ -78,6 +78,12 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     let stop = stop_flag();
     libtorch::set_threads(settings.threads);
     let ranks = &Ranks::join(Duration::from_secs(settings.ranks_timeout_s))?;
+    if ranks.local_world > 1 && settings.device.starts_with("cuda:") {
+        bail!(
+            "train.device: expected cuda or auto, which gives each rank of a machine its own, found `{}`\nhint: --device cuda",
+            settings.device
+        );
+    }
     let device = libtorch::device(&settings.device, ranks.local_rank)?;
     let out = Path::new(&settings.out);
     let (model, optimizer, resumed) = start_or_resume(settings, ranks, tokenizer, device)?;
@@ -98,6 +104,8 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     } else {
         (settings.epochs * per_epoch / accumulation).max(1)
     };
+    let shared = [steps, per_epoch, accumulation, settings.batch_size as u64, settings.seed];
+    ranks.check_same("steps, batches an epoch, batches a step, examples a batch, seed", &shared)?;
     feed.set_batches_left(steps.saturating_sub(first) * accumulation);
     let schedule = Schedule::new(settings, steps);
     std::fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
@@ -113,7 +121,7 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
     let mut clock = Clock::default();
     let mut losses = Losses::default();
     let (mut window_loss, mut evaluation, mut saved, mut step) = (f64::NAN, None, None, first);
-    let mut n_skipped = 0;
+    let (mut n_skipped, mut n_empty) = (0, 0);
     while step < steps {
         let begun = Instant::now();
         let lr = schedule.lr_at(step);
@@ -121,6 +129,10 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
             FeedSource { feed: &mut feed, losses: &mut losses, clock: &mut clock, step: step + 1 };
         let stepped = learner.step(settings, ranks, step, lr, side, &mut source)?;
         step += 1;
+        n_empty = if stepped.empty { n_empty + 1 } else { 0 };
+        if n_empty * accumulation > per_epoch {
+            bail!("step {step}: none of the images of an epoch can be read");
+        }
         if let Some(loss_scale) = learner.loss_scale.filter(|_| stepped.skipped) {
             let scale = loss_scale.scale;
             progress.report(&format!(
@@ -136,7 +148,8 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
         let evaluating =
             !test.is_empty() && !stopping && (due(step, settings.eval_every) || step == steps);
         let saving = due(step, settings.save_every) || step == steps || stopping;
-        if log || evaluating || saving {
+        let settling = log || evaluating || saving || losses.is_full();
+        if settling {
             // Waits for the device, so that the clock is right, and nothing is saved after a loss that is not finite.
             losses
                 .check_finite(learner.loss_scale.is_some())
@@ -150,9 +163,11 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
             }
         }
         clock.add(begun.elapsed(), feed.wait().consumer_waited);
-        let skipped = feed.take_skipped();
-        n_skipped += skipped.len() as u64;
-        progress.skipped(step, &skipped)?;
+        if settling || ranks.world == 1 {
+            let skipped = skipped_by_all(ranks, feed.take_skipped())?;
+            n_skipped += skipped.len() as u64;
+            progress.skipped(step, &skipped)?;
+        }
         if log {
             window_loss = losses.mean(ranks)?;
             let (images_per_s, data_wait_percent) = of_all(ranks, clock.window())?;
@@ -204,8 +219,8 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
             break;
         }
     }
-    if let Some(cache) = learner.encoder_cache.take().filter(|_| step == steps) {
-        cache.remove()?;
+    if step == steps && ranks.is_first() {
+        EncoderCache::remove(out)?;
     }
     // Waits for the others: the first rank serves them until their last step is saved.
     let (train_images_per_s, data_wait_percent) = of_all(ranks, clock.total())?;
@@ -251,7 +266,14 @@ fn start_or_resume(
     let folder = folder.map_or(String::new(), |folder| folder.display().to_string());
     let folder = PathBuf::from(ranks.gather(folder)?.swap_remove(0));
     if folder.as_os_str().is_empty() {
-        let (mut model, notes) = Model::start(settings, tokenizer, device)?;
+        // One rank of a machine downloads what is not there yet.
+        let start = || Model::start(settings, tokenizer, device);
+        let started = if ranks.local_rank == 0 { Some(start()?) } else { None };
+        ranks.gather(String::new())?;
+        let (mut model, notes) = match started {
+            Some(started) => started,
+            None => start()?,
+        };
         notes.iter().filter(|_| ranks.is_first()).for_each(|note| eprintln!("{note}"));
         if !ranks.is_first() {
             model.flat = model.flat.zeros_like();
@@ -299,6 +321,14 @@ fn last_good(out: &Path) -> String {
     format!(
         "last good checkpoint: {folder}\nhint: a lower train.lr, more warm-up, or train.precision = \"f32\""
     )
+}
+
+/// The examples that all ranks have left out, and why.
+fn skipped_by_all(ranks: &Ranks, own: Vec<Skipped>) -> Result<Vec<(String, String)>> {
+    let own: Vec<_> = own.into_iter().map(|s| (s.example_id.to_string(), s.why)).collect();
+    let all = ranks.gather(serde_json::to_string(&own)?)?;
+    let all = all.iter().map(|text| serde_json::from_str::<Vec<(String, String)>>(text));
+    Ok(all.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// Whether any rank was told to stop.

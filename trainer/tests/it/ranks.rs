@@ -61,7 +61,7 @@ fn logged(out: &Path, key: &str) -> Vec<f64> {
     lines.filter_map(|line| line[key].as_f64()).collect()
 }
 
-/// Where the runs differ: losses and metrics by at most 1e-4 of their value, parameters by at most 1e-3 of how far they came. Not
+/// Where the runs differ: losses and metrics by at most 1e-4 of their value, parameters by at most 1e-3 of their norm. Not
 /// bit by bit: a sum over ranks rounds otherwise than one over a batch, and Adam makes a step of full length of any gradient.
 fn assert_equal(expected: &Path, found: &Path) {
     for key in ["loss", "eval_loss", "eval_cider"] {
@@ -139,7 +139,7 @@ fn a_rank_that_is_killed_or_hangs_ends_the_others() {
     for name in ["-KILL", "-STOP"] {
         let out = tempfile::tempdir().unwrap();
         let mut options = options(3, 100_000);
-        options.extend(["--set".to_owned(), "train.ranks_timeout_s=5".to_owned()]);
+        options.extend(["--set".to_owned(), "train.ranks_timeout_s=20".to_owned()]);
         let mut ranks = start(out.path(), 3, &options);
         wait_for_a_step(out.path());
         let lost = ranks.remove(1);
@@ -155,7 +155,7 @@ fn a_rank_that_is_killed_or_hangs_ends_the_others() {
                 "{name}: {stderr}"
             );
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "{name}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(120), "{name}: {:?}", begun.elapsed());
         signal(&lost, "-KILL");
         lost.wait_with_output().unwrap();
     }
@@ -196,10 +196,10 @@ fn what_is_missing_in_the_environment_is_named() {
 #[test]
 fn torchrun_starts_the_ranks_and_starts_them_again() {
     let Some(python) = python() else { return };
-    let (one, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    json(&command(one.path(), &options(1, STEPS)).output().unwrap());
+    let out = tempfile::tempdir().unwrap();
+    // Rank 1 of the first attempt is killed after its first checkpoint, long before the end.
+    const STEPS: u64 = 100;
     let mut options = options(2, STEPS);
-    // Each attempt does a step more than the last one left; the first ends in its middle, as rank 1 kills itself.
     options.extend(["--resume", "auto", "--set", "train.save_every=4"].map(str::to_owned));
     let trainer = command(out.path(), &options);
     let script = out.path().join("rank.sh");
@@ -215,7 +215,8 @@ fn torchrun_starts_the_ranks_and_starts_them_again() {
     run.args(["--no-python", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]);
     run.args(["bash"]).arg(&script).arg(trainer.get_program()).args(trainer.get_args());
     let output = run.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.contains("resuming from "), "{stderr}");
     let log = fs::read_to_string(out.path().join("log.jsonl")).unwrap();
     assert!(log.lines().count() >= STEPS as usize, "{log}");
     assert!(out.path().join(format!("checkpoint-{STEPS}")).exists(), "{log}");

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use tuwen_corpus::Corpus;
 use tuwen_etl::sql::{Session, default_memory_bytes};
+use tuwen_settings::WrongSetting;
 
 use crate::cli::flags::CorpusFlags;
 use crate::report::{Options, collect, html, markdown};
@@ -34,11 +35,20 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) async fn run(self) -> Result<ExitCode> {
+        let ending = self.output.as_deref().and_then(Path::extension);
+        let ending = ending.map(|ending| ending.to_ascii_lowercase());
+        let is_markdown = match ending.as_ref().and_then(|ending| ending.to_str()) {
+            Some("md") => true,
+            Some("html" | "htm") if !self.markdown => false,
+            None if self.output.is_none() => self.markdown,
+            _ => {
+                let said = "-o: expected a name that ends in .html, or .md for a Markdown card";
+                return Err(WrongSetting(said.to_owned()).into());
+            }
+        };
         let settings = self.corpus.settings(Vec::new())?;
         let (_, snapshot) = Corpus::open_snapshot(&settings.corpus).await?;
         let session = Session::new(snapshot, &settings, default_memory_bytes())?;
-        let is_markdown = self.markdown
-            || self.output.as_deref().and_then(Path::extension).is_some_and(|end| end == "md");
         let options = Options { pictures: self.pictures.into(), groups: 6 };
         let report = Box::pin(collect(&session, &options)).await?;
         let text = if is_markdown { markdown(&report) } else { html(&report) };

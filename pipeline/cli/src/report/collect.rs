@@ -100,22 +100,20 @@ pub(crate) async fn collect(session: &Session, options: &Options) -> Result<Repo
         );
     }
     sections.push(
-        histogram(
+        bars(
             session,
             "Lengths of captions",
             "Characters of the clean captions in a split.",
             query!("report/caption_lengths"),
-            "or more",
         )
         .await?,
     );
     sections.push(
-        histogram(
+        bars(
             session,
             "Sizes of pictures",
-            "The longer side in pixels, of distinct ones.",
+            "The longer side, of distinct ones.",
             query!("report/picture_sizes"),
-            "px",
         )
         .await?,
     );
@@ -144,16 +142,13 @@ pub(crate) async fn collect(session: &Session, options: &Options) -> Result<Repo
         .await?,
     );
     sections.retain(|section| !section.body.is_empty());
-    let location = session.snapshot().corpus().root().as_str();
-    for section in &mut sections {
-        if let Body::Gallery(groups) = &mut section.body {
-            add_thumbnails(location, groups).await?;
-        }
-    }
+    let corpus = session.snapshot().corpus();
+    add_thumbnails(corpus.root().as_str(), &mut sections).await?;
     Ok(Report {
-        corpus: location.trim_start_matches("file://").trim_end_matches('/').to_owned(),
+        corpus: corpus.shown().to_string(),
         made_at: Utc::now().format("%Y-%m-%d %H:%M:%S").to_string(),
         tables: tables(session).await?,
+        examples: count(session, "select count(split) from examples").await?,
         sections,
     })
 }
@@ -171,8 +166,7 @@ impl Body {
 async fn tables(session: &Session) -> Result<Vec<(String, i64, u64)>> {
     let mut all = Vec::new();
     for (name, version) in session.snapshot().versions() {
-        let counted = ask(session, &format!("select count(*) from {name}"), &[]).await?;
-        let n = counted.rows.first().and_then(|row| row[0].parse().ok()).unwrap_or(0);
+        let n = count(session, &format!("select count(*) from {name}")).await?;
         all.push((name, version, n));
     }
     Ok(all)
@@ -188,8 +182,17 @@ async fn changes(session: &Session) -> Result<Option<Section>> {
     };
     let query = query!("queries/splits_and_reasons");
     let at = |version: &str| query.replace("from examples", &format!("from examples@v{version}"));
-    let Ok(old) = ask(session, &at(&before), &[]).await else { return Ok(None) };
-    let Ok(new) = ask(session, &at(&after), &[]).await else { return Ok(None) };
+    let (old, new) =
+        match (ask(session, &at(&before), &[]).await, ask(session, &at(&after), &[]).await) {
+            (Ok(old), Ok(new)) => (old, new),
+            // `tuwen vacuum` may have deleted it.
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::warn!(
+                    "the report is without what the last run of curate changed: {error:#}"
+                );
+                return Ok(None);
+            }
+        };
     if old.rows.is_empty() {
         return Ok(None);
     }
@@ -223,30 +226,8 @@ async fn changes(session: &Session) -> Result<Option<Section>> {
 
 async fn bars(session: &Session, title: &str, note: &str, query: &str) -> Result<Section> {
     let rows = ask(session, query, &[]).await?;
-    let bars = rows.rows.iter().map(|row| (row[0].clone(), row[1].parse().unwrap_or(0)));
-    Ok(section(title, note, Body::Bars(bars.collect())))
-}
-
-async fn histogram(
-    session: &Session,
-    title: &str,
-    note: &str,
-    query: &str,
-    unit: &str,
-) -> Result<Section> {
-    let rows = ask(session, query, &[]).await?;
-    let n = rows.rows.len();
-    let next = |i: usize| rows.rows.get(i + 1).and_then(|row| row[0].parse::<u64>().ok());
-    let named = (0..n).map(|i| {
-        let (from, count) = (&rows.rows[i][0], rows.rows[i][1].parse().unwrap_or(0));
-        let name = match (unit, next(i)) {
-            ("px", _) => format!("{from} px"),
-            (_, Some(to)) => format!("{from}–{}", to.saturating_sub(1)),
-            (_, None) => format!("{from} {unit}"),
-        };
-        (name, count)
-    });
-    Ok(section(title, note, Body::Bars(named.collect())))
+    let bars = rows.rows.iter().map(|row| Ok((row[0].clone(), number(&row[1])?)));
+    Ok(section(title, note, Body::Bars(bars.collect::<Result<_>>()?)))
 }
 
 async fn table(
@@ -304,6 +285,15 @@ fn section(title: &str, note: &str, body: Body) -> Section {
     Section { title: title.to_owned(), note: note.to_owned(), body }
 }
 
+async fn count(session: &Session, query: &str) -> Result<u64> {
+    let counted = ask(session, query, &[]).await?;
+    number(&counted.rows.first().context("expected a count, found none")?[0])
+}
+
+fn number(cell: &str) -> Result<u64> {
+    cell.parse().with_context(|| format!("expected a number, found `{cell}`"))
+}
+
 /// The rows of a query, which is a file of sql/ or counts rows.
 async fn ask(session: &Session, text: &str, params: &[&str]) -> Result<Rows> {
     let params = Params::of(params.iter().copied())?;
@@ -314,7 +304,7 @@ async fn ask(session: &Session, text: &str, params: &[&str]) -> Result<Rows> {
         prepared.frame().clone().collect().await.map_err(|error| prepared.explain(&error))?;
     let mut rows = Vec::new();
     for batch in &batches {
-        let options = FormatOptions::default();
+        let options = FormatOptions::default().with_display_error(false);
         let columns =
             batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options));
         let columns: Vec<_> = columns.collect::<Result<_, _>>()?;

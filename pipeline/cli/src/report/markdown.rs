@@ -39,18 +39,17 @@ pub(crate) fn markdown(report: &Report) -> String {
 
 /// What the hub reads of a card.
 fn front_matter(report: &Report) -> String {
-    let examples = report.tables.iter().find(|(name, ..)| name == "examples").map_or(0, |t| t.2);
-    let size = match examples {
+    let size = match report.examples {
         0..1_000 => "n<1K",
         1_000..10_000 => "1K<n<10K",
         10_000..100_000 => "10K<n<100K",
         100_000..1_000_000 => "100K<n<1M",
         1_000_000..10_000_000 => "1M<n<10M",
-        _ => "n>10M",
+        10_000_000..100_000_000 => "10M<n<100M",
+        100_000_000..1_000_000_000 => "100M<n<1B",
+        _ => "n>1B",
     };
-    format!(
-        "---\ntask_categories:\n- image-to-text\nlanguage:\n- zh\nsize_categories:\n- {size}\n---\n\n"
-    )
+    format!("---\ntask_categories:\n- image-to-text\nsize_categories:\n- {size}\n---\n\n")
 }
 
 fn write_rows(
@@ -78,10 +77,15 @@ fn escaped(cell: &str) -> String {
         match c {
             '<' => escaped.push_str("&lt;"),
             '&' => escaped.push_str("&amp;"),
-            '\\' | '|' | '`' | '*' | '_' | '[' | ']' => escaped.extend(['\\', c]),
+            '\\' | '|' | '`' | '*' | '_' | '[' | ']' | '~' | '$' => escaped.extend(['\\', c]),
             c if c.is_control() => escaped.push(' '),
             c => escaped.push(c),
         }
+    }
+    // A renderer makes links of bare addresses, too; a word joiner cannot be seen.
+    for (address, broken) in [("://", ":\u{2060}//"), ("www.", "www\u{2060}."), ("@", "@\u{2060}")]
+    {
+        escaped = escaped.replace(address, broken);
     }
     escaped
 }

@@ -19,6 +19,8 @@ pub(crate) struct Report {
     pub(crate) made_at: String,
     /// Name, version and rows of each table that there is.
     pub(crate) tables: Vec<(String, i64, u64)>,
+    /// Examples in a split.
+    pub(crate) examples: u64,
     pub(crate) sections: Vec<Section>,
 }
 

@@ -6,15 +6,22 @@ use anyhow::{Context, Result};
 use tuwen_etl::sql::thumbnail;
 use tuwen_stream::ImagePixels;
 
-use super::Group;
+use super::{Body, Picture, Section};
 
-/// Adds to each picture whose image is decoded its thumbnail; one whose pixels are damaged stays without.
+/// Adds to each picture whose image is decoded its thumbnail; one whose pixels are damaged stays without. The pictures are looked up
+/// once: that reads the light columns of all images.
 ///
 /// # Errors
 /// The table `images` cannot be read.
-pub(super) async fn add_thumbnails(location: &str, groups: &mut [Group]) -> Result<()> {
-    let pictures = || groups.iter().flat_map(|group| &group.pictures);
-    let mut ids: Vec<String> = pictures().filter_map(|picture| picture.image_id.clone()).collect();
+pub(super) async fn add_thumbnails(location: &str, sections: &mut [Section]) -> Result<()> {
+    let galleries = sections.iter_mut().filter_map(|section| match &mut section.body {
+        Body::Gallery(groups) => Some(groups),
+        _ => None,
+    });
+    let mut pictures: Vec<&mut Picture> =
+        galleries.flatten().flat_map(|group| &mut group.pictures).collect();
+    let ids = pictures.iter().filter_map(|picture| picture.image_id.clone());
+    let mut ids: Vec<String> = ids.collect();
     ids.sort_unstable();
     ids.dedup();
     if ids.is_empty() {
@@ -34,7 +41,7 @@ pub(super) async fn add_thumbnails(location: &str, groups: &mut [Group]) -> Resu
     });
     let thumbnails = read.await.context("reading pixels panicked")??;
     let by_id: BTreeMap<String, Option<String>> = ids.into_iter().zip(thumbnails).collect();
-    for picture in groups.iter_mut().flat_map(|group| &mut group.pictures) {
+    for picture in &mut pictures {
         let id = picture.image_id.as_ref();
         picture.thumbnail = id.and_then(|id| by_id.get(id)?.clone());
     }
