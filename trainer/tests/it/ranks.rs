@@ -10,7 +10,7 @@ use serde_json::Value;
 use tch::{Kind, Tensor};
 
 use crate::python::python;
-use crate::run::{json, train};
+use crate::run::{damaged_corpus, json, train};
 
 /// Examples of a step, of all ranks together.
 const GLOBAL_BATCH: usize = 12;
@@ -159,6 +159,38 @@ fn a_rank_that_is_killed_or_hangs_ends_the_others() {
         signal(&lost, "-KILL");
         lost.wait_with_output().unwrap();
     }
+}
+
+/// Examples that a log says were skipped, in the order of their ids.
+fn skipped(out: &Path) -> Vec<String> {
+    let log = fs::read_to_string(out.join("log.jsonl")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut all: Vec<String> =
+        lines.filter_map(|line| Some(line["skipped_example"].as_str()?.to_owned())).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn what_any_rank_skips_is_in_the_one_log() {
+    let corpus = damaged_corpus();
+    let corpus = format!("corpus={}", corpus.path().display());
+    let [one, two] = [1, 2].map(|world| {
+        let out = tempfile::tempdir().unwrap();
+        let mut options = options(world, 5); // an epoch
+        let sets =
+            [&corpus, "train.on_bad_image=skip", "train.verify=true", "train.eval_captions=0"];
+        options.extend(sets.iter().flat_map(|set| ["--set".to_owned(), (*set).to_owned()]));
+        let outputs = match world {
+            1 => vec![command(out.path(), &options).output().unwrap()],
+            _ => together(out.path(), world, &options),
+        };
+        let found = skipped(out.path());
+        assert_eq!(json(&outputs[0])["skipped_examples"], found.len());
+        found
+    });
+    assert!(!one.is_empty());
+    assert_eq!(one, two);
 }
 
 #[test]

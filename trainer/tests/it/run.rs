@@ -361,7 +361,7 @@ fn a_resumed_run_replaces_the_events_of_the_steps_it_repeats() {
 }
 
 /// A copy of the sample's corpus with flipped bits in the pixels of a few training images.
-fn damaged_corpus() -> tempfile::TempDir {
+pub(crate) fn damaged_corpus() -> tempfile::TempDir {
     fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(to).unwrap();
         for entry in fs::read_dir(from).unwrap() {
