@@ -17,8 +17,7 @@ use tuwen_stream::StreamState;
 
 use crate::best::Best;
 use crate::generate::generation_config;
-use crate::json::read_json;
-use crate::json::write_json;
+use crate::json::{read_json, write_json};
 use crate::loss_scale::LossScale;
 use crate::model::Model;
 use crate::optimizer::{AdamW, Steps};

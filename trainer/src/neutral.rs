@@ -38,10 +38,7 @@ impl Sample {
         let newest = snapshot.version("images").context("expected a table images, found none")?;
         let has_scores = snapshot.version("scores").is_some();
         let session = Session::new(snapshot, settings, default_memory_bytes())?;
-        let known = match has_scores {
-            true => known_version(&session, model_id).await?,
-            false => None,
-        };
+        let known = if has_scores { known_version(&session, model_id).await? } else { None };
         if let Some(version) = known.filter(|version| *version != newest) {
             match Self::at(corpus, &session, version, settings).await {
                 Ok(sample) => return Ok(sample),

@@ -47,10 +47,7 @@ impl AdamW {
     /// A new optimizer for `flat`, which is laid out by `layout`.
     pub fn new(flat: &Tensor, layout: &Layout, settings: &TrainSettings, ranks: &Ranks) -> Self {
         let len = layout.len();
-        let share = match settings.shard_optimizer {
-            true => ranks.share(len),
-            false => 0..len,
-        };
+        let share = if settings.shard_optimizer { ranks.share(len) } else { 0..len };
         let zeros = || Tensor::zeros([share.end - share.start], (Kind::Float, flat.device()));
         Self {
             exp_avg: zeros(),
@@ -87,9 +84,8 @@ impl AdamW {
     /// # Errors
     /// A rank that is lost.
     pub fn moments(&self, ranks: &Ranks) -> Result<[Tensor; 2]> {
-        let whole = |own: &Tensor| match self.is_sharded() {
-            true => ranks.concat(own, self.len()),
-            false => Ok(own.shallow_clone()),
+        let whole = |own: &Tensor| {
+            if self.is_sharded() { ranks.concat(own, self.len()) } else { Ok(own.shallow_clone()) }
         };
         Ok([whole(&self.exp_avg)?, whole(&self.exp_avg_sq)?])
     }
@@ -126,16 +122,13 @@ impl AdamW {
         self.steps.rest += 1;
         self.steps.encoder += u64::from(!self.freeze_encoder);
         let whole = [(0, flat.size()[0], false)];
-        let ranges = match self.steps.encoder == self.steps.rest {
-            true => &whole[..],
-            false => &self.ranges[..],
-        };
+        let is_one_range = self.steps.encoder == self.steps.rest;
+        let ranges = if is_one_range { &whole[..] } else { &self.ranges[..] };
         for &(start, len, encoder) in ranges {
-            let n = match encoder {
-                true if self.freeze_encoder => continue,
-                true => self.steps.encoder,
-                false => self.steps.rest,
-            };
+            if encoder && self.freeze_encoder {
+                continue;
+            }
+            let n = if encoder { self.steps.encoder } else { self.steps.rest };
             let decaying = (self.n_decaying - start).clamp(0, len);
             self.update(flat, grad, divisor, lr, n, (start, decaying), self.weight_decay)?;
             self.update(flat, grad, divisor, lr, n, (start + decaying, len - decaying), 0.0)?;
@@ -181,8 +174,8 @@ impl AdamW {
 /// What PyTorch's `clip_grad_norm_` divides gradients of the 2-norm `norm`, a scalar tensor, by, so that it becomes at most
 /// `max_norm` (0: leaves it).
 pub fn clip_divisor(norm: &Tensor, max_norm: f64) -> Tensor {
-    match max_norm > 0.0 {
-        true => ((norm + 1e-6) / max_norm).clamp_min(1.0),
-        false => norm.ones_like(),
+    if max_norm == 0.0 {
+        return norm.ones_like();
     }
+    ((norm + 1e-6) / max_norm).clamp_min(1.0)
 }

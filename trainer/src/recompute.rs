@@ -58,12 +58,15 @@ pub(crate) fn backward(
         encoder.layer(p, i, x.shallow_clone(), true)
     };
     // Of a frozen encoder nothing is saved: it has no backward pass.
-    let forward = |pixels: &Tensor| match pass.freeze_encoder {
-        true => {
-            let embedded = embed_pixels(pixels);
-            (Vec::new(), (0..encoder.n_layers()).fold(embedded, |x, i| encoder_layer(i, &x)))
+    let forward = |pixels: &Tensor| {
+        let embedded = embed_pixels(pixels);
+        if pass.freeze_encoder {
+            return (
+                Vec::new(),
+                (0..encoder.n_layers()).fold(embedded, |x, i| encoder_layer(i, &x)),
+            );
         }
-        false => forward_saving_inputs(embed_pixels(pixels), encoder.n_layers(), &encoder_layer),
+        forward_saving_inputs(embedded, encoder.n_layers(), &encoder_layer)
     };
     // The inputs of the encoder's layers, the output of the last, and the encoder's states.
     let (encoder_inputs, encoder_output, encoder_states) = no_grad(|| match input {

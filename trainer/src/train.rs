@@ -259,10 +259,7 @@ fn start_or_resume(
     tokenizer: &str,
     device: Device,
 ) -> Result<(Model, AdamW, Option<RunState>)> {
-    let folder = match ranks.is_first() {
-        true => checkpoint::to_resume(settings)?,
-        false => None,
-    };
+    let folder = if ranks.is_first() { checkpoint::to_resume(settings)? } else { None };
     let folder = folder.map_or(String::new(), |folder| folder.display().to_string());
     let folder = PathBuf::from(ranks.gather(folder)?.swap_remove(0));
     if folder.as_os_str().is_empty() {

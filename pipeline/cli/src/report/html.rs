@@ -119,10 +119,10 @@ fn of_group(group: &Group) -> Markup {
 fn shortened(source: &str) -> String {
     const CHARS: usize = 40;
     let n = source.chars().count();
-    match n > CHARS {
-        true => format!("…{}", source.chars().skip(n - CHARS + 1).collect::<String>()),
-        false => source.to_owned(),
+    if n <= CHARS {
+        return source.to_owned();
     }
+    format!("…{}", source.chars().skip(n - CHARS + 1).collect::<String>())
 }
 
 /// `1234567` as `1,234,567`.

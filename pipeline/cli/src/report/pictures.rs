@@ -33,10 +33,12 @@ pub(super) async fn add_thumbnails(location: &str, sections: &mut [Section]) -> 
         let damaged = pixels.read(&rows, &mut bytes)?;
         let squares = bytes.chunks_exact(side * side * 3).zip(0..);
         let is_damaged = |place: u32| damaged.iter().any(|(bad, _)| *bad == place);
-        let thumbnails = squares.map(|(square, place)| match is_damaged(place) {
-            true => None,
-            false => thumbnail(square, side as u32),
-        });
+        let thumbnails =
+            squares.map(
+                |(square, place)| {
+                    if is_damaged(place) { None } else { thumbnail(square, side as u32) }
+                },
+            );
         Ok(thumbnails.collect())
     });
     let thumbnails = read.await.context("reading pixels panicked")??;
