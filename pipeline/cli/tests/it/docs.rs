@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 
 use crate::cli::{stdout, tuwen};
 use crate::house::{files, root};
+use crate::python::python_with;
 
 /// Commands that need libtorch, or measure for a while; the trainer's tests parse theirs.
 const ONLY_PARSED: [&str; 5] = ["train", "evaluate", "caption", "score", "bench"];
@@ -109,6 +110,26 @@ fn make_has_the_targets_that_the_docs_name() {
                 let is_there = makefile.lines().any(|line| line.starts_with(&format!("{target}:")));
                 assert!(is_there, "{}: make {target}", page.display());
             }
+        }
+    }
+}
+
+/// The examples for cron, systemd, Airflow and Kubernetes are read as these do; their commands by our own parser.
+#[test]
+fn the_examples_for_schedulers_are_whole() {
+    let Some(python) = python_with("yaml") else { return };
+    let folder = tempfile::TempDir::new().unwrap();
+    for book in ["docs/en", "docs/zh"] {
+        let page = root().join(book).join("src/scheduling.md");
+        let script = root().join("pipeline/cli/tests/it/schedulers.py");
+        let output = Command::new(&python).arg(script).arg(&page).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = stdout(&output);
+        assert_eq!(text.lines().count(), 10, "{text}");
+        for line in text.lines() {
+            let said = shell(folder.path(), &format!("{line} --no-such-option")).stderr;
+            let said = String::from_utf8(said).unwrap();
+            assert!(said.contains("unexpected argument '--no-such-option'"), "{line}\n{said}");
         }
     }
 }
