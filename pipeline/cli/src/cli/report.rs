@@ -56,8 +56,9 @@ impl Report {
             Some(name) => Target::file(name)?,
             None => Target::stdout(),
         };
-        target.out().write_all(text.as_bytes()).context("writing the report")?;
-        target.keep()?;
+        let written = target.out()?.write_all(text.as_bytes()).context("writing the report");
+        // A reader that has seen enough (`| head`) is no failure.
+        target.finish(written)?;
         Ok(ExitCode::SUCCESS)
     }
 }

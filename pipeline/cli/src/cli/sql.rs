@@ -18,9 +18,9 @@ use crate::cli::age::parse_age;
 use crate::cli::bytes::parse_bytes;
 use crate::cli::flags::CorpusFlags;
 use crate::sql::commands::{Command, HELP, columns, functions, tables};
-use crate::sql::output::{Format, writer};
-use crate::sql::run::{Interrupted, Showing, run};
-use crate::sql::shell::{is_broken_pipe, shell};
+use crate::sql::output::Format;
+use crate::sql::run::{Interrupted, Showing, bounded, run, show};
+use crate::sql::shell::shell;
 use crate::sql::target::Target;
 
 /// Rows of a table that a terminal shows if nothing else is asked for.
@@ -66,7 +66,7 @@ pub(super) struct Sql {
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     memory_limit: Option<u64>,
     /// How long a query may take: 30s, 5m [default: as long as it needs]
-    #[arg(long, value_name = "AGE", value_parser = parse_age)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     timeout: Option<Duration>,
     #[command(flatten)]
     corpus: CorpusFlags,
@@ -93,17 +93,10 @@ impl Sql {
             None => Target::stdout(),
         };
         let answered = Box::pin(answer(&session, &texts, &params, showing, &mut target)).await;
-        let kept = match answered {
-            // What was written before the error is shown, but makes no file.
-            Err(error) if self.output.is_none() => target.keep().and(Err(error)),
-            Err(error) => Err(error),
-            Ok(()) => target.keep(),
-        };
-        match kept {
-            // A reader that has seen enough (`| head`) is no failure.
-            Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        match target.finish(answered) {
             Err(error) if error.is::<Interrupted>() => Ok(ExitCode::from(INTERRUPTED)),
-            kept => kept.map(|()| ExitCode::SUCCESS),
+            // A reader that has seen enough (`| head`) is no failure.
+            ended => ended.map(|_| ExitCode::SUCCESS),
         }
     }
 
@@ -170,6 +163,16 @@ fn query(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A duration in which something can be done.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = parse_age(text)?;
+    if timeout.is_zero() {
+        Err(format!("expected more than 0s, found `{text}`"))
+    } else {
+        Ok(timeout)
+    }
+}
+
 fn read_stdin() -> Result<String> {
     let mut text = String::new();
     stdin().read_to_string(&mut text).context("reading stdin")?;
@@ -216,7 +219,9 @@ async fn answer(
     let mut planned: Vec<(Prepared, Duration)> = Vec::new();
     for statement in &all {
         let clock = Instant::now();
-        planned.push((session.prepare(statement, params).await?, clock.elapsed()));
+        let preparing = Box::pin(session.prepare(statement, params));
+        let prepared = bounded(showing.timeout, preparing).await??;
+        planned.push((prepared, clock.elapsed()));
     }
     let is_used = |name: &str| planned.iter().any(|(prepared, _)| prepared.params.contains(name));
     if let Some(unused) = params.names().find(|name| !is_used(name)) {
@@ -225,7 +230,7 @@ async fn answer(
     }
     for (number, (prepared, planning)) in planned.iter().enumerate() {
         if number > 0 && matches!(showing.format, Format::Table | Format::Markdown) {
-            writeln!(target.out())?;
+            writeln!(target.out()?)?;
         }
         let clock = Instant::now();
         let shown = run(prepared, showing, target).await?;
@@ -253,7 +258,7 @@ async fn answer_command(
         Command::Columns { table, comments } => columns(session, &table, comments).await?,
         Command::Functions { name } => functions(session, name.as_deref())?,
         Command::Help => {
-            writeln!(target.out(), "{HELP}")?;
+            writeln!(target.out()?, "{HELP}")?;
             return Ok(());
         }
         _ => {
@@ -263,7 +268,5 @@ async fn answer_command(
             return Err(error.hint("tuwen sql, without a query, is the shell").into());
         }
     };
-    let mut writer = writer(showing.format, &rows.schema(), showing.max_width, target.out())?;
-    writer.write(&rows)?;
-    writer.finish()
+    show(&rows, showing, target)
 }

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use anyhow::Result;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use clap::ValueEnum;
-use tuwen_etl::sql::{FUNCTIONS, Params, QueryError, Session, statements};
+use tuwen_etl::sql::{FUNCTIONS, Params, QueryError, Session, sql_type, statements};
 use tuwen_schemas::{COMMENT, TABLES};
 
 use crate::sql::output::Format;
-use crate::sql::sql_type::sql_type;
 
 /// What `\?` prints.
 pub(crate) const HELP: &str = "\
@@ -111,6 +110,10 @@ pub(crate) async fn columns(session: &Session, table: &str, comments: bool) -> R
     let schema = match own {
         Some(own) => Arc::clone(&own.schema),
         None => {
+            if !matches!(&statements(table)?[..], [name] if name.is_table_name()) {
+                let error = format!("\\d: expected the name of one table or view, found `{table}`");
+                return Err(QueryError::new(error).into());
+            }
             let statement = statements(&format!("select * from {table}"))?.remove(0);
             let prepared = session.prepare(&statement, &Params::default()).await?;
             Arc::new(prepared.frame().schema().as_arrow().clone())

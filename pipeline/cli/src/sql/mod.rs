@@ -7,5 +7,4 @@ pub(crate) mod output;
 mod pager;
 pub(crate) mod run;
 pub(crate) mod shell;
-pub(crate) mod sql_type;
 pub(crate) mod target;

@@ -9,10 +9,11 @@ use std::time::Duration;
 use anyhow::Result;
 use arrow::array::RecordBatch;
 use datafusion::error::DataFusionError;
+use datafusion::prelude::DataFrame;
 use futures::StreamExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tuwen_etl::sql::{Prepared, QueryError};
 
 use crate::cli::age::age_text;
@@ -66,6 +67,23 @@ async fn interrupted() {
     }
 }
 
+/// What comes of `work`, such as planning a query, unless it is interrupted or takes longer than `timeout`.
+///
+/// # Errors
+/// It was interrupted, or took too long.
+pub(crate) async fn bounded<T>(
+    timeout: Option<Duration>,
+    work: impl Future<Output = T>,
+) -> Result<T> {
+    let mut clock = Clock::start(timeout);
+    tokio::select! {
+        biased;
+        () = interrupted() => Err(Interrupted.into()),
+        () = clock.ring() => Err(too_long(timeout).into()),
+        done = work => Ok(done),
+    }
+}
+
 /// Runs `prepared` and writes its rows to `target`.
 ///
 /// # Errors
@@ -76,8 +94,8 @@ pub(crate) async fn run(
     target: &mut Target,
 ) -> Result<Shown> {
     let schema = Arc::new(prepared.frame().schema().as_arrow().clone());
-    let mut writer = writer(showing.format, &schema, showing.max_width, target.out())?;
-    let mut rows = Rows::of(prepared);
+    let mut writer = writer(showing.format, &schema, showing.max_width, target.out()?)?;
+    let mut rows = Rows::of(prepared.frame().clone());
     let mut clock = Clock::start(showing.timeout);
     let max_rows = showing.max_rows.filter(|_| showing.format == Format::Table);
     let mut shown = Shown { n_rows: 0, is_cut: false };
@@ -88,7 +106,7 @@ pub(crate) async fn run(
             biased;
             () = &mut interrupted => return Err(Interrupted.into()),
             () = clock.ring() => return Err(too_long(showing.timeout).into()),
-            batch = rows.next() => batch,
+            batch = rows.next() => batch?,
         };
         let Some(batch) = batch else { break };
         let batch = batch.map_err(|error| prepared.explain(&error))?;
@@ -105,6 +123,16 @@ pub(crate) async fn run(
     Ok(shown)
 }
 
+/// Writes rows that are there already to `target`.
+///
+/// # Errors
+/// The target cannot be written to.
+pub(crate) fn show(rows: &RecordBatch, showing: Showing, target: &mut Target) -> Result<()> {
+    let mut writer = writer(showing.format, &rows.schema(), showing.max_width, target.out()?)?;
+    writer.write(rows)?;
+    writer.finish()
+}
+
 fn too_long(timeout: Option<Duration>) -> QueryError {
     let timeout = age_text(timeout.unwrap_or_default());
     QueryError::new(format!("the query was stopped after {timeout}"))
@@ -118,8 +146,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn of(prepared: &Prepared) -> Self {
-        let frame = prepared.frame().clone();
+    fn of(frame: DataFrame) -> Self {
         let (send, batches) = mpsc::channel(BATCHES_AHEAD);
         let task = tokio::spawn(async move {
             let mut stream = match Box::pin(frame.execute_stream()).await {
@@ -136,9 +163,22 @@ impl Rows {
         Self { batches, task }
     }
 
-    async fn next(&mut self) -> Option<Result<RecordBatch, DataFusionError>> {
-        self.batches.recv().await
+    /// The next; none after the last, and an error if the task came to no end of its own: what it sent is not all.
+    async fn next(&mut self) -> Result<Option<Result<RecordBatch, DataFusionError>>, QueryError> {
+        let batch = self.batches.recv().await;
+        if batch.is_none() {
+            (&mut self.task).await.map_err(|error| broken_off(&error))?;
+        }
+        Ok(batch)
     }
+}
+
+fn broken_off(error: &JoinError) -> QueryError {
+    if error.is_cancelled() {
+        return QueryError::new("the query was cancelled before its last row");
+    }
+    QueryError::new(format!("the engine failed within the query: {error}"))
+        .hint("the same rows can often be had by another query")
 }
 
 impl Drop for Rows {
@@ -172,5 +212,34 @@ impl Clock {
             Some(ringing) => drop(ringing.await),
             None => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::DataType;
+    use datafusion::logical_expr::{Volatility, create_udf};
+    use datafusion::prelude::SessionContext;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_not_the_end_of_the_rows() {
+        let ctx = SessionContext::new();
+        ctx.register_udf(create_udf(
+            "panics",
+            vec![DataType::Int64],
+            DataType::Int64,
+            Volatility::Volatile,
+            Arc::new(|_| panic!("offset overflow")),
+        ));
+        let frame = ctx.sql("select panics(value) from generate_series(1, 3)").await.unwrap();
+        let error = Rows::of(frame).next().await.unwrap_err().to_string();
+        assert!(error.starts_with("the engine failed within the query: "), "{error}");
+        assert!(error.contains("offset overflow"), "{error}");
+
+        let frame = ctx.sql("select value from generate_series(1, 3)").await.unwrap();
+        let mut rows = Rows::of(frame);
+        assert_eq!(rows.next().await.unwrap().unwrap().unwrap().num_rows(), 3);
+        assert!(rows.next().await.unwrap().is_none());
     }
 }

@@ -132,6 +132,8 @@ fn statements_come_from_arguments_files_and_stdin() {
     let folder = corpus();
     let at = folder.path();
     std::fs::write(at.join("two.sql"), "-- ; two\nselect 1 as a;\nselect ';' as b;\n").unwrap();
+    std::fs::write(at.join("mark.sql"), "\u{feff}select 1 as a").unwrap();
+    assert_eq!(sql(at, &["-f", "mark.sql", "--format", "csv"]), "a\n1\n");
     let two = "a\n1\nb\n;\n";
     assert_eq!(sql(at, &["select 1 as a; select ';' as b", "--format", "csv"]), two);
     assert_eq!(sql(at, &["-f", "two.sql", "--format", "csv"]), two);
@@ -167,7 +169,7 @@ fn parameters_have_the_types_that_are_asked_for() {
         (
             &["select 1 where 2 = $n", "-p", "n=two"],
             1,
-            "error: -p n: expected Int64, found `two`\n",
+            "error: -p n: expected bigint, found `two`\n",
         ),
         (&["select 1", "-p", "n=1"], 2, "error: -p n: no query has a parameter `$n`\n"),
         (&["select 1", "-p", "n"], 2, "error: -p: expected NAME=VALUE, found `n`\n"),
@@ -280,6 +282,8 @@ fn what_is_too_large_ends_with_one_line() {
     let expected = "error: the query was stopped after 1s\nhint: --timeout allows more; a limit, or a filter on a join, needs less\n";
     assert_eq!(said, expected);
     assert!(clock.elapsed() < Duration::from_secs(30), "{:?}", clock.elapsed());
+    let (code, said) = wrong(at, &["select 1", "--timeout", "0s"]);
+    assert!(code == 2 && said.contains("<DURATION>': expected more than 0s, found `0s`"), "{said}");
     let (code, said) = wrong(
         at,
         &["select array_agg(value) from generate_series(1, 9000000)", "--memory-limit", "10M"],
@@ -290,6 +294,78 @@ fn what_is_too_large_ends_with_one_line() {
     // What can be spilled is.
     let sorted = "select max(n) as n from (select row_number() over (order by value desc) as n from generate_series(1, 3000000))";
     assert_eq!(sql(at, &[sorted, "--memory-limit", "40M", "--format", "csv"]), "n\n3000000\n");
+}
+
+/// No text of a caption ends a query, or moves the cursor; a value that cannot be shown is an error.
+#[test]
+fn values_are_shown_as_what_they_are() {
+    let folder = corpus();
+    let at = folder.path();
+    let (code, said) = wrong(at, &["select cast('Broken pipe' as int)"]);
+    assert!(code == 1 && said.contains("Broken pipe"), "{said}");
+    let (code, said) =
+        wrong(at, &["select arrow_cast(9223372036854775807, 'Timestamp(Second, None)') as t"]);
+    assert!(code == 1 && said.contains("9223372036854775807"), "{said}");
+    let red = "select '红' || chr(27) || '[31m' || chr(8238) as t";
+    let width = "红\\x1b[31m\\u{202e}".len() - 1;
+    let line = format!("+{}+", "-".repeat(width + 2));
+    let expected =
+        format!("{line}\n| {:width$} |\n{line}\n| 红\\x1b[31m\\u{{202e}} |\n{line}\n", "t");
+    assert_eq!(sql(at, &[red]), expected);
+    // Programs read what is there.
+    assert_eq!(sql(at, &[red, "--format", "csv"]), "t\n红\u{1b}[31m\u{202e}\n");
+}
+
+/// A reader that has seen enough ends a query and a report, which is no failure.
+#[test]
+fn a_reader_may_leave() {
+    let folder = corpus();
+    let long = "select value from generate_series(1, 1000000)";
+    for args in
+        [&["sql", long, "--format", "csv"][..], &["sql", long, "--format", "parquet"], &["report"]]
+    {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tuwen"))
+            .args(args)
+            .current_dir(folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()), "{args:?}");
+    }
+}
+
+#[test]
+fn an_output_file_is_what_its_name_leads_to() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = corpus();
+    let at = folder.path();
+    let one = ["select 1 as n", "-o"];
+    // A file keeps its rights, and a link is followed, also to what is not there yet.
+    std::fs::create_dir(at.join("rows")).unwrap();
+    std::fs::write(at.join("rows/there.csv"), "old").unwrap();
+    std::fs::set_permissions(at.join("rows/there.csv"), PermissionsExt::from_mode(0o640)).unwrap();
+    for name in ["there.csv", "new.csv"] {
+        symlink(Path::new("rows").join(name), at.join(name)).unwrap();
+        sql(at, &[&one[..], &[name]].concat());
+        assert!(at.join(name).is_symlink());
+        assert_eq!(std::fs::read_to_string(at.join("rows").join(name)).unwrap(), "n\n1\n");
+    }
+    let rights = std::fs::metadata(at.join("rows/there.csv")).unwrap().permissions();
+    assert_eq!(rights.mode() & 0o777, 0o640);
+    // A pipe is written to.
+    assert!(Command::new("mkfifo").arg(at.join("pipe.csv")).status().unwrap().success());
+    let reader =
+        Command::new("cat").arg(at.join("pipe.csv")).stdout(Stdio::piped()).spawn().unwrap();
+    sql(at, &[&one[..], &["pipe.csv"]].concat());
+    assert_eq!(stdout(&reader.wait_with_output().unwrap()), "n\n1\n");
+    // What is planned in vain makes no file.
+    let (code, _) = wrong(at, &["select 1 from gone", "-o", "gone.csv"]);
+    assert_eq!((code, at.join("gone.csv").exists()), (1, false));
+    let (code, said) = wrong(at, &["select 1", "-o", "gone/rows.csv"]);
+    assert!(code == 1 && said.starts_with("error: -o gone/rows.csv: cannot write there"), "{said}");
 }
 
 #[test]
@@ -375,6 +451,14 @@ fn commands_list_tables_columns_and_functions() {
         "{functions}"
     );
     assert!(sql(at, &["\\df levenshtein"]).contains("levenshtein(str1, str2)"));
+    let pinned = sql(at, &["\\d examples version as of 0"]);
+    assert!(pinned.contains("| n_tokens "), "{pinned}");
+    for name in ["images; select 1", "(select 1)", "images, examples", "images where true"] {
+        let (code, said) = wrong(at, &[&format!("\\d {name}")]);
+        let expected =
+            format!("error: \\d: expected the name of one table or view, found `{name}`\n");
+        assert_eq!((code, said), (1, expected));
+    }
     let (code, said) = wrong(at, &["\\dx"]);
     assert_eq!(
         (code, said.as_str()),
@@ -382,19 +466,21 @@ fn commands_list_tables_columns_and_functions() {
     );
 }
 
-/// A person at a terminal: completion, a statement of two lines, an error, a command, the history.
+/// A person at a terminal: completion, a statement of two lines, an error, a command, the history; and the end by a signal.
 #[test]
 fn the_shell_answers_at_a_terminal() {
     let Some(python) = python_with("pty") else { return };
     let folder = corpus();
     let script = r#"
-import os, pty, re, select, sys, time
+import os, pty, re, select, signal, sys, time
 
-pid, terminal = pty.fork()
-if pid == 0:
-    os.environ.update(TERM="xterm", PAGER="", XDG_STATE_HOME=os.getcwd())
-    os.execv(sys.argv[1], [sys.argv[1], "sql"])
-seen = ""
+def start():
+    global pid, terminal, seen
+    seen = ""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(TERM="xterm", PAGER="", XDG_STATE_HOME=os.getcwd())
+        os.execv(sys.argv[1], [sys.argv[1], "sql"])
 
 def expect(text):
     global seen
@@ -408,6 +494,7 @@ def expect(text):
 def type(keys):
     os.write(terminal, keys.encode())
 
+start()
 expect("tuwen>")
 type("select split from exam\t\n")
 type("order by split;\n")
@@ -425,6 +512,16 @@ type("\\q\n")
 _, status = os.waitpid(pid, 0)
 assert status == 0, status
 assert "order by split" in open("tuwen/sql_history").read()
+
+# A scheduler ends it, also after a query, which listens for signals.
+start()
+expect("tuwen>")
+type("select 7;\n")
+expect("1 row")
+expect("tuwen>")
+os.kill(pid, signal.SIGTERM)
+_, status = os.waitpid(pid, 0)
+assert os.waitstatus_to_exitcode(status) == 143, status
 "#;
     let answered = Command::new(python)
         .args(["-c", script, env!("CARGO_BIN_EXE_tuwen")])

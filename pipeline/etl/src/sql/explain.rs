@@ -189,8 +189,10 @@ fn of_plan(
 
 /// `Additional allocation failed for SortExec[0] with … the total memory pool: fair(pool_size: 100.0 MB)`
 fn of_resources(message: &str) -> QueryError {
-    let operator =
-        message.split_once("failed for ").and_then(|(_, rest)| rest.split(['[', '#']).next());
+    let operator = message.split_once("failed for ").map(|(_, rest)| {
+        let consumer = rest.split(" with ").next().unwrap_or(rest);
+        consumer.split(['[', '#']).next().unwrap_or(consumer)
+    });
     let limit = message.split_once("pool_size: ").and_then(|(_, rest)| rest.split(')').next());
     let error = match (operator, limit) {
         (Some(operator), Some(limit)) => {

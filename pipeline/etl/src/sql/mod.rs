@@ -17,6 +17,7 @@ mod params;
 mod place;
 mod sample;
 mod session;
+mod sql_type;
 mod statement;
 
 pub use crate::read_only::read_only;
@@ -25,6 +26,7 @@ pub use error::QueryError;
 pub use functions::{FUNCTIONS, Function, register_functions, thumbnail};
 pub use params::Params;
 pub use session::{Prepared, Session};
+pub use sql_type::sql_type;
 pub use statement::{Statement, is_whole, statements};
 
 /// A session with every table, view and function of the corpus, for queries of a program.

@@ -9,6 +9,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 
 use crate::sql::error::QueryError;
+use crate::sql::sql_type::sql_type;
 
 /// Values by name.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +62,7 @@ impl Params {
             };
             let value = match field {
                 Some(field) => typed(text, field.data_type()).map_err(|_| {
-                    let expected = field.data_type();
+                    let expected = sql_type(field.data_type());
                     QueryError::new(format!("-p {name}: expected {expected}, found `{text}`"))
                 })?,
                 None => guessed(text),

@@ -30,7 +30,8 @@ pub struct Statement {
 /// # Errors
 /// A quote or a comment is not closed.
 pub fn statements(text: &str) -> Result<Vec<Statement>, QueryError> {
-    let text: Arc<str> = text.into();
+    // Editors of some systems mark a file as UTF-8 so.
+    let text: Arc<str> = text.trim_start_matches('\u{feff}').into();
     let tokens = Tokenizer::new(&GenericDialect {}, &text).tokenize_with_location();
     let tokens = tokens.map_err(|error| {
         let place = Place::of(&text, error.location);
@@ -59,6 +60,18 @@ impl Statement {
         let (first, last) =
             (self.tokens[0].span.start, self.tokens[self.tokens.len() - 1].span.end);
         &self.text[offset(&self.text, first)..offset(&self.text, last)]
+    }
+
+    /// Whether it is no more than the name of a table, be it of a schema or as it was: `name@v3`, `name as of 'TIME'`.
+    pub fn is_table_name(&self) -> bool {
+        let mut parts = pinned(&self.tokens).into_iter().map(|part| part.token);
+        loop {
+            match (parts.next(), parts.next()) {
+                (Some(Token::Word(_)), None) => return true,
+                (Some(Token::Word(_)), Some(Token::Period)) => {}
+                _ => return false,
+            }
+        }
     }
 
     /// Parses it; `name as of 'TIME'` and `name version as of N` become the table called `name@TIME` and `name@vN`.

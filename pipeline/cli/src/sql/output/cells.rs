@@ -29,12 +29,12 @@ enum Column<'a> {
 }
 
 impl Column<'_> {
-    fn cell(&self, row: usize) -> Cow<'_, str> {
-        match self {
+    fn cell(&self, row: usize) -> Result<Cow<'_, str>> {
+        Ok(match self {
             Self::Text(texts) => texts.value(row).into(),
-            Self::Shown(values) => values.value(row).to_string().into(),
+            Self::Shown(values) => values.value(row).try_to_string()?.into(),
             Self::Number(values) => format!("<{} bytes>", values.value(row)).into(),
-        }
+        })
     }
 }
 
@@ -44,8 +44,8 @@ pub(super) fn for_each_row(
     bytes: Bytes,
     mut row: impl FnMut(&[Option<Cow<'_, str>>]) -> Result<()>,
 ) -> Result<()> {
-    // Of a list with nulls in it.
-    let options = FormatOptions::default().with_null("NULL");
+    // NULL is that of a list with nulls in it; a value that cannot be shown is an error, not the text of a cell.
+    let options = FormatOptions::default().with_null("NULL").with_display_error(false);
     let is_number = |column: &ArrayRef| bytes == Bytes::Number && column.data_type().is_binary();
     let shown: Vec<ArrayRef> = batch
         .columns()
@@ -70,10 +70,10 @@ pub(super) fn for_each_row(
     let mut cells = Vec::with_capacity(columns.len());
     for i in 0..batch.num_rows() {
         cells.clear();
-        cells.extend(columns.iter().zip(&nulls).map(|(column, nulls)| {
+        for (column, nulls) in columns.iter().zip(&nulls) {
             let is_null = nulls.as_ref().is_some_and(|nulls| nulls.is_null(i));
-            (!is_null).then(|| column.cell(i))
-        }));
+            cells.push(if is_null { None } else { Some(column.cell(i)?) });
+        }
         row(&cells)?;
     }
     Ok(())

@@ -14,6 +14,9 @@ mod names;
 mod parquet;
 mod table;
 mod text;
+mod visible;
+
+pub(crate) use self::visible::Visible;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

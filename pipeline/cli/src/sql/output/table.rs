@@ -1,6 +1,7 @@
 //! Boxes for people. In: batches. Out: a table whose columns are as wide as the first rows need, and no wider than the terminal. Later
 //! rows are written as they come; a wider cell among them moves its row to the right.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use anyhow::Result;
@@ -10,6 +11,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::sql::output::RowWriter;
 use crate::sql::output::cells::{Bytes, for_each_row};
+use crate::sql::output::visible::visible;
 
 /// Rows that decide how wide a column is.
 const FIRST_ROWS: usize = 1000;
@@ -38,7 +40,8 @@ impl<'a> Table<'a> {
         max_width: Option<usize>,
         out: &'a mut (dyn Write + Send),
     ) -> Self {
-        let names = schema.fields().iter().map(|field| Some(field.name().clone())).collect();
+        let names = schema.fields().iter().map(|field| Some(visible(field.name()).into_owned()));
+        let names = names.collect();
         Self { out, names, max_width, first: Vec::new(), widths: None }
     }
 
@@ -69,10 +72,16 @@ impl<'a> Table<'a> {
 impl RowWriter for Table<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         for_each_row(batch, Bytes::Number, |cells| {
+            let cells = cells.iter().map(|cell| cell.as_deref().map(visible));
             if let Some(widths) = &self.widths {
-                return write_row(self.out, widths, cells, self.max_width.is_some());
+                return write_row(
+                    self.out,
+                    widths,
+                    &cells.collect::<Vec<_>>(),
+                    self.max_width.is_some(),
+                );
             }
-            self.first.push(cells.iter().map(|cell| Some(cell.as_ref()?.to_string())).collect());
+            self.first.push(cells.map(|cell| cell.map(Cow::into_owned)).collect());
             if self.first.len() == FIRST_ROWS { self.begin() } else { Ok(()) }
         })
     }
@@ -133,7 +142,7 @@ fn write_row(
 }
 
 /// `text`, with an ellipsis where it is wider than `width`.
-fn cut(text: &str, width: usize) -> std::borrow::Cow<'_, str> {
+fn cut(text: &str, width: usize) -> Cow<'_, str> {
     if text.width() <= width {
         return text.into();
     }

@@ -4,19 +4,23 @@
 mod input;
 mod words;
 
-use std::io::Write;
+use std::io::{Write, stdin};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use tokio::signal::unix::{SignalKind, signal};
 use tuwen_corpus::log::one_line;
 use tuwen_etl::sql::{Params, Session, Statement, statements};
 
 use self::input::{Input, Line};
 use crate::sql::commands::{Command, HELP, columns, functions, tables};
-use crate::sql::output::writer;
-use crate::sql::run::{Showing, run};
+use crate::sql::run::{Showing, bounded, run, show};
 use crate::sql::target::Target;
+
+/// Exit code of what SIGTERM ended, as shells have it.
+const TERMINATED: i32 = 128 + 15;
 
 /// What a person has set up.
 struct Shell<'a> {
@@ -32,6 +36,7 @@ struct Shell<'a> {
 /// # Errors
 /// The terminal cannot be read. An error of a query is said, and is none.
 pub(crate) async fn shell(session: &Session, showing: Showing, params: Vec<String>) -> Result<()> {
+    end_at_sigterm()?;
     let mut input = Input::new(session)?;
     let mut shell = Shell { session, showing, params, is_timed: false };
     say(&format!(
@@ -94,17 +99,13 @@ impl Shell<'_> {
     async fn query(&self, statement: &Statement) -> Result<()> {
         let clock = Instant::now();
         let params = Params::of(self.params.iter().map(String::as_str))?;
-        let prepared = self.session.prepare(statement, &params).await?;
+        let preparing = Box::pin(self.session.prepare(statement, &params));
+        let prepared = bounded(self.showing.timeout, preparing).await??;
         let mut target = screen();
         let shown = run(&prepared, self.showing, &mut target).await;
         // A pager waits for the person, not for the query.
         let seconds = clock.elapsed().as_secs_f64();
-        let kept = target.keep();
-        let shown = match shown.and_then(|shown| kept.map(|()| shown)) {
-            // A pager that was left before the end does not take the rest.
-            Err(error) if is_broken_pipe(&error) => return Ok(()),
-            shown => shown?,
-        };
+        let Some(shown) = target.finish(shown)? else { return Ok(()) };
         let rows = if shown.n_rows == 1 { "row" } else { "rows" };
         let more = if shown.is_cut { ", and there are more: \\rows 0 shows all" } else { "" };
         let time = match self.is_timed {
@@ -117,16 +118,27 @@ impl Shell<'_> {
 
     fn print(&self, rows: &RecordBatch) -> Result<()> {
         let mut target = screen();
-        let mut writer =
-            writer(self.showing.format, &rows.schema(), self.showing.max_width, target.out())?;
-        let written = writer.write(rows).and_then(|()| writer.finish());
-        drop(writer);
-        let kept = target.keep();
-        match written.and(kept) {
-            Err(error) if is_broken_pipe(&error) => Ok(()),
-            written => written,
-        }
+        let written = show(rows, self.showing, &mut target);
+        target.finish(written).map(|_| ())
     }
+}
+
+/// Ends the shell when SIGTERM comes, whatever it waits for, with the terminal as it was found. A query may listen for signals, from
+/// when on they do nothing of themselves.
+fn end_at_sigterm() -> Result<()> {
+    let mut sigterm = signal(SignalKind::terminate())?;
+    let found = tcgetattr(stdin()).ok();
+    tokio::spawn(async move {
+        if sigterm.recv().await.is_none() {
+            return;
+        }
+        if let Some(found) = found {
+            // There may be no terminal any more.
+            let _ = tcsetattr(stdin(), OptionalActions::Now, &found);
+        }
+        std::process::exit(TERMINATED);
+    });
+    Ok(())
 }
 
 /// Where a person sees rows.
@@ -135,15 +147,6 @@ fn screen() -> Target {
         Ok(size) if size.ws_row > 0 => Target::paged(usize::from(size.ws_row)),
         _ => Target::stdout(),
     }
-}
-
-/// Whether whoever reads has seen enough.
-pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let io = cause.downcast_ref::<std::io::Error>();
-        io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-            || cause.to_string().contains("Broken pipe")
-    })
 }
 
 /// Words to the person, which are no data.

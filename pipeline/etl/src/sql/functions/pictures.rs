@@ -4,7 +4,7 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int64Array, StringArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Int64Type};
 use base64::Engine;
@@ -27,6 +27,12 @@ const THUMBNAIL_QUALITY: u8 = 80;
 /// Largest side that `resize` makes.
 const LARGEST_PX: i64 = 4096;
 
+/// Smallest side of a square of pixels, unless `decode.size` is smaller: fewer bytes are sooner a text than a picture.
+const SMALLEST_PX: u32 = 8;
+
+/// Bytes of the pictures that a function makes of one batch. No pool counts them, and twice as many are more than an array holds.
+const MOST_BYTES: usize = 1 << 30;
+
 /// A square of pixels.
 struct Square {
     size: u32,
@@ -37,17 +43,19 @@ struct Square {
 impl Square {
     /// Of pixels, or of a file, which becomes a square of `size`.
     fn of(bytes: &[u8], size: u32, settings: &DecodeSettings) -> Option<Self> {
-        let pixels = |size: u32| Self { size, pixels: bytes.to_vec() };
-        // Before all else: pixels may begin as a file does.
-        if bytes.len() == 3 * (settings.size as usize).pow(2) {
-            return Some(pixels(settings.size));
-        }
-        if media_type(bytes).is_some() {
+        let is_file = media_type(bytes).is_some();
+        if is_file {
             let settings = DecodeSettings { size, ..settings.clone() };
-            return Some(Self { size, pixels: decode_image(bytes, &settings).ok()?.pixels });
+            if let Ok(decoded) = decode_image(bytes, &settings) {
+                return Some(Self { size, pixels: decoded.pixels });
+            }
         }
+        // Pixels may begin as a file does, of which the rest is then damaged.
         let side = (bytes.len() / 3).isqrt();
-        (side > 0 && side * side * 3 == bytes.len()).then(|| pixels(side as u32))
+        let is_square = side > 0 && side * side * 3 == bytes.len();
+        let side = side as u32;
+        let is_pixels = side == settings.size || (side >= SMALLEST_PX && !is_file);
+        (is_square && is_pixels).then(|| Self { size: side, pixels: bytes.to_vec() })
     }
 
     fn resized(self, size: u32, settings: &DecodeSettings) -> Option<Self> {
@@ -89,25 +97,25 @@ pub(super) fn picture_udfs(settings: &DecodeSettings) -> [ScalarUDF; 6] {
     let (of_dhash, of_png, of_thumbnail, of_resize) = (with(), with(), with(), with());
     [
         of_bytes("image_format", DataType::Utf8, |files| {
-            Arc::new(files.map(|file| file.and_then(format)).collect::<StringArray>())
+            Ok(Arc::new(files.map(|file| file.and_then(format)).collect::<StringArray>()))
         }),
         of_bytes("dhash", DataType::Int64, move |pictures| {
             let hash = |picture: &[u8]| {
                 let square = Square::of(picture, of_dhash.size, &of_dhash)?;
                 Some(tuwen_image::dhash(&square.pixels, square.size as usize))
             };
-            Arc::new(pictures.map(|picture| hash(picture?)).collect::<Int64Array>())
+            Ok(Arc::new(pictures.map(|picture| hash(picture?)).collect::<Int64Array>()))
         }),
         of_bytes("to_png", DataType::Binary, move |pictures| {
             let png = |picture: &[u8]| Square::of(picture, of_png.size, &of_png)?.png();
-            Arc::new(pictures.map(|picture| png(picture?)).collect::<BinaryArray>())
+            Ok(Arc::new(column("to_png", pictures.map(|picture| Ok(picture.and_then(png))))?))
         }),
         of_bytes("thumbnail", DataType::Utf8, move |pictures| {
             let uri = |picture: &[u8]| {
                 let square = Square::of(picture, THUMBNAIL_PX, &of_thumbnail)?;
                 square.resized(THUMBNAIL_PX, &of_thumbnail)?.data_uri()
             };
-            Arc::new(pictures.map(|picture| uri(picture?)).collect::<StringArray>())
+            Ok(Arc::new(pictures.map(|picture| uri(picture?)).collect::<StringArray>()))
         }),
         hamming_udf(),
         resize_udf(of_resize),
@@ -118,7 +126,7 @@ pub(super) fn picture_udfs(settings: &DecodeSettings) -> [ScalarUDF; 6] {
 fn of_bytes(
     name: &str,
     returns: DataType,
-    kernel: impl Fn(arrow::array::ArrayIter<&BinaryArray>) -> ArrayRef + Send + Sync + 'static,
+    kernel: impl Fn(arrow::array::ArrayIter<&BinaryArray>) -> Result<ArrayRef> + Send + Sync + 'static,
 ) -> ScalarUDF {
     create_udf(
         name,
@@ -127,9 +135,31 @@ fn of_bytes(
         Volatility::Immutable,
         Arc::new(move |args| {
             let arrays = ColumnarValue::values_to_arrays(args)?;
-            Ok(ColumnarValue::Array(kernel(arrays[0].as_binary::<i32>().iter())))
+            Ok(ColumnarValue::Array(kernel(arrays[0].as_binary::<i32>().iter())?))
         }),
     )
+}
+
+/// The pictures that `function` makes of one batch, as a column.
+///
+/// # Errors
+/// They take more than [`MOST_BYTES`], or one of them is an error.
+fn column(
+    function: &str,
+    pictures: impl Iterator<Item = Result<Option<Vec<u8>>>>,
+) -> Result<BinaryArray> {
+    let mut column = BinaryBuilder::new();
+    for picture in pictures {
+        let picture = picture?;
+        let n_bytes = column.values_slice().len() + picture.as_ref().map_or(0, Vec::len);
+        if n_bytes > MOST_BYTES {
+            let error = format!("{function}: the pictures of one batch take more than 1 GiB");
+            let hint = "smaller ones need less, and so does a limit in a subquery";
+            return Err(QueryError::new(error).hint(hint).into());
+        }
+        column.append_option(picture);
+    }
+    Ok(column.finish())
 }
 
 /// As in `images.format`: the media type without what is the same in all.
@@ -185,8 +215,7 @@ fn resize_udf(settings: DecodeSettings) -> ScalarUDF {
                 let square = square.and_then(|square| square.resized(size, &settings));
                 Ok(square.map(|square| square.pixels))
             };
-            let resized: BinaryArray =
-                (0..pictures.len()).map(resized).collect::<Result<Vec<_>>>()?.into_iter().collect();
+            let resized = column("resize", (0..pictures.len()).map(resized))?;
             Ok(ColumnarValue::Array(Arc::new(resized)))
         }),
     )

@@ -3,7 +3,7 @@
 use arrow::datatypes::DataType;
 
 /// The name of `data_type`: `varchar`, `array<int>`, `map(varchar, bigint)`, …; Arrow's where SQL has none.
-pub(crate) fn sql_type(data_type: &DataType) -> String {
+pub fn sql_type(data_type: &DataType) -> String {
     match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "varchar".to_owned(),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "binary".to_owned(),
