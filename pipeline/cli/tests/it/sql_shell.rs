@@ -291,6 +291,11 @@ fn what_is_too_large_ends_with_one_line() {
     assert_eq!(code, 1);
     assert!(said.starts_with("error: the query needs more memory than 10.0 MB ("), "{said}");
     assert_eq!(said.lines().count(), 2, "{said}");
+    // Pictures that no pool counts.
+    let large = "select octet_length(resize(decode(repeat('ffffff', 64), 'hex'), 4000 + value)) from generate_series(1, 60)";
+    let (code, said) = wrong(at, &[large]);
+    let expected = "error: resize: the pictures of one batch take more than 1 GiB\nhint: ";
+    assert!(code == 1 && said.starts_with(expected), "{said}");
     // What can be spilled is.
     let sorted = "select max(n) as n from (select row_number() over (order by value desc) as n from generate_series(1, 3000000))";
     assert_eq!(sql(at, &[sorted, "--memory-limit", "40M", "--format", "csv"]), "n\n3000000\n");
