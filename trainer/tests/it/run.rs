@@ -379,9 +379,9 @@ pub(crate) fn damaged_corpus() -> tempfile::TempDir {
     let mut files = entries.map(|entry| entry.unwrap().path());
     let file = files.find(|path| path.extension().is_some_and(|e| e == "parquet")).unwrap();
     let mut bytes = fs::read(&file).unwrap();
-    // Nearly all of the file is pixels, 6,912 bytes an image: this hits three or four of them, and training comes first.
+    // Nearly all of the file is pixels, 6,912 bytes an image: this hits six or seven of them, most of which are for training.
     let middle = bytes.len() / 3;
-    bytes[middle..middle + 20_000].iter_mut().step_by(100).for_each(|byte| *byte ^= 1);
+    bytes[middle..middle + 40_000].iter_mut().step_by(100).for_each(|byte| *byte ^= 1);
     fs::write(file, bytes).unwrap();
     corpus
 }
@@ -404,9 +404,9 @@ fn bad_images_end_a_run_or_are_skipped_and_reported() {
     let skipped = run(&["--set", "train.on_bad_image=skip"]);
     let message = String::from_utf8_lossy(&skipped.stderr).into_owned();
     let summary = json(&skipped);
-    // Six steps of two batches of 8: one and a half epochs.
+    // Six steps of two batches of 8: one and a half epochs, in which an example comes once or twice.
     let n = summary["skipped_examples"].as_u64().unwrap();
-    assert!((3..=8).contains(&n), "{summary}");
+    assert!((1..=14).contains(&n), "{summary}");
     assert!(message.contains("skipped example "), "{message}");
     assert!(message.contains(summary["data_wait_advice"].as_str().unwrap()), "{message}");
     let log = fs::read_to_string(out.path().join("log.jsonl")).unwrap();
