@@ -8,7 +8,7 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use serde_json::{Value, json};
 use tuwen_corpus::Corpus;
-use tuwen_etl::sql::{Params, Session, default_memory_bytes, statements};
+use tuwen_etl::sql::{Session, default_memory_bytes};
 use tuwen_settings::Settings;
 use tuwen_stream::ImagePixels;
 
@@ -101,13 +101,8 @@ async fn known_version(session: &Session, model_id: &str) -> Result<Option<i64>>
 
 /// The first column of a query's rows.
 async fn texts(session: &Session, query: &str, params: &[&str]) -> Result<Vec<String>> {
-    let params = Params::of(params.iter().copied())?;
-    let statement = statements(query)?.into_iter().next().context("expected a query")?;
-    let prepared = session.prepare(&statement, &params).await?;
-    let batches =
-        prepared.frame().clone().collect().await.map_err(|error| prepared.explain(&error))?;
     let mut all = Vec::new();
-    for batch in &batches {
+    for batch in session.ask(query, params).await? {
         let column = cast(batch.column(0), &DataType::Utf8)?;
         all.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
     }

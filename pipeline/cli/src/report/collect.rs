@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::Utc;
-use tuwen_etl::sql::{Params, Session, statements};
+use tuwen_etl::sql::Session;
 
 use super::pictures::add_thumbnails;
 use super::{Body, Group, Picture, Report, Rows, Section};
@@ -296,26 +296,23 @@ fn number(cell: &str) -> Result<u64> {
 
 /// The rows of a query, which is a file of sql/ or counts rows.
 async fn ask(session: &Session, text: &str, params: &[&str]) -> Result<Rows> {
-    let params = Params::of(params.iter().copied())?;
-    let statement = statements(text)?.into_iter().next().context("expected a query, found none")?;
-    let prepared = session.prepare(&statement, &params).await?;
-    let schema = prepared.frame().schema().clone();
-    let batches =
-        prepared.frame().clone().collect().await.map_err(|error| prepared.explain(&error))?;
-    let mut rows = Vec::new();
-    for batch in &batches {
-        let options = FormatOptions::default().with_display_error(false);
-        let columns =
-            batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options));
-        let columns: Vec<_> = columns.collect::<Result<_, _>>()?;
-        rows.extend((0..batch.num_rows()).map(|row| {
-            columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>()
-        }));
+    let batches = session.ask(text, params).await?;
+    let mut all = Rows { columns: Vec::new(), is_number: Vec::new(), rows: Vec::new() };
+    let Some(first) = batches.first() else { return Ok(all) };
+    for field in first.schema().fields() {
+        all.columns.push(field.name().clone());
+        all.is_number.push(field.data_type().is_numeric());
     }
-    let fields = schema.fields();
-    Ok(Rows {
-        columns: fields.iter().map(|field| field.name().clone()).collect(),
-        is_number: fields.iter().map(|field| field.data_type().is_numeric()).collect(),
-        rows,
-    })
+    let options = FormatOptions::default().with_display_error(false);
+    for batch in &batches {
+        let columns = batch.columns().iter();
+        let columns: Vec<_> = columns
+            .map(|column| ArrayFormatter::try_new(column, &options))
+            .collect::<Result<_, _>>()?;
+        for row in 0..batch.num_rows() {
+            let cells = columns.iter().map(|column| column.value(row).try_to_string());
+            all.rows.push(cells.collect::<Result<_, _>>()?);
+        }
+    }
+    Ok(all)
 }

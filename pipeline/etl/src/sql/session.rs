@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context;
+use arrow::array::RecordBatch;
 use arrow::compute::kernels::cast_utils::string_to_datetime;
 use chrono::Utc;
 use datafusion::common::config::ConfigNonZeroUsize;
@@ -26,7 +27,7 @@ use crate::sql::functions::register_functions;
 use crate::sql::history::history_table;
 use crate::sql::params::Params;
 use crate::sql::sample::sampled;
-use crate::sql::statement::Statement;
+use crate::sql::statement::{Statement, statements};
 
 /// The table of commits.
 const HISTORY: &str = "history";
@@ -95,6 +96,18 @@ impl Session {
         let (frame, params) =
             planned.map_err(|error| explained(&error, statement, &self.ctx.state()))?;
         Ok(Prepared { frame, params, statement: statement.clone() })
+    }
+
+    /// The rows of one query of a program, with values for its parameters (`name=value`).
+    ///
+    /// # Errors
+    /// As [`Self::prepare`]; the query fails.
+    pub async fn ask(&self, query: &str, params: &[&str]) -> anyhow::Result<Vec<RecordBatch>> {
+        let params = Params::of(params.iter().copied())?;
+        let statement = statements(query)?.into_iter().next().context("expected a query")?;
+        let prepared = self.prepare(&statement, &params).await?;
+        let collected = prepared.frame().clone().collect().await;
+        Ok(collected.map_err(|error| prepared.explain(&error))?)
     }
 
     async fn plan(
