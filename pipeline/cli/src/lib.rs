@@ -3,6 +3,7 @@
 pub mod bench;
 
 mod report;
+mod server;
 mod sql;
 
 pub mod cli;

@@ -27,6 +27,7 @@ mod print;
 mod repair;
 mod report;
 mod run;
+mod serve;
 mod sql;
 mod trainer;
 mod vacuum;
@@ -58,6 +59,7 @@ enum Command {
     Curate(curate::Curate),
     Sql(sql::Sql),
     Report(report::Report),
+    Serve(serve::Serve),
     History(history::History),
     Verify(verify::Verify),
     Repair(repair::Repair),
@@ -102,6 +104,7 @@ impl Cli {
             Command::Curate(command) => block_on(command.run()),
             Command::Sql(command) => block_on(command.run()),
             Command::Report(command) => block_on(command.run()),
+            Command::Serve(command) => block_on(command.run()),
             Command::History(command) => block_on(command.run()),
             Command::Verify(command) => block_on(command.run()),
             Command::Repair(command) => block_on(command.run()),

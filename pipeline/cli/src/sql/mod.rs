@@ -5,6 +5,7 @@
 pub(crate) mod commands;
 pub(crate) mod output;
 mod pager;
+pub(crate) mod rows;
 pub(crate) mod run;
 pub(crate) mod shell;
 pub(crate) mod target;

@@ -3,25 +3,16 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
-use datafusion::error::DataFusionError;
-use datafusion::prelude::DataFrame;
-use futures::StreamExt;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinError, JoinHandle};
-use tuwen_etl::sql::{Prepared, QueryError};
+use tuwen_etl::sql::Prepared;
 
-use crate::cli::age::age_text;
 use crate::sql::output::{Format, writer};
+use crate::sql::rows::{Clock, Rows};
 use crate::sql::target::Target;
-
-/// Batches that wait to be written: the next is computed meanwhile, and no more.
-const BATCHES_AHEAD: usize = 1;
 
 /// How a query is run and shown.
 #[derive(Clone, Copy)]
@@ -79,7 +70,7 @@ pub(crate) async fn bounded<T>(
     tokio::select! {
         biased;
         () = interrupted() => Err(Interrupted.into()),
-        () = clock.ring() => Err(too_long(timeout).into()),
+        () = clock.ring() => Err(clock.too_long().into()),
         done = work => Ok(done),
     }
 }
@@ -95,8 +86,7 @@ pub(crate) async fn run(
 ) -> Result<Shown> {
     let schema = Arc::new(prepared.frame().schema().as_arrow().clone());
     let mut writer = writer(showing.format, &schema, showing.max_width, target.out()?)?;
-    let mut rows = Rows::of(prepared.frame().clone());
-    let mut clock = Clock::start(showing.timeout);
+    let mut rows = Rows::of(prepared.clone(), showing.timeout);
     let max_rows = showing.max_rows.filter(|_| showing.format == Format::Table);
     let mut shown = Shown { n_rows: 0, is_cut: false };
     let interrupted = interrupted();
@@ -105,11 +95,9 @@ pub(crate) async fn run(
         let batch = tokio::select! {
             biased;
             () = &mut interrupted => return Err(Interrupted.into()),
-            () = clock.ring() => return Err(too_long(showing.timeout).into()),
             batch = rows.next() => batch?,
         };
         let Some(batch) = batch else { break };
-        let batch = batch.map_err(|error| prepared.explain(&error))?;
         let left = max_rows.map_or(usize::MAX, |most| most - shown.n_rows);
         let n_rows = batch.num_rows().min(left);
         writer.write(&batch.slice(0, n_rows))?;
@@ -131,115 +119,4 @@ pub(crate) fn show(rows: &RecordBatch, showing: Showing, target: &mut Target) ->
     let mut writer = writer(showing.format, &rows.schema(), showing.max_width, target.out()?)?;
     writer.write(rows)?;
     writer.finish()
-}
-
-fn too_long(timeout: Option<Duration>) -> QueryError {
-    let timeout = age_text(timeout.unwrap_or_default());
-    QueryError::new(format!("the query was stopped after {timeout}"))
-        .hint("--timeout allows more; a limit, or a filter on a join, needs less")
-}
-
-/// The batches of a query, which is run on the threads of the runtime; dropping it ends the query.
-struct Rows {
-    batches: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
-    task: JoinHandle<()>,
-}
-
-impl Rows {
-    fn of(frame: DataFrame) -> Self {
-        let (send, batches) = mpsc::channel(BATCHES_AHEAD);
-        let task = tokio::spawn(async move {
-            let mut stream = match Box::pin(frame.execute_stream()).await {
-                Ok(stream) => stream,
-                Err(error) => return drop(send.send(Err(error)).await),
-            };
-            while let Some(batch) = stream.next().await {
-                let is_last = batch.is_err();
-                if send.send(batch).await.is_err() || is_last {
-                    return;
-                }
-            }
-        });
-        Self { batches, task }
-    }
-
-    /// The next; none after the last, and an error if the task came to no end of its own: what it sent is not all.
-    async fn next(&mut self) -> Result<Option<Result<RecordBatch, DataFusionError>>, QueryError> {
-        let batch = self.batches.recv().await;
-        if batch.is_none() {
-            (&mut self.task).await.map_err(|error| broken_off(&error))?;
-        }
-        Ok(batch)
-    }
-}
-
-fn broken_off(error: &JoinError) -> QueryError {
-    if error.is_cancelled() {
-        return QueryError::new("the query was cancelled before its last row");
-    }
-    QueryError::new(format!("the engine failed within the query: {error}"))
-        .hint("the same rows can often be had by another query")
-}
-
-impl Drop for Rows {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Rings once. It is a thread of its own, since queries may keep all threads busy that the runtime's clock is looked after by.
-struct Clock {
-    ringing: Option<oneshot::Receiver<()>>,
-    /// Dropped, it ends the thread.
-    _stop: Option<Sender<()>>,
-}
-
-impl Clock {
-    fn start(timeout: Option<Duration>) -> Self {
-        let Some(timeout) = timeout else { return Self { ringing: None, _stop: None } };
-        let ((stop, stopped), (ring, ringing)) = (channel::<()>(), oneshot::channel());
-        std::thread::spawn(move || {
-            if stopped.recv_timeout(timeout) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                // Nobody may be listening any more.
-                let _ = ring.send(());
-            }
-        });
-        Self { ringing: Some(ringing), _stop: Some(stop) }
-    }
-
-    async fn ring(&mut self) {
-        match &mut self.ringing {
-            Some(ringing) => drop(ringing.await),
-            None => std::future::pending().await,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use arrow::datatypes::DataType;
-    use datafusion::logical_expr::{Volatility, create_udf};
-    use datafusion::prelude::SessionContext;
-
-    #[tokio::test]
-    async fn a_panic_is_an_error_not_the_end_of_the_rows() {
-        let ctx = SessionContext::new();
-        ctx.register_udf(create_udf(
-            "panics",
-            vec![DataType::Int64],
-            DataType::Int64,
-            Volatility::Volatile,
-            Arc::new(|_| panic!("offset overflow")),
-        ));
-        let frame = ctx.sql("select panics(value) from generate_series(1, 3)").await.unwrap();
-        let error = Rows::of(frame).next().await.unwrap_err().to_string();
-        assert!(error.starts_with("the engine failed within the query: "), "{error}");
-        assert!(error.contains("offset overflow"), "{error}");
-
-        let frame = ctx.sql("select value from generate_series(1, 3)").await.unwrap();
-        let mut rows = Rows::of(frame);
-        assert_eq!(rows.next().await.unwrap().unwrap().unwrap().num_rows(), 3);
-        assert!(rows.next().await.unwrap().is_none());
-    }
 }

@@ -16,6 +16,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::Statement as Parsed;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
+use tokio::sync::Mutex;
 use tuwen_corpus::{Snapshot, asking_session};
 use tuwen_schemas::TABLES;
 use tuwen_settings::Settings;
@@ -42,9 +43,12 @@ const HEAVY_BATCH_ROWS: usize = 64;
 pub struct Session {
     ctx: SessionContext,
     snapshot: Snapshot,
+    /// Held while a table is looked for and registered, so that two queries at once do not both register it.
+    opening: Mutex<()>,
 }
 
 /// A statement that is planned.
+#[derive(Clone)]
 pub struct Prepared {
     frame: DataFrame,
     /// Names of the parameters that it has.
@@ -64,7 +68,7 @@ impl Session {
     ) -> anyhow::Result<Self> {
         let ctx = asking_session(memory_bytes)?;
         register_functions(&ctx, settings)?;
-        Ok(Self { ctx, snapshot })
+        Ok(Self { ctx, snapshot, opening: Mutex::new(()) })
     }
 
     /// The state, which knows the functions.
@@ -132,6 +136,7 @@ impl Session {
 
     /// Registers what `parsed` reads and is not registered yet.
     async fn open_tables(&self, parsed: &Parsed, statement: &Statement) -> Result<()> {
+        let _opening = self.opening.lock().await;
         let state = self.ctx.state();
         for table in state.resolve_table_references(parsed)? {
             match &table {

@@ -1,0 +1,33 @@
+//! The web page. In: requests of a browser. Out: whole pages, made here; no build step, nothing from elsewhere. `layout.rs` is what
+//! all pages have around them, `lang.rs` the language that a reader wants, `fault.rs` a page that says what went wrong.
+
+mod fault;
+mod lang;
+mod layout;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Html;
+use axum::routing::get;
+use maud::html;
+
+use self::fault::Fault;
+use self::lang::Lang;
+use self::layout::{Tab, page};
+use crate::server::Served;
+
+/// What the handlers share.
+type Shared = State<Arc<Served>>;
+
+/// All pages.
+pub(crate) fn router(served: Arc<Served>) -> Router {
+    Router::new().route("/", get(pictures)).with_state(served)
+}
+
+async fn pictures(State(served): Shared, lang: Lang) -> Result<Html<String>, Fault> {
+    let session = served.session().await?;
+    let body = html! { p { (session.snapshot().versions().len()) } };
+    Ok(page(lang, Tab::Pictures, lang.say("Pictures", "图片"), &body))
+}

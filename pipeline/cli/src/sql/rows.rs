@@ -1,0 +1,163 @@
+//! The rows of one planned statement as they come. In: the plan, and how long it may take. Out: batches, and errors for whoever
+//! wrote the query. The query runs on the threads of the runtime; dropping its rows ends it.
+
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use datafusion::error::DataFusionError;
+use datafusion::prelude::DataFrame;
+use futures::StreamExt;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinHandle};
+use tuwen_etl::sql::{Prepared, QueryError};
+
+use crate::cli::age::age_text;
+
+/// Batches that wait to be taken: the next is computed meanwhile, and no more.
+const BATCHES_AHEAD: usize = 1;
+
+/// The rows of a query, within its time.
+pub(crate) struct Rows {
+    batches: Batches,
+    clock: Clock,
+    prepared: Prepared,
+}
+
+impl Rows {
+    /// Starts `prepared`, which may take as long as `timeout`.
+    pub(crate) fn of(prepared: Prepared, timeout: Option<Duration>) -> Self {
+        let batches = Batches::of(prepared.frame().clone());
+        Self { batches, clock: Clock::start(timeout), prepared }
+    }
+
+    /// The next batch; none after the last.
+    ///
+    /// # Errors
+    /// The query fails, takes too long, or came to no end of its own: what was sent is not all.
+    pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>, QueryError> {
+        let batch = tokio::select! {
+            biased;
+            () = self.clock.ring() => return Err(self.clock.too_long()),
+            batch = self.batches.next() => batch?,
+        };
+        batch.transpose().map_err(|error| self.prepared.explain(&error))
+    }
+}
+
+/// The batches of a plan, which runs on the threads of the runtime; dropping them ends it.
+struct Batches {
+    batches: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
+    task: JoinHandle<()>,
+}
+
+impl Batches {
+    fn of(frame: DataFrame) -> Self {
+        let (send, batches) = mpsc::channel(BATCHES_AHEAD);
+        let task = tokio::spawn(async move {
+            let mut stream = match Box::pin(frame.execute_stream()).await {
+                Ok(stream) => stream,
+                Err(error) => return drop(send.send(Err(error)).await),
+            };
+            while let Some(batch) = stream.next().await {
+                let is_last = batch.is_err();
+                if send.send(batch).await.is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        Self { batches, task }
+    }
+
+    /// The next; none after the last, and an error if the task came to no end of its own.
+    async fn next(&mut self) -> Result<Option<Result<RecordBatch, DataFusionError>>, QueryError> {
+        let batch = self.batches.recv().await;
+        if batch.is_none() {
+            (&mut self.task).await.map_err(|error| broken_off(&error))?;
+        }
+        Ok(batch)
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn broken_off(error: &JoinError) -> QueryError {
+    if error.is_cancelled() {
+        return QueryError::new("the query was cancelled before its last row");
+    }
+    QueryError::new(format!("the engine failed within the query: {error}"))
+        .hint("the same rows can often be had by another query")
+}
+
+/// Rings once. It is a thread of its own, since queries may keep all threads busy that the runtime's clock is looked after by.
+pub(crate) struct Clock {
+    timeout: Option<Duration>,
+    ringing: Option<oneshot::Receiver<()>>,
+    /// Dropped, it ends the thread.
+    _stop: Option<Sender<()>>,
+}
+
+impl Clock {
+    /// A clock that rings after `timeout`; without one, never.
+    pub(crate) fn start(timeout: Option<Duration>) -> Self {
+        let Some(after) = timeout else { return Self { timeout, ringing: None, _stop: None } };
+        let ((stop, stopped), (ring, ringing)) = (channel::<()>(), oneshot::channel());
+        std::thread::spawn(move || {
+            if stopped.recv_timeout(after) == Err(RecvTimeoutError::Timeout) {
+                // Nobody may be listening any more.
+                let _ = ring.send(());
+            }
+        });
+        Self { timeout, ringing: Some(ringing), _stop: Some(stop) }
+    }
+
+    /// Waits until it rings.
+    pub(crate) async fn ring(&mut self) {
+        match &mut self.ringing {
+            Some(ringing) => drop(ringing.await),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What it says when it has rung.
+    pub(crate) fn too_long(&self) -> QueryError {
+        let timeout = age_text(self.timeout.unwrap_or_default());
+        QueryError::new(format!("the query was stopped after {timeout}"))
+            .hint("--timeout allows more; a limit, or a filter on a join, needs less")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use arrow::datatypes::DataType;
+    use datafusion::logical_expr::{Volatility, create_udf};
+    use datafusion::prelude::SessionContext;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_not_the_end_of_the_rows() {
+        let ctx = SessionContext::new();
+        ctx.register_udf(create_udf(
+            "panics",
+            vec![DataType::Int64],
+            DataType::Int64,
+            Volatility::Volatile,
+            Arc::new(|_| panic!("offset overflow")),
+        ));
+        let frame = ctx.sql("select panics(value) from generate_series(1, 3)").await.unwrap();
+        let error = Batches::of(frame).next().await.unwrap_err().to_string();
+        assert!(error.starts_with("the engine failed within the query: "), "{error}");
+        assert!(error.contains("offset overflow"), "{error}");
+
+        let frame = ctx.sql("select value from generate_series(1, 3)").await.unwrap();
+        let mut rows = Batches::of(frame);
+        assert_eq!(rows.next().await.unwrap().unwrap().unwrap().num_rows(), 3);
+        assert!(rows.next().await.unwrap().is_none());
+    }
+}
