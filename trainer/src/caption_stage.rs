@@ -2,35 +2,33 @@
 //! pixels batch by batch, and the captions that come back, committed to `captions` chunk by chunk by the driver of all stages.
 //! Never knows a model, and never asks twice for a caption that the same model has written with the same settings.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use arrow::array::{
     ArrayRef, AsArray, Float32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::Int64Type;
 use chrono::Utc;
 use datafusion::datasource::MemTable;
-use datafusion::prelude::{DataFrame, Expr, SessionContext, cast};
+use datafusion::prelude::SessionContext;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::query::frame;
 use tuwen_corpus::report::{Progress, StageReport};
-use tuwen_corpus::{Corpus, NewFiles, Rows, Run, Snapshot, bare_session};
+use tuwen_corpus::{Corpus, NewFiles, Run, Snapshot};
 use tuwen_etl::driver::{self, Chunk, Stage};
 use tuwen_etl::sql;
 use tuwen_schemas::schema;
 use tuwen_settings::Settings;
 use tuwen_stream::ImagePixels;
 
-const CAPTIONS_ASKED: &str = include_str!("../../sql/captions_asked.sql");
+use crate::work_list::{LeftOut, WorkList, chunk, id_column};
 
-/// Why an image has no caption whose pixels are damaged, or whose file is.
-const UNREADABLE: &str = "unreadable_pixels";
+const CAPTIONS_ASKED: &str = include_str!("../../sql/captions_asked.sql");
 
 /// Which model, with which settings; each field is a column of `captions` and of `scores`.
 #[derive(Clone, Debug, Serialize)]
@@ -106,9 +104,7 @@ pub async fn caption_images(
         write,
         stop: stop.clone(),
         pixels: None,
-        todo: VecDeque::new(),
-        n_overtaken: None,
-        unreadable: BTreeSet::new(),
+        work: WorkList::default(),
     };
     driver::run(corpus, Ok(stage), stop).await
 }
@@ -121,12 +117,7 @@ struct CaptionStage<'a> {
     write: Write<'a>,
     stop: CancellationToken,
     pixels: Option<ImagePixels>,
-    /// Row in `images` and id of what is to be captioned, in the order of the table.
-    todo: VecDeque<(u32, String)>,
-    /// How many were still to be captioned when another run was first.
-    n_overtaken: Option<usize>,
-    /// Ids of images whose pixels could not be read.
-    unreadable: BTreeSet<String>,
+    work: WorkList,
 }
 
 impl Stage for CaptionStage<'_> {
@@ -147,25 +138,13 @@ impl Stage for CaptionStage<'_> {
         report: &mut StageReport,
     ) -> Result<Option<u64>> {
         let ctx = sql::session(snapshot, self.settings).await?;
-        let mut wanted = wanted(&ctx, &self.request).await?;
-        wanted.ids.retain(|id| !self.unreadable.contains(id));
+        let (mut ids, left_out) = wanted(&ctx, &self.request).await?;
+        ids.retain(|id| self.work.is_readable(id));
         // Later than the session, so that it has every image the session saw.
         let (location, verify) = (self.corpus.root().as_str(), self.settings.train.verify);
-        let (pixels, rows) = ImagePixels::find(location, &wanted.ids, verify).await?;
-        let mut todo: Vec<(u32, String)> = rows.into_iter().zip(wanted.ids).collect();
-        todo.sort_unstable();
-        todo.dedup();
-        match self.n_overtaken.take() {
-            None => {
-                report.known += wanted.n_known;
-                report.rejected.extend(wanted.rejected);
-                report.rows_in = todo.len() as u64 + report.n_rejected();
-            }
-            Some(n) => report.known += n.saturating_sub(todo.len()) as u64,
-        }
-        self.todo = todo.into();
+        let (pixels, rows) = ImagePixels::find(location, &ids, verify).await?;
         self.pixels = Some(pixels);
-        Ok((!self.todo.is_empty()).then_some(self.todo.len() as u64))
+        Ok(self.work.begin(rows, ids, left_out, report))
     }
 
     async fn next_chunk(
@@ -177,39 +156,31 @@ impl Stage for CaptionStage<'_> {
         let Some(pixels) = &self.pixels else { return Ok(None) };
         let mut rows = CaptionRows::default();
         while rows.len() < self.portions.chunk && !self.stop.is_cancelled() {
-            let n = self.portions.batch.min(self.portions.chunk - rows.len()).min(self.todo.len());
-            if n == 0 {
+            let taken = self.work.take(self.portions.batch.min(self.portions.chunk - rows.len()));
+            if taken.is_empty() {
                 break;
             }
-            let taken: Vec<(u32, String)> = self.todo.drain(..n).collect();
+            progress.add(taken.len() as u64);
             let (batch, unreadable) = block_in_place(|| read(pixels, taken))?;
-            for (id, why) in unreadable {
-                tracing::warn!("image {id}: {why}");
-                *report.rejected.entry(UNREADABLE.to_owned()).or_default() += 1;
-                self.unreadable.insert(id);
-            }
+            self.work.unreadable("image", unreadable, report);
             if !batch.image_ids.is_empty() {
                 let captions = block_in_place(|| (self.write)(&batch))?;
                 rows.extend(batch.image_ids, captions);
             }
-            progress.add(n as u64);
         }
         if rows.len() == 0 {
             return Ok(None);
         }
         let batch = rows.finish(&self.request.author, pixels.version())?;
-        let ctx = bare_session(Rows::Light)?;
-        let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
-        Ok(Some(Chunk::Rows(ctx.read_table(Arc::new(table))?)))
+        chunk(batch).map(Some)
     }
 
     fn overtaken(&mut self) {
-        self.n_overtaken = Some(self.todo.len());
-        self.stop();
+        self.work.overtaken();
     }
 
     fn stop(&mut self) {
-        self.todo.clear();
+        self.work.stop();
     }
 }
 
@@ -233,19 +204,10 @@ fn read(
     Ok((batch, unreadable))
 }
 
-/// What a query of images comes to.
-#[derive(Default)]
-struct Wanted {
-    /// To be captioned.
-    ids: Vec<String>,
-    /// Captioned by this author already.
-    n_known: u64,
-    /// Not to be captioned, by reason.
-    rejected: BTreeMap<String, u64>,
-}
-
-async fn wanted(ctx: &SessionContext, request: &CaptionRequest) -> Result<Wanted> {
-    let ids = image_ids(sql::read_only(ctx, &request.query).await.context("the query of images")?)?;
+/// Images to be captioned, and what of a query of images is left out.
+async fn wanted(ctx: &SessionContext, request: &CaptionRequest) -> Result<(Vec<String>, LeftOut)> {
+    let ids = sql::read_only(ctx, &request.query).await.context("the query of images")?;
+    let ids = id_column(ids, "image_id", "images")?;
     let schema = Arc::new(ids.schema().as_arrow().clone());
     let ids = MemTable::try_new(schema, ids.collect_partitioned().await?)?;
     ctx.register_table("asked_images", Arc::new(ids))?;
@@ -253,38 +215,23 @@ async fn wanted(ctx: &SessionContext, request: &CaptionRequest) -> Result<Wanted
         ("model_id", request.author.model_id.as_str().into()),
         ("settings", request.author.settings.as_str().into()),
     ];
-    let mut wanted = Wanted::default();
+    let (mut wanted, mut left_out) = (Vec::new(), LeftOut::default());
     for batch in frame(ctx, "captions_asked", CAPTIONS_ASKED, params).await?.collect().await? {
         let (ids, reasons) =
             (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
         let counts = batch.column(2).as_primitive::<Int64Type>().values();
         for ((id, reason), &n) in ids.iter().zip(reasons).zip(counts) {
             match (id, reason) {
-                (Some(id), None) => wanted.ids.push(id.to_owned()),
-                (_, Some("known")) => wanted.n_known += n as u64,
+                (Some(id), None) => wanted.push(id.to_owned()),
+                (_, Some("known")) => left_out.n_known += n as u64,
                 (_, reason) => {
                     let reason = reason.unwrap_or("no_image_id").to_owned();
-                    *wanted.rejected.entry(reason).or_default() += n as u64;
+                    *left_out.rejected.entry(reason).or_default() += n as u64;
                 }
             }
         }
     }
-    Ok(wanted)
-}
-
-/// The column `image_id` of a person's query; of several (a join of `select *`) the first.
-fn image_ids(frame: DataFrame) -> Result<DataFrame> {
-    let columns = frame.schema().columns();
-    let Some(column) = columns.iter().find(|column| column.name == "image_id") else {
-        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-        bail!(
-            "the query of images: expected a column `image_id`, found {}\n\
-             hint: select image_id from images where …",
-            names.join(", ")
-        );
-    };
-    let id = cast(Expr::Column(column.clone()), DataType::Utf8).alias("image_id");
-    Ok(frame.select(vec![id])?)
+    Ok((wanted, left_out))
 }
 
 /// Rows of `captions` that are not committed yet.

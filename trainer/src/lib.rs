@@ -56,3 +56,4 @@ pub mod text;
 pub mod train;
 mod vit;
 pub mod weights;
+mod work_list;

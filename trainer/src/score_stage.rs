@@ -2,21 +2,21 @@
 //! batch by batch, and the losses that come back, committed to `scores` chunk by chunk by the driver of all stages. Never knows
 //! a model, and never asks twice for a score that the same model has given with the same settings.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
 use datafusion::datasource::MemTable;
-use datafusion::prelude::{DataFrame, Expr, SessionContext, cast};
+use datafusion::prelude::SessionContext;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::query::frame;
 use tuwen_corpus::report::{Progress, StageReport};
-use tuwen_corpus::{Corpus, NewFiles, Rows, Run, Snapshot, bare_session, seeking_session};
+use tuwen_corpus::{Corpus, NewFiles, Run, Snapshot, seeking_session};
 use tuwen_etl::driver::{self, Chunk, Stage};
 use tuwen_etl::sql;
 use tuwen_settings::Settings;
@@ -24,13 +24,11 @@ use tuwen_stream::{ImagePixels, asked_examples};
 
 use crate::caption_stage::{ByModel, Portions};
 use crate::score_rows::{Example, Losses, ScoreBatch, ScoreRows, Versions, read};
+use crate::work_list::{LeftOut, WorkList, chunk, id_column};
 
 const SCORES_ASKED: &str = include_str!("../../sql/scores_asked.sql");
 
 const EXAMPLES_TO_SCORE: &str = include_str!("../../sql/examples_to_score.sql");
-
-/// Why an example has no score whose image's pixels are damaged, or whose file is.
-const UNREADABLE: &str = "unreadable_pixels";
 
 /// Scores the captions of a batch, in its order.
 pub type Measure<'a> = &'a mut dyn FnMut(&ScoreBatch) -> Result<Vec<Losses>>;
@@ -86,9 +84,7 @@ pub async fn score_examples(
         measure,
         stop: stop.clone(),
         opened: None,
-        todo: VecDeque::new(),
-        n_overtaken: None,
-        unreadable: BTreeSet::new(),
+        work: WorkList::default(),
     };
     driver::run(corpus, Ok(stage), stop).await
 }
@@ -101,12 +97,7 @@ struct ScoreStage<'a> {
     measure: Measure<'a>,
     stop: CancellationToken,
     opened: Option<Opened>,
-    /// Row of the image in `images`, and id, of what is to be scored, in the order of that table.
-    todo: VecDeque<(u32, String)>,
-    /// How many were still to be scored when another run was first.
-    n_overtaken: Option<usize>,
-    /// Ids of examples whose pixels could not be read.
-    unreadable: BTreeSet<String>,
+    work: WorkList,
 }
 
 /// What the examples that are to do are read from.
@@ -135,28 +126,17 @@ impl Stage for ScoreStage<'_> {
         report: &mut StageReport,
     ) -> Result<Option<u64>> {
         let ctx = sql::session(snapshot, self.settings).await?;
-        let mut sorted = sorted_out(&ctx, &self.request).await?;
-        sorted.todo.retain(|(id, _)| !self.unreadable.contains(id));
-        let (ids, images): (Vec<String>, Vec<String>) = sorted.todo.into_iter().unzip();
+        let (mut examples, left_out) = sorted_out(&ctx, &self.request).await?;
+        examples.retain(|(id, _)| self.work.is_readable(id));
+        let (ids, images): (Vec<String>, Vec<String>) = examples.into_iter().unzip();
         // Later than the session, so that it has every image the session saw.
         let (location, verify) = (self.corpus.root().as_str(), self.settings.train.verify);
         let (pixels, rows) = ImagePixels::find(location, &images, verify).await?;
-        let mut todo: Vec<(u32, String)> = rows.into_iter().zip(ids).collect();
-        todo.sort_unstable();
-        match self.n_overtaken.take() {
-            None => {
-                report.known += sorted.n_known;
-                report.rejected.extend(sorted.rejected);
-                report.rows_in = todo.len() as u64 + report.n_rejected();
-            }
-            Some(n) => report.known += n.saturating_sub(todo.len()) as u64,
-        }
-        self.todo = todo.into();
         let ctx = seeking_session()?;
         snapshot.register(&ctx).await?;
         let examples_version = snapshot.version("examples").unwrap_or(-1);
         self.opened = Some(Opened { pixels, ctx, examples_version });
-        Ok((!self.todo.is_empty()).then_some(self.todo.len() as u64))
+        Ok(self.work.begin(rows, ids, left_out, report))
     }
 
     async fn next_chunk(
@@ -168,19 +148,14 @@ impl Stage for ScoreStage<'_> {
         let Some(opened) = &self.opened else { return Ok(None) };
         let mut rows = ScoreRows::default();
         // Of a chunk whose images cannot be read nothing is committed, and the next is begun.
-        while rows.len() == 0 && !self.todo.is_empty() {
-            let n = self.portions.chunk.min(self.todo.len());
-            let mut examples =
-                Box::pin(opened.examples(self.todo.drain(..n).collect())).await?.into_iter();
+        while rows.len() == 0 && !self.work.is_empty() {
+            let ids = self.work.take(self.portions.chunk);
+            let mut examples = Box::pin(opened.examples(ids)).await?.into_iter();
             while examples.len() > 0 && !self.stop.is_cancelled() {
                 let taken: Vec<Example> = examples.by_ref().take(self.portions.batch).collect();
                 progress.add(taken.len() as u64);
                 let (taken, unreadable, batch) = block_in_place(|| read(&opened.pixels, taken))?;
-                for (id, why) in unreadable {
-                    tracing::warn!("example {id}: {why}");
-                    *report.rejected.entry(UNREADABLE.to_owned()).or_default() += 1;
-                    self.unreadable.insert(id);
-                }
+                self.work.unreadable("example", unreadable, report);
                 if !taken.is_empty() {
                     let losses = block_in_place(|| (self.measure)(&batch))?;
                     rows.extend(taken, losses);
@@ -196,18 +171,15 @@ impl Stage for ScoreStage<'_> {
         let images = opened.pixels.version() as i64;
         let versions = Versions { examples: opened.examples_version, images };
         let batch = rows.finish(&self.request.author, versions)?;
-        let ctx = bare_session(Rows::Light)?;
-        let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
-        Ok(Some(Chunk::Rows(ctx.read_table(Arc::new(table))?)))
+        chunk(batch).map(Some)
     }
 
     fn overtaken(&mut self) {
-        self.n_overtaken = Some(self.todo.len());
-        self.stop();
+        self.work.overtaken();
     }
 
     fn stop(&mut self) {
-        self.todo.clear();
+        self.work.stop();
     }
 }
 
@@ -255,25 +227,19 @@ impl Opened {
     }
 }
 
-/// What a selection comes to.
-#[derive(Default)]
-struct SortedOut {
-    /// Examples to be scored, and their images.
-    todo: Vec<(String, String)>,
-    /// Scored by this author already, as they are.
-    n_known: u64,
-    /// Not to be scored, by reason.
-    rejected: BTreeMap<String, u64>,
-}
-
-async fn sorted_out(ctx: &SessionContext, request: &ScoreRequest) -> Result<SortedOut> {
+/// Examples to be scored with their images, and what of a selection is left out.
+async fn sorted_out(
+    ctx: &SessionContext,
+    request: &ScoreRequest,
+) -> Result<(Vec<(String, String)>, LeftOut)> {
     let ids = match &request.wanted {
         Wanted::Split { split, predicate } => {
             let asked = asked_examples(ctx, split, predicate.as_deref()).await?;
             asked.select_columns(&["example_id"])?
         }
         Wanted::Query { query } => {
-            example_ids(sql::read_only(ctx, query).await.context("the query of examples")?)?
+            let asked = sql::read_only(ctx, query).await.context("the query of examples")?;
+            id_column(asked, "example_id", "examples")?
         }
     };
     ctx.register_table("asked_examples", ids.into_view())?;
@@ -281,37 +247,20 @@ async fn sorted_out(ctx: &SessionContext, request: &ScoreRequest) -> Result<Sort
         ("model_id", request.author.model_id.as_str().into()),
         ("settings", request.author.settings.as_str().into()),
     ];
-    let mut sorted = SortedOut::default();
+    let (mut examples, mut left_out) = (Vec::new(), LeftOut::default());
     for batch in frame(ctx, "scores_asked", SCORES_ASKED, params).await?.collect().await? {
         let [ids, images, reasons] = [0, 1, 2].map(|i| batch.column(i).as_string::<i32>());
         let counts = batch.column(3).as_primitive::<Int64Type>().values();
         for (((id, image), reason), &n) in ids.iter().zip(images).zip(reasons).zip(counts) {
             match (id, image, reason) {
-                (Some(id), Some(image), None) => {
-                    sorted.todo.push((id.to_owned(), image.to_owned()))
-                }
-                (.., Some("known")) => sorted.n_known += n as u64,
+                (Some(id), Some(image), None) => examples.push((id.to_owned(), image.to_owned())),
+                (.., Some("known")) => left_out.n_known += n as u64,
                 (.., reason) => {
                     let reason = reason.expect("one with an image and no reason is to do");
-                    *sorted.rejected.entry(reason.to_owned()).or_default() += n as u64;
+                    *left_out.rejected.entry(reason.to_owned()).or_default() += n as u64;
                 }
             }
         }
     }
-    Ok(sorted)
-}
-
-/// The column `example_id` of a person's query; of several (a join of `select *`) the first.
-fn example_ids(frame: DataFrame) -> Result<DataFrame> {
-    let columns = frame.schema().columns();
-    let Some(column) = columns.iter().find(|column| column.name == "example_id") else {
-        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-        bail!(
-            "the query of examples: expected a column `example_id`, found {}\n\
-             hint: select example_id from examples where …",
-            names.join(", ")
-        );
-    };
-    let id = cast(Expr::Column(column.clone()), DataType::Utf8).alias("example_id");
-    Ok(frame.select(vec![id])?)
+    Ok((examples, left_out))
 }

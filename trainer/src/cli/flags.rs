@@ -79,3 +79,8 @@ pub(super) fn resumed_settings(resolved: Resolved) -> Result<Settings> {
     settings.train = serde_json::from_value(now)?;
     Ok(settings)
 }
+
+/// A number that was given, as the text of a setting.
+pub(super) fn text(number: Option<impl ToString>) -> Option<String> {
+    number.map(|number| number.to_string())
+}
