@@ -1,11 +1,16 @@
 //! Pixels of given images, whatever their captions. In: a corpus and image ids. Out: where in the table they lie, and their
 //! pixels. Never writes, and never looks at a later version of the table than the one it found them in.
 
-use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, anyhow, bail};
 use tokio::runtime::Handle;
 
 use super::id::parse_id;
-use super::read::{FILE_COLUMNS, FileAccess, ImageFiles, Pick, Slots, rows_by_id, scan_files};
+use super::read::{
+    FILE_COLUMNS, FileAccess, ImageFiles, ImageId, Pick, ScannedFile, Slots, scan_files, starts,
+};
 use super::select::PinnedTable;
 use tuwen_settings::ReadPath;
 
@@ -34,23 +39,34 @@ impl ImagePixels {
             None => FileAccess::Store(table.store(), Handle::current()),
         };
         let live = table.files(&FILE_COLUMNS)?;
+        let mut wanted: BTreeMap<u128, Option<(usize, ImageId)>> = BTreeMap::new();
+        for id in image_ids {
+            wanted.insert(parse_id(id)?, None);
+        }
         let scan = {
             let (label, live) = (label.clone(), live.clone());
-            tokio::task::spawn_blocking(move || scan_files(&label, &access, &live, verify))
+            tokio::task::spawn_blocking(move || {
+                let wanted = Mutex::new(wanted);
+                let take_ids = |file: usize, ids: &[ImageId]| keep(&wanted, file, ids);
+                let scanned = scan_files(&label, &access, &live, verify, &take_ids)?;
+                let wanted = wanted.into_inner().unwrap_or_else(PoisonError::into_inner);
+                Ok::<_, anyhow::Error>((scanned, wanted))
+            })
         };
-        let scanned = scan.await.context("the scan of table `images` panicked")??;
+        let (scanned, found) = scan.await.context("the scan of table `images` panicked")??;
         let scanned = scanned.into_iter().collect::<Result<Vec<_>>>()?;
-        let rows_by_id = rows_by_id(&scanned)?;
+        let starts = starts(&label, scanned.iter().map(ScannedFile::n_rows))?;
         let (mut rows, mut size_px) = (Vec::with_capacity(image_ids.len()), 0);
         for id in image_ids {
-            let Some(&(row, size)) = rows_by_id.get(&parse_id(id)?) else {
+            let Some(&Some((file, image))) = found.get(&parse_id(id)?) else {
                 bail!("{label}: expected a decoded image {id}, found none");
             };
+            let size = image.size_px;
             if size_px != 0 && size != size_px {
                 bail!("{label}: expected images of one size, found {size_px} px and {size} px");
             }
             size_px = size;
-            rows.push(row);
+            rows.push(starts[file] + image.row);
         }
         let pixel_bytes = size_px as usize * size_px as usize * 3;
         let files = ImageFiles::new(label, ReadPath::Fastest, pixel_bytes, live, scanned)?;
@@ -80,4 +96,21 @@ impl ImagePixels {
         let bad = self.files.fill(&mut picks, &mut Slots::new(out, pixel_bytes), true)?;
         Ok(bad.into_iter().map(|bad| (bad.slot, bad.why)).collect())
     }
+}
+
+/// Keeps where the wanted ones of a file's images lie. Of two rows with one id the first is kept: they hold the same picture.
+fn keep(
+    wanted: &Mutex<BTreeMap<u128, Option<(usize, ImageId)>>>,
+    file: usize,
+    ids: &[ImageId],
+) -> Result<()> {
+    let mut wanted = wanted.lock().map_err(|_| anyhow!("a scan of another file panicked"))?;
+    for image in ids {
+        if let Some(place) = wanted.get_mut(&image.id)
+            && place.is_none_or(|(other, first)| (file, image.row) < (other, first.row))
+        {
+            *place = Some((file, *image));
+        }
+    }
+    Ok(())
 }

@@ -8,8 +8,10 @@ use tokio::runtime::Runtime;
 
 use super::options::{Shuffle, StreamOptions, Versions};
 use super::order::Order;
-use super::read::{FILE_COLUMNS, FileAccess, ImageFiles, LiveFile, ScannedFile, scan_files};
-use super::select::{self, PinnedTable, Selection};
+use super::read::{
+    FILE_COLUMNS, FileAccess, ImageFiles, ImageId, LiveFile, ScannedFile, scan_files, starts,
+};
+use super::select::{self, ImageRows, PinnedTable, Selection};
 use tuwen_settings::{OnBadImage, ReadPath};
 
 /// A corpus at pinned versions whose examples are selected, and whose files are at hand.
@@ -62,7 +64,12 @@ impl OpenedCorpus {
         let verify = options.verify;
         let scan = {
             let (label, live) = (label.clone(), live.clone());
-            runtime.spawn_blocking(move || scan_files(&label, &access, &live, verify))
+            runtime.spawn_blocking(move || {
+                let rows = ImageRows::create()?;
+                let take_ids = |file: usize, ids: &[ImageId]| rows.add(file, ids);
+                let scanned = scan_files(&label, &access, &live, verify, &take_ids)?;
+                Ok::<_, anyhow::Error>((scanned, rows))
+            })
         };
         let found = select::find(location, &examples, &images, &options).await?;
         let versions = Versions {
@@ -70,10 +77,12 @@ impl OpenedCorpus {
             images: images.version(),
             scores: found.scores,
         };
-        let scanned = scan.await.context("the scan of table `images` panicked")??;
+        let (scanned, rows) = scan.await.context("the scan of table `images` panicked")??;
+        let n_rows = |file: &Result<ScannedFile>| file.as_ref().map_or(0, ScannedFile::n_rows);
+        let starts = starts(&label, scanned.iter().map(n_rows))?;
         let (live, scanned, unreadable) = readable(live, scanned, options.on_bad_image)?;
         let missing = !unreadable.is_empty();
-        let mut selection = found.join(&scanned, &label, options.shuffle, missing)?;
+        let mut selection = found.join(&rows, &starts, &label, options.shuffle, missing)?;
         selection.fingerprint ^= options.order_fingerprint();
         let pixel_bytes = selection.size_px as usize * selection.size_px as usize * 3;
         let files = ImageFiles::new(label, read_path, pixel_bytes, live, scanned)?;

@@ -45,8 +45,8 @@ impl ImageFile {
     ) -> Self {
         let file = Self {
             path,
-            checksums: Checksums::new(scanned.crcs()),
-            decoded: Mutex::new(scanned.rows.iter().map(|row| row.stored).collect()),
+            checksums: Checksums::new(scanned.crcs),
+            decoded: Mutex::new(scanned.decoded),
             pixels: OnceLock::new(),
             data_file: scanned.data_file,
             group_starts: scanned.group_starts,

@@ -19,7 +19,7 @@ use super::mapped::Mapped;
 use super::pread::{Pread, read_at};
 use super::ranges::joined;
 use super::remote::{Remote, Span};
-use super::scan::ScannedFile;
+use super::scan::{ScannedFile, starts};
 use super::slots::{Bad, Pick, Slots};
 use tuwen_settings::{PixelCodec, ReadPath};
 
@@ -54,14 +54,11 @@ impl ImageFiles {
         live: Vec<LiveFile>,
         scanned: Vec<ScannedFile>,
     ) -> Result<Self> {
-        let mut starts = vec![0_u32];
-        let mut files = Vec::with_capacity(live.len());
-        for (live, scanned) in live.into_iter().zip(scanned) {
-            let start =
-                starts.last().copied().and_then(|start| start.checked_add(scanned.n_rows()));
-            starts.push(start.with_context(|| format!("{label}: it has more than 2^32 rows"))?);
-            files.push(ImageFile::new(live.path, scanned, read_path, pixel_bytes));
-        }
+        let starts = starts(&label, scanned.iter().map(ScannedFile::n_rows))?;
+        let files = live.into_iter().zip(scanned);
+        let files = files
+            .map(|(live, scanned)| ImageFile::new(live.path, scanned, read_path, pixel_bytes))
+            .collect();
         Ok(Self { label, read_path, pixel_bytes, files, starts })
     }
 

@@ -23,5 +23,5 @@ mod slots;
 pub(crate) use self::data_file::{FileAccess, LiveFile};
 pub(crate) use self::image_files::{ImageFiles, Lookahead};
 pub(crate) use self::remote::{REQUESTS, Span};
-pub(crate) use self::scan::{FILE_COLUMNS, ScannedFile, rows_by_id, scan_files};
+pub(crate) use self::scan::{FILE_COLUMNS, ImageId, ScannedFile, scan_files, starts};
 pub(crate) use self::slots::{Bad, Pick, Slots};

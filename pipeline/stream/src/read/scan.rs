@@ -1,8 +1,6 @@
-//! Where each image lies. In: the live files of `images`. Out: per file the id, size and codec of every decoded row, read from
-//! the light columns only. Never touches pixels.
+//! Where each image lies. In: the live files of `images`. Out: per file the codec of every decoded row, and to whoever asks their
+//! ids and sizes, read from the light columns only. Never touches pixels.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,7 +19,6 @@ use parquet::file::metadata::{
 
 use super::data_file::{DataFile, FileAccess, LiveFile};
 use crate::id::parse_id;
-use crate::random::mix;
 use tuwen_settings::PixelCodec;
 
 /// The columns the stream takes from the files of `images` itself, pixels apart.
@@ -46,16 +43,26 @@ const SCAN_BATCH_ROWS: usize = 8192;
 /// Files of a remote table scanned at once: a scan there waits for answers, not for a core.
 const REMOTE_SCANS: usize = 16;
 
-/// A decoded row of an images file.
-pub(super) struct ImageRow {
+/// The image of a decoded row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ImageId {
     /// 128-bit id.
-    pub(super) id: u128,
+    pub(crate) id: u128,
+    /// Row within the file.
+    pub(crate) row: u32,
     /// Side of the stored square.
-    pub(super) size_px: u32,
-    /// CRC-32 of its stored pixels; 0 if it is not asked for.
-    crc32: u32,
-    /// Where and how its pixels stand.
-    pub(super) stored: StoredRow,
+    pub(crate) size_px: u32,
+}
+
+/// Takes the images of the file of a number, ascending by row. Called from several threads, once a file that could be read.
+pub(crate) type TakeIds<'a> = &'a (dyn Fn(usize, &[ImageId]) -> Result<()> + Sync);
+
+/// What is found in a file's light columns.
+#[derive(Default)]
+struct Found {
+    ids: Vec<ImageId>,
+    decoded: Vec<StoredRow>,
+    crcs: Vec<u32>,
 }
 
 /// A row that holds pixels, and how they are written down: 4 bytes.
@@ -85,29 +92,19 @@ pub(crate) struct ScannedFile {
     /// The file, open.
     pub(super) data_file: DataFile,
     /// Its decoded rows, in order.
-    pub(super) rows: Vec<ImageRow>,
+    pub(super) decoded: Vec<StoredRow>,
+    /// CRC-32 of each row's pixels, 0 for rejected rows; empty if they were not asked for.
+    pub(super) crcs: Vec<u32>,
     /// Where each row group begins, and at last the number of rows.
     pub(super) group_starts: Vec<u32>,
     /// The footer and the offset index of a remote file, kept so that the first batch asks for none.
     pub(super) footer: Option<Arc<ParquetMetaData>>,
-    /// Whether checksums were asked for.
-    verify: bool,
 }
 
 impl ScannedFile {
     /// The number of its rows, rejected ones included.
-    pub(super) fn n_rows(&self) -> u32 {
+    pub(crate) fn n_rows(&self) -> u32 {
         self.group_starts.last().copied().unwrap_or(0)
-    }
-
-    /// CRC-32 of each row's pixels, 0 for rejected rows; empty if they were not asked for.
-    pub(super) fn crcs(&self) -> Vec<u32> {
-        if !self.verify {
-            return Vec::new();
-        }
-        let mut crcs = vec![0; self.n_rows() as usize];
-        self.rows.iter().for_each(|image| crcs[image.stored.row() as usize] = image.crc32);
-        crcs
     }
 }
 
@@ -115,12 +112,13 @@ impl ScannedFile {
 /// them is a file's own fault.
 ///
 /// # Errors
-/// The store does not answer.
+/// The store does not answer; `take_ids` fails.
 pub(crate) fn scan_files(
     label: &str,
     access: &FileAccess,
     files: &[LiveFile],
     verify: bool,
+    take_ids: TakeIds<'_>,
 ) -> Result<Vec<Result<ScannedFile>>> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let n_threads = match access {
@@ -136,9 +134,11 @@ pub(crate) fn scan_files(
             let of_file = || format!("{label}, file {}", file.path);
             let found = match DataFile::open(access, file, index) {
                 Ok(data_file) => match scan_file(&data_file, verify) {
-                    Ok((rows, group_starts, footer)) => {
+                    Ok((found, group_starts, footer)) => {
+                        take_ids(index, &found.ids)?;
                         let footer = data_file.is_remote().then_some(footer);
-                        Ok(ScannedFile { data_file, rows, group_starts, footer, verify })
+                        let Found { decoded, crcs, .. } = found;
+                        Ok(ScannedFile { data_file, decoded, crcs, group_starts, footer })
                     }
                     Err(error) => {
                         data_file.answers().with_context(of_file)?;
@@ -165,11 +165,8 @@ pub(crate) fn scan_files(
     Ok(scanned.into_iter().map(|(_, file)| file).collect())
 }
 
-/// The decoded rows of a file, where each of its row groups begins, and its footer, of a remote file with the offset index.
-fn scan_file(
-    file: &DataFile,
-    verify: bool,
-) -> Result<(Vec<ImageRow>, Vec<u32>, Arc<ParquetMetaData>)> {
+/// What a file holds, where each of its row groups begins, and its footer, of a remote file with the offset index.
+fn scan_file(file: &DataFile, verify: bool) -> Result<(Found, Vec<u32>, Arc<ParquetMetaData>)> {
     let offset_index =
         if file.is_remote() { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
     let footer = Arc::new(footer(file, offset_index)?);
@@ -184,7 +181,8 @@ fn scan_file(
         .with_batch_size(SCAN_BATCH_ROWS)
         .build()?;
     let n_rows = group_starts.last().copied().unwrap_or(0);
-    let mut rows = Vec::with_capacity(n_rows as usize);
+    let mut found = Found::default();
+    found.decoded.reserve_exact(n_rows as usize);
     let mut first_row = 0;
     loop {
         match decoder.try_decode()? {
@@ -193,56 +191,57 @@ fn scan_file(
                 decoder.push_ranges(ranges, bytes)?;
             }
             DecodeResult::Data(batch) => {
-                collect_rows(&batch, first_row, verify, &mut rows)?;
+                found.collect(&batch, first_row, verify)?;
                 first_row += batch.num_rows() as u32;
             }
             DecodeResult::Finished => break,
         }
     }
     ensure!(first_row == n_rows, "expected {n_rows} rows (footer), found {first_row}");
-    Ok((rows, group_starts, footer))
+    Ok((found, group_starts, footer))
 }
 
-fn collect_rows(
-    batch: &RecordBatch,
-    first_row: u32,
-    verify: bool,
-    rows: &mut Vec<ImageRow>,
-) -> Result<()> {
-    let [ids, sizes, codecs, reasons] = LIGHT_COLUMNS.map(|name| {
-        batch
-            .column_by_name(name)
-            .with_context(|| format!("it has no column `{name}` (schemas/images.sql)"))
-    });
-    let ids = cast(ids?, &DataType::Utf8View)?;
-    let sizes = cast(sizes?, &DataType::Int32)?;
-    let codecs = cast(codecs?, &DataType::Utf8View)?;
-    let (ids, sizes, reasons) = (ids.as_string_view(), sizes.as_primitive::<Int32Type>(), reasons?);
-    let codecs = codecs.as_string_view();
-    let crcs = if verify { Some(checksums(batch)?) } else { None };
-    for (index, row) in (0..batch.num_rows()).zip(first_row..) {
-        if reasons.is_valid(index) {
-            continue;
+impl Found {
+    fn collect(&mut self, batch: &RecordBatch, first_row: u32, verify: bool) -> Result<()> {
+        let [ids, sizes, codecs, reasons] = LIGHT_COLUMNS.map(|name| {
+            batch
+                .column_by_name(name)
+                .with_context(|| format!("it has no column `{name}` (schemas/images.sql)"))
+        });
+        let ids = cast(ids?, &DataType::Utf8View)?;
+        let sizes = cast(sizes?, &DataType::Int32)?;
+        let codecs = cast(codecs?, &DataType::Utf8View)?;
+        let (ids, sizes, reasons) =
+            (ids.as_string_view(), sizes.as_primitive::<Int32Type>(), reasons?);
+        let codecs = codecs.as_string_view();
+        let crcs = if verify { Some(checksums(batch)?) } else { None };
+        if verify {
+            self.crcs.resize(first_row as usize + batch.num_rows(), 0);
         }
-        let id =
-            parse_id(ids.value(index)).with_context(|| format!("row {row}, column `image_id`"))?;
-        let size_px = u32::try_from(sizes.value(index)).ok().filter(|size| *size > 0);
-        let size_px =
-            size_px.with_context(|| format!("row {row}: size_px is {}", sizes.value(index)))?;
-        let crc32 = match &crcs {
-            None => 0,
-            Some(crcs) => Some(crcs)
-                .filter(|crcs| crcs.is_valid(index))
-                .and_then(|crcs| u32::try_from(crcs.value(index)).ok())
-                .with_context(|| format!("row {row}: expected a CRC-32 in `{PIXELS_CRC32}`"))?,
-        };
-        let codec = if codecs.is_valid(index) { codecs.value(index) } else { "null" };
-        let codec = PixelCodec::of(codec)
-            .with_context(|| format!("row {row}: expected codec raw or jpeg, found {codec}"))?;
-        let stored = StoredRow::new(row, codec).context("it has more than 2^31 rows")?;
-        rows.push(ImageRow { id, size_px, crc32, stored });
+        for (index, row) in (0..batch.num_rows()).zip(first_row..) {
+            if reasons.is_valid(index) {
+                continue;
+            }
+            let id = parse_id(ids.value(index))
+                .with_context(|| format!("row {row}, column `image_id`"))?;
+            let size_px = u32::try_from(sizes.value(index)).ok().filter(|size| *size > 0);
+            let size_px =
+                size_px.with_context(|| format!("row {row}: size_px is {}", sizes.value(index)))?;
+            if let Some(crcs) = &crcs {
+                self.crcs[row as usize] = Some(crcs)
+                    .filter(|crcs| crcs.is_valid(index))
+                    .and_then(|crcs| u32::try_from(crcs.value(index)).ok())
+                    .with_context(|| format!("row {row}: expected a CRC-32 in `{PIXELS_CRC32}`"))?;
+            }
+            let codec = if codecs.is_valid(index) { codecs.value(index) } else { "null" };
+            let codec = PixelCodec::of(codec)
+                .with_context(|| format!("row {row}: expected codec raw or jpeg, found {codec}"))?;
+            let stored = StoredRow::new(row, codec).context("it has more than 2^31 rows")?;
+            self.decoded.push(stored);
+            self.ids.push(ImageId { id, row, size_px });
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn checksums(batch: &RecordBatch) -> Result<PrimitiveArray<Int64Type>> {
@@ -255,41 +254,17 @@ fn checksums(batch: &RecordBatch) -> Result<PrimitiveArray<Int64Type>> {
     Ok(cast(crcs, &DataType::Int64)?.as_primitive().clone())
 }
 
-/// Ids are parts of SHA-256 sums: their bits are their own hash.
-#[derive(Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
+/// Where the rows of each file begin when those of all files are counted, and at last the number of rows.
+pub(crate) fn starts(label: &str, n_rows: impl IntoIterator<Item = u32>) -> Result<Vec<u32>> {
+    let mut starts = vec![0_u32];
+    let mut start = 0_u32;
+    for n_rows in n_rows {
+        start = start
+            .checked_add(n_rows)
+            .with_context(|| format!("{label}: it has more than 2^32 rows"))?;
+        starts.push(start);
     }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |hash, &byte| mix(hash ^ u64::from(byte)));
-    }
-
-    fn write_u128(&mut self, id: u128) {
-        self.0 = mix(id as u64 ^ (id >> 64) as u64);
-    }
-}
-
-/// The row counted over all files and the size of each decoded image, by id.
-pub(crate) fn rows_by_id(
-    scanned: &[ScannedFile],
-) -> Result<HashMap<u128, (u32, u32), BuildHasherDefault<IdHasher>>> {
-    let n = scanned.iter().map(|file| file.rows.len()).sum();
-    let mut rows_by_id = HashMap::with_capacity_and_hasher(n, BuildHasherDefault::default());
-    let mut first_row = 0_u32;
-    for file in scanned {
-        for image in &file.rows {
-            // The first of two rows with one id stays: they hold the same picture.
-            rows_by_id.entry(image.id).or_insert((first_row + image.stored.row(), image.size_px));
-        }
-        first_row = first_row
-            .checked_add(file.n_rows())
-            .context("table `images` has more than 2^32 rows")?;
-    }
-    Ok(rows_by_id)
+    Ok(starts)
 }
 
 /// Where each row group begins, and at last the number of rows.

@@ -3,7 +3,7 @@
 //!
 //! All of it lies in a mapped file without a name ([`Spill`]): first the records, as the parallel query leaves them, then, in
 //! the base order, per example an entry of [`ENTRY_BYTES`]: where its record begins, and the number of its image's row over all
-//! files.
+//! files. Before that, what is to be joined and sorted lies in [`Buckets`], so that opening takes little memory too.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,19 +17,20 @@ use futures::StreamExt;
 use memmap2::Mmap;
 
 use super::asked::{asked_examples, names_scores};
+use super::buckets::{Buckets, N_BUCKETS, Row, bucket_of_id, bucket_of_row, take_bytes};
+use super::image_rows::ImageRows;
 use super::record;
 use super::spill::Spill;
 use super::tables::PinnedTable;
 use crate::id::{ExampleId, parse_id};
 use crate::options::{Shuffle, StreamOptions};
 use crate::random::mix;
-use crate::read::{ScannedFile, rows_by_id};
 use tuwen_image::copy;
 
 /// Bytes of an example's entry: the place of its record, u64, and its row, u32, lowest byte first.
 const ENTRY_BYTES: usize = 12;
 
-/// Bytes that are put into the file at once.
+/// Bytes of records that are put into the file at once.
 const SPILL_BYTES: usize = 1 << 20;
 
 /// In place of a row: the image lies in none of the files that could be opened. No table has so many rows.
@@ -51,24 +52,66 @@ pub(crate) struct Found {
     /// Version of `scores`, if the predicate speaks of it.
     pub(crate) scores: Option<u64>,
     spill: Arc<Spill>,
-    partitions: Vec<Vec<Selected>>,
+    n: u64,
+    /// By image.
+    selected: Arc<Buckets<Selected>>,
 }
 
 /// What one partition of the query has found.
 struct QueryPartition {
     spill: Arc<Spill>,
-    selected: Vec<Selected>,
+    n: u64,
+    selected: Arc<Buckets<Selected>>,
     /// Records that are not in the file yet.
     records: Vec<u8>,
-    /// The first of `selected` whose record is among them.
-    first: usize,
+    /// Those whose records they are.
+    pending: Vec<Selected>,
 }
 
+/// An example that the query gave.
 struct Selected {
     id: u128,
     image_id: u128,
     /// Where the record begins: among `records` of the partition, then in the file.
     place: u64,
+}
+
+impl Row for Selected {
+    const BYTES: usize = 40;
+
+    fn put(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.id.to_le_bytes());
+        bytes.extend(self.image_id.to_le_bytes());
+        bytes.extend(self.place.to_le_bytes());
+    }
+
+    fn get(mut bytes: &[u8]) -> Self {
+        let [id, image_id] = [(); 2].map(|()| u128::from_le_bytes(take_bytes(&mut bytes)));
+        Self { id, image_id, place: u64::from_le_bytes(take_bytes(&mut bytes)) }
+    }
+}
+
+/// An example whose image's row is known.
+struct Joined {
+    id: u128,
+    place: u64,
+    row: u32,
+}
+
+impl Row for Joined {
+    const BYTES: usize = 28;
+
+    fn put(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.id.to_le_bytes());
+        bytes.extend(self.place.to_le_bytes());
+        bytes.extend(self.row.to_le_bytes());
+    }
+
+    fn get(mut bytes: &[u8]) -> Self {
+        let id = u128::from_le_bytes(take_bytes(&mut bytes));
+        let place = u64::from_le_bytes(take_bytes(&mut bytes));
+        Self { id, place, row: u32::from_le_bytes(take_bytes(&mut bytes)) }
+    }
 }
 
 /// Asks for the examples of `options`' split and predicate, in the corpus at `location`.
@@ -95,29 +138,35 @@ pub(crate) async fn find(
     }
     let frame = asked_examples(&ctx, &options.split, options.predicate.as_deref()).await?;
     let label = examples.label();
-    let spill = Arc::new(Spill::create()?);
+    let (spill, selected) = (Arc::new(Spill::create()?), Arc::new(Buckets::create()?));
     let tasks: Vec<_> = frame
         .execute_stream_partitioned()
         .await?
         .into_iter()
         .map(|mut batches| {
             let label = label.clone();
-            let mut partition = QueryPartition::new(Arc::clone(&spill));
+            let mut partition = QueryPartition {
+                spill: Arc::clone(&spill),
+                n: 0,
+                selected: Arc::clone(&selected),
+                records: Vec::new(),
+                pending: Vec::new(),
+            };
             tokio::spawn(async move {
                 while let Some(batch) = batches.next().await {
                     let batch = batch.with_context(|| format!("{label}: selecting examples"))?;
                     partition.collect(&batch).with_context(|| label.clone())?;
                 }
                 partition.spill()?;
-                Ok::<_, anyhow::Error>(partition.selected)
+                Ok::<_, anyhow::Error>(partition.n)
             })
         })
         .collect();
-    let mut partitions = Vec::with_capacity(tasks.len());
+    let mut n = 0;
     for task in tasks {
-        partitions.push(task.await.context("a part of the selection panicked")??);
+        n += task.await.context("a part of the selection panicked")??;
     }
-    Ok(Found { scores, spill, partitions })
+    Ok(Found { scores, spill, n, selected })
 }
 
 /// The table `scores` that `predicate` speaks of.
@@ -137,17 +186,15 @@ async fn scores_of(
 }
 
 impl QueryPartition {
-    fn new(spill: Arc<Spill>) -> Self {
-        Self { spill, selected: Vec::new(), records: Vec::new(), first: 0 }
-    }
-
     /// Puts the records into the file.
     fn spill(&mut self) -> Result<()> {
         let start = self.spill.append(&self.records)?;
-        self.selected[self.first..].iter_mut().for_each(|selected| selected.place += start);
         self.records.clear();
-        self.first = self.selected.len();
-        Ok(())
+        self.n += self.pending.len() as u64;
+        self.selected.add(self.pending.drain(..).map(|selected| {
+            let place = start + selected.place;
+            (bucket_of_id(selected.image_id), Selected { place, ..selected })
+        }))
     }
 
     fn collect(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -170,7 +217,7 @@ impl QueryPartition {
             );
             let image_id = parse_id(image_ids.value(index))
                 .with_context(|| format!("example {example}, column `image_id`"))?;
-            self.selected.push(Selected { id, image_id, place: self.records.len() as u64 });
+            self.pending.push(Selected { id, image_id, place: self.records.len() as u64 });
             record::write(&mut self.records, id, tokens.of(index))
                 .with_context(|| format!("example {example}, column `input_ids`"))?;
             if self.records.len() >= SPILL_BYTES {
@@ -217,62 +264,93 @@ impl Tokens {
 }
 
 impl Found {
-    /// Joins the examples with the rows of their images and puts them into the base order of `shuffle`. With `missing` an example
-    /// may be without a row: files of the table could not be opened. Those come last in an order that follows the table.
+    /// Joins the examples with the rows of their images, of which each file's begin at `starts`, and puts them into the base order of
+    /// `shuffle`. With `missing` an example may be without a row: files of the table could not be opened. Those come last in an order
+    /// that follows the table.
     pub(crate) fn join(
         self,
-        scanned: &[ScannedFile],
-        images: &str,
+        images: &ImageRows,
+        starts: &[u32],
+        label: &str,
         shuffle: Shuffle,
         missing: bool,
     ) -> Result<Selection> {
-        let rows_by_id = rows_by_id(scanned)?;
-        let n: usize = self.partitions.iter().map(Vec::len).sum();
-        let mut keyed = Vec::with_capacity(n);
-        let (mut size_px, mut fingerprint) = (0, mix(n as u64));
-        for partition in self.partitions {
-            for selected in partition {
-                let id = ExampleId(selected.id);
-                let (row, size) = match rows_by_id.get(&selected.image_id) {
-                    Some(&found) => found,
-                    None if missing => (NO_ROW, size_px),
-                    None => bail!(
-                        "example {id}: {images} has no decoded image {}",
-                        ExampleId(selected.image_id)
+        let (mut size_px, mut fingerprint) = (0, mix(self.n));
+        let by_id = Buckets::create()?;
+        for bucket in 0..N_BUCKETS {
+            let images = images.take(bucket, starts)?;
+            let selected = self.selected.take(bucket)?;
+            let mut joined = Vec::with_capacity(selected.len());
+            for Selected { id, image_id, place } in selected {
+                let (row, size) = match images.binary_search_by_key(&image_id, |image| image.id) {
+                    Ok(found) => (images[found].row, images[found].size_px),
+                    Err(_) if missing => (NO_ROW, size_px),
+                    Err(_) => bail!(
+                        "example {}: {label} has no decoded image {}",
+                        ExampleId(id),
+                        ExampleId(image_id)
                     ),
                 };
                 if size_px != 0 && size != size_px {
                     bail!(
-                        "example {id}: expected images of one size, found {size_px} px and {size} px\n\
-                         hint: select one, with the predicate `size_px = {size_px}`"
+                        "example {}: expected images of one size, found {size_px} px and {size} px\n\
+                         hint: select one, with the predicate `size_px = {size_px}`",
+                        ExampleId(id)
                     );
                 }
                 size_px = size;
-                fingerprint ^= mix(selected.id as u64 ^ mix((selected.id >> 64) as u64));
-                keyed.push((selected.id, selected.place, row));
+                fingerprint ^= mix(id as u64 ^ mix((id >> 64) as u64));
+                joined.push((bucket_of_id(id), Joined { id, place, row }));
             }
+            by_id.add(joined)?;
         }
-        drop(rows_by_id);
-        keyed.sort_unstable_by_key(|(id, ..)| *id);
-        if let Some(twice) = keyed.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            bail!("example {}: expected each id once, found it twice", ExampleId(twice[0].0));
-        }
-        if shuffle != Shuffle::Global {
-            keyed.sort_by_key(|&(.., row)| row);
-            // The order follows the table: with a file less it is another one.
-            let places = keyed.iter().fold(0, |hash, &(.., row)| mix(hash ^ u64::from(row)));
-            fingerprint ^= places;
-        }
+        drop(self.selected);
         let spill = Arc::into_inner(self.spill).context("a part of the selection goes on")?;
         let entries_at = spill.append(&[])? as usize;
-        for some in keyed.chunks(SPILL_BYTES / ENTRY_BYTES) {
-            let entry = |&(_, place, row): &(u128, u64, u32)| {
-                place.to_le_bytes().into_iter().chain(row.to_le_bytes())
-            };
-            spill.append(&some.iter().flat_map(entry).collect::<Vec<u8>>())?;
+        if shuffle == Shuffle::Global {
+            in_order_of_ids(&by_id, |joined| append(&spill, &joined))?;
+        } else {
+            let n_rows = starts.last().copied().unwrap_or(0);
+            let by_row = Buckets::create()?;
+            in_order_of_ids(&by_id, |joined| {
+                by_row.add(joined.into_iter().map(|one| (bucket_of_row(one.row, n_rows), one)))
+            })?;
+            drop(by_id);
+            let mut places = 0;
+            for bucket in 0..N_BUCKETS {
+                let mut joined = by_row.take(bucket)?;
+                joined.sort_unstable_by_key(|one| (one.row, one.id));
+                places = joined.iter().fold(places, |hash, one| mix(hash ^ u64::from(one.row)));
+                append(&spill, &joined)?;
+            }
+            // The order follows the table: with a file less it is another one.
+            fingerprint ^= places;
         }
         Ok(Selection { spilled: spill.map()?, entries_at, size_px, fingerprint })
     }
+}
+
+/// Hands out the examples bucket by bucket, ascending by id.
+fn in_order_of_ids(
+    by_id: &Buckets<Joined>,
+    mut hand_out: impl FnMut(Vec<Joined>) -> Result<()>,
+) -> Result<()> {
+    for bucket in 0..N_BUCKETS {
+        let mut joined = by_id.take(bucket)?;
+        joined.sort_unstable_by_key(|one| one.id);
+        if let Some(twice) = joined.windows(2).find(|pair| pair[0].id == pair[1].id) {
+            bail!("example {}: expected each id once, found it twice", ExampleId(twice[0].id));
+        }
+        hand_out(joined)?;
+    }
+    Ok(())
+}
+
+/// Appends the entries of `joined`.
+fn append(spill: &Spill, joined: &[Joined]) -> Result<()> {
+    let entry = |one: &Joined| one.place.to_le_bytes().into_iter().chain(one.row.to_le_bytes());
+    spill.append(&joined.iter().flat_map(entry).collect::<Vec<u8>>())?;
+    Ok(())
 }
 
 impl Selection {

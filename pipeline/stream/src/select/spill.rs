@@ -31,6 +31,13 @@ impl Spill {
         Ok(start)
     }
 
+    /// Reads what was appended at `start` into `bytes`.
+    pub(super) fn read(&self, start: u64, bytes: &mut [u8]) -> Result<()> {
+        self.file
+            .read_exact_at(bytes, start)
+            .with_context(|| about(&format!("reading {} bytes at {start}", bytes.len())))
+    }
+
     /// All that was appended.
     #[expect(unsafe_code, reason = "mapping a file is unsafe by nature")]
     pub(super) fn map(self) -> Result<Mmap> {
@@ -45,7 +52,7 @@ impl Spill {
 fn about(what: &str) -> String {
     format!(
         "the file of the selected examples in {}: {what}\n\
-         hint: some 75 bytes an example are needed there; TMPDIR names another folder",
+         hint: some 75 bytes an example are needed there, and 140 more while it is opened; TMPDIR names another folder",
         std::env::temp_dir().display()
     )
 }
