@@ -9,6 +9,7 @@ use datafusion::prelude::SessionContext;
 use deltalake::kernel::Remove;
 use tuwen_schemas::table;
 
+use crate::file_table::FileTable;
 use crate::snapshot::{Snapshot, TableVersions};
 
 /// What a snapshot has more than an earlier one: files by table.
@@ -55,25 +56,14 @@ impl Snapshot {
     /// row stands in.
     ///
     /// # Errors
-    /// The table is not there, or has no such file.
-    pub async fn table_of_files(
+    /// The table is not there, or its files alone do not say what its rows are.
+    pub fn table_of_files(
         &self,
-        ctx: &SessionContext,
         name: &str,
         paths: Option<&BTreeSet<String>>,
         file_column: Option<&str>,
     ) -> Result<Arc<dyn TableProvider>> {
-        let delta = self.delta(name);
-        delta.update_datafusion_session(&ctx.state())?;
-        // The provider takes its string and binary types from the session, if it is told of it.
-        let mut builder = delta.table_provider().with_session(Arc::new(ctx.state()));
-        if let Some(paths) = paths {
-            builder = builder.with_file_paths(paths.iter().cloned());
-        }
-        if let Some(column) = file_column {
-            builder = builder.with_file_column(column);
-        }
-        Ok(Arc::new(builder.build().await?))
+        Ok(Arc::new(FileTable::new(name, self.delta(name), paths, file_column)?))
     }
 
     /// Registers those files of table `name` that are called `paths` with `ctx`, as a table `alias`.

@@ -173,7 +173,7 @@ impl Snapshot {
         if delta.version().is_none() {
             return Ok(Arc::new(MemTable::try_new(Arc::clone(&table.schema), vec![Vec::new()])?));
         }
-        let provider = self.table_of_files(ctx, name, paths, None).await?;
+        let provider = self.table_of_files(name, paths, None)?;
         let missing = missing_columns(table, delta)?;
         if missing.is_empty() {
             return Ok(provider);

@@ -31,7 +31,7 @@ pub(crate) async fn replace(
     let empty = leaving.is_empty();
     let stood = match empty {
         true => Arc::new(MemTable::try_new(schema(table), vec![Vec::new()])?) as Arc<_>,
-        false => snapshot.table_of_files(ctx, table, Some(&leaving), None).await?,
+        false => snapshot.table_of_files(table, Some(&leaving), None)?,
     };
     ctx.deregister_table("rewritten_files")?;
     ctx.register_table("rewritten_files", stood)?;

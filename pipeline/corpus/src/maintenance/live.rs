@@ -12,22 +12,11 @@ use object_store::path::Path;
 use tuwen_schemas::TABLES;
 
 use super::store_file::StoreFile;
+use crate::plain_files::{PlainFile, plain_files};
 use crate::snapshot::Snapshot;
 
 /// A file that a version of a table has, as the log describes it.
-#[derive(Clone, Debug)]
-pub(crate) struct LiveFile {
-    /// Path below the table's folder.
-    pub(crate) path: String,
-    /// The same for the store.
-    pub(crate) store_path: Path,
-    /// Size.
-    pub(crate) bytes: u64,
-    /// Rows, if the log has statistics.
-    pub(crate) n_rows: Option<u64>,
-    /// When its rows were written, in milliseconds since 1970: the order of files.
-    pub(crate) modified_ms: i64,
-}
+pub(crate) type LiveFile = PlainFile;
 
 impl LiveFile {
     /// The file in `store`, of the size that the log says.
@@ -71,25 +60,7 @@ impl Snapshot {
         if !state.metadata().partition_columns().is_empty() {
             bail!("table `{name}`: expected no partitions, found some: another program made them");
         }
-        let mut files = Vec::new();
-        for view in state.log_data().iter() {
-            let path = view.path().into_owned();
-            if view.deletion_vector_descriptor().is_some() {
-                bail!(
-                    "table `{name}`, file {path}: it has a deletion vector, and tuwen reads whole files\n\
-                     hint: compact the table with the program that wrote it (`reorg … apply (purge)` in Spark)"
-                );
-            }
-            files.push(LiveFile {
-                store_path: view.object_store_path(),
-                bytes: u64::try_from(view.size()).unwrap_or(0),
-                n_rows: view.num_records().map(|n| n as u64),
-                modified_ms: view.modification_time(),
-                path,
-            });
-        }
-        files.sort_by(|a, b| (a.modified_ms, &a.path).cmp(&(b.modified_ms, &b.path)));
-        Ok(files)
+        plain_files(&format!("table `{name}`"), self.delta(name))
     }
 
     /// The data files that lie in the folder of table `name`, whether a version has them or not.

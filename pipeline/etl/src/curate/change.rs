@@ -195,8 +195,7 @@ impl Sessions<'_> {
 
     /// `changed_examples`: of what was made anew, what is other than it was.
     async fn changed_examples(&self, snapshot: &Snapshot) -> Result<()> {
-        let in_files =
-            snapshot.table_of_files(&self.all, "examples", None, Some(FILE_COLUMN)).await?;
+        let in_files = snapshot.table_of_files("examples", None, Some(FILE_COLUMN))?;
         self.all.register_table("examples_in_files", in_files)?;
         self.step(change_sql!("old_examples")).await?;
         self.step(change_sql!("changed_examples")).await?;

@@ -234,7 +234,7 @@ impl<'a> Curate<'a> {
         }
         let mut rows = None;
         if !staying.is_empty() {
-            let table = snapshot.table_of_files(&ctx, "examples", Some(&staying), None).await?;
+            let table = snapshot.table_of_files("examples", Some(&staying), None)?;
             rows = Some(ctx.read_table(table)?);
         }
         if !change.adds.is_empty() {

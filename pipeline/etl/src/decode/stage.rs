@@ -192,7 +192,7 @@ async fn changed(
     tried: DataFrame,
 ) -> Result<Option<Change>> {
     scratch.hold(ctx, "tried_images", tried).await?;
-    let in_files = snapshot.table_of_files(ctx, "images", None, Some(FILE_COLUMN)).await?;
+    let in_files = snapshot.table_of_files("images", None, Some(FILE_COLUMN))?;
     ctx.register_table("images_in_files", in_files)?;
     let text = include_str!("../../../../sql/changed_images.sql");
     let changed = frame(ctx, "changed_images", text, []).await?;

@@ -4,13 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use datafusion::prelude::SessionContext;
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use object_store::ObjectStore;
 
 use crate::read::LiveFile;
 use tuwen_corpus::location::{local_folder, table_url};
+use tuwen_corpus::{PlainFile, plain_files};
 
 /// A table opened at a version, which later commits do not change.
 pub(crate) struct PinnedTable {
@@ -97,43 +98,19 @@ impl PinnedTable {
     /// partition values, or files of another table.
     pub(crate) fn files(&self, columns: &[&str]) -> Result<Vec<LiveFile>> {
         let label = self.label();
-        let snapshot = self.delta.snapshot()?;
-        let mapping = snapshot.metadata().configuration().get("delta.columnMapping.mode");
-        if let Some(mode) = mapping.filter(|mode| *mode != "none") {
-            bail!(
-                "{label}: expected columns under their own names, found column mapping mode `{mode}`"
-            );
-        }
-        let partitions = snapshot.metadata().partition_columns();
+        let partitions = self.delta.snapshot()?.metadata().partition_columns().to_vec();
         if let Some(column) = columns.iter().find(|column| partitions.iter().any(|p| p == *column))
         {
             bail!(
                 "{label}: expected column `{column}` in the data files, but the table is partitioned by it"
             );
         }
-        let mut files = Vec::new();
-        for view in snapshot.log_data().iter() {
-            let path = view.path().into_owned();
-            if view.deletion_vector_descriptor().is_some() {
-                bail!(
-                    "{label}, file {path}: it has a deletion vector, and the stream reads whole files\n\
-                     hint: compact the table (`reorg … apply (purge)` in Spark)"
-                );
-            }
-            if path.starts_with('/') || path.contains("://") {
-                bail!(
-                    "{label}: expected files below the table's folder, found {path} (a shallow clone?)"
-                );
-            }
-            let size_bytes = u64::try_from(view.size()).map_err(|_| {
-                anyhow!("{label}, file {path}: its size in the log is {}", view.size())
-            })?;
-            let store_path = view.object_store_path();
-            files.push((view.modification_time(), LiveFile { path, store_path, size_bytes }));
-        }
-        files.sort_by(|(a_time, a), (b_time, b)| {
-            a_time.cmp(b_time).then_with(|| a.path.cmp(&b.path))
+        let files = plain_files(&label, &self.delta)?;
+        let live = files.into_iter().map(|PlainFile { path, store_path, bytes, .. }| LiveFile {
+            path,
+            store_path,
+            size_bytes: bytes,
         });
-        Ok(files.into_iter().map(|(_, file)| file).collect())
+        Ok(live.collect())
     }
 }
