@@ -1,6 +1,7 @@
 //! `tuwen serve` behind its flags. In: a corpus. Out: answers to programs over Arrow Flight SQL (`flight/`) and to people over HTTP
 //! (`page/`). `served.rs` is what both answer from. Never writes to a corpus.
 
+mod access;
 mod page;
 mod served;
 
