@@ -34,7 +34,7 @@ impl<S: Sync> FromRequestParts<S> for Lang {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let pairs = parts.uri.query().unwrap_or_default().split('&');
-        if let Some(asked) = pairs.filter_map(|pair| pair.strip_prefix("lang=")).last() {
+        if let Some(asked) = pairs.rev().find_map(|pair| pair.strip_prefix("lang=")) {
             return Ok(if asked.starts_with("zh") { Self::Zh } else { Self::En });
         }
         let wanted = parts.headers.get(ACCEPT_LANGUAGE).and_then(|text| text.to_str().ok());
