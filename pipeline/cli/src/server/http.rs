@@ -35,7 +35,7 @@ pub(crate) async fn serve(listener: Listener, router: Router, stop: Cancellation
     let mut connections = listener.connections(stop.clone());
     // Nothing is sent: it is closed when the last connection has dropped its end.
     let (open, mut all_closed) = mpsc::channel::<()>(1);
-    while let Some(connection) = connections.recv().await {
+    while let Some(Some(connection)) = stop.run_until_cancelled(connections.recv()).await {
         let (open, router, stop) = (open.clone(), router.clone(), stop.clone());
         tokio::spawn(async move {
             serve_connection(connection, router, stop).await;

@@ -23,8 +23,8 @@ use crate::sql::rows::Rows;
 /// Queries that wait for their turn at most, for each that may run.
 const WAITING_PER_TURN: usize = 16;
 
-/// Statements that are planned at once: planning reads logs, and needs little else.
-const MOST_PLANS: usize = 16;
+/// Statements that are planned at once: planning waits for logs more than it computes.
+const MOST_PLANS: usize = 8;
 
 /// How long planning takes at most where queries have no limit.
 const LONGEST_PLANNING: Duration = Duration::from_secs(600);
@@ -199,18 +199,16 @@ impl Queries {
         let (send, batches) = mpsc::channel(BATCHES_AHEAD);
         let queries = Arc::clone(self);
         let task = tokio::spawn(async move {
-            let _turn = turn;
-            let _running = queries.metrics.running();
-            let outcome = match queries.pump(prepared, &send, &cancel).await {
-                Ok(()) => Outcome::Done,
-                Err(failure) => {
-                    let outcome = failure.outcome;
-                    // Whoever has left is not told.
-                    let _ = timeout(READER_PATIENCE, send.send(Err(failure))).await;
-                    outcome
-                }
-            };
+            let running = queries.metrics.running();
+            let pumped = queries.pump(prepared, &send, &cancel).await;
+            let outcome = pumped.as_ref().map_or_else(|failure| failure.outcome, |()| Outcome::Done);
             queries.metrics.ended(outcome, clock.elapsed());
+            // The next may begin before this one's reader has taken the rest.
+            drop((running, turn));
+            if let Err(failure) = pumped {
+                // Whoever has left is not told.
+                let _ = timeout(READER_PATIENCE, send.send(Err(failure))).await;
+            }
         });
         Ok(Sent { batches, task: Some(task) })
     }

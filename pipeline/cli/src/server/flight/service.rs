@@ -126,7 +126,7 @@ impl Flight {
         let session = Arc::clone(&caller.session);
         let (schema, handle) = match command(asked)? {
             Command::CommandStatementQuery(asked) => {
-                self.statements.plan(session, &asked.query).await?
+                self.statements.plan(session, asked.query).await?
             }
             Command::CommandPreparedStatementQuery(asked) => {
                 self.statements.plan_prepared(session, &asked.prepared_statement_handle).await?
@@ -143,7 +143,7 @@ impl Flight {
     async fn create_prepared(&self, caller: &Caller, body: &[u8]) -> Result<Vec<u8>, Status> {
         let asked: ActionCreatePreparedStatementRequest = unpacked(body)?;
         let session = Arc::clone(&caller.session);
-        let drafted = self.statements.prepare(session, &asked.query).await?;
+        let drafted = self.statements.prepare(session, asked.query).await?;
         let result = ActionCreatePreparedStatementResult {
             prepared_statement_handle: drafted.handle.as_bytes().to_vec().into(),
             dataset_schema: schema_bytes(&drafted.schema)?,

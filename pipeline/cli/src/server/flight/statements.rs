@@ -27,19 +27,20 @@ use crate::server::queries::{Failure, Queries};
 /// Planned statements whose rows may still be asked for.
 const PLANNED: ShelfBounds = ShelfBounds {
     most_things: 1000,
-    most_weight: 32 << 20,
+    most_weight: 256 << 20,
     unused_for: Duration::from_secs(10 * 60),
 };
 
 /// Prepared statements that nobody has closed.
 const PREPARED: ShelfBounds = ShelfBounds {
     most_things: 1000,
-    most_weight: 32 << 20,
+    most_weight: 256 << 20,
     unused_for: Duration::from_secs(4 * 60 * 60),
 };
 
-/// What a statement weighs beside its text.
-const PLAN_BYTES: usize = 4 << 10;
+/// Bytes of memory that a statement takes: its plan, and for each byte of its text, which may be a token.
+const PLAN_BYTES: usize = 16 << 10;
+const TOKEN_BYTES: usize = 128;
 
 /// Bytes of a message of an error, as HTTP has it in a header: clients refuse headers of more than 8 KiB.
 const MOST_MESSAGE_BYTES: usize = 6000;
@@ -84,15 +85,18 @@ impl Statements {
     pub(super) async fn plan(
         &self,
         session: Arc<Session>,
-        text: &str,
+        text: String,
     ) -> Result<(SchemaRef, Uuid), Status> {
-        let statement = one_statement(text)?;
-        if let Some(name) = statement.parameters().first() {
-            let message =
-                format!("the parameter `${name}` has no value\nhint: prepare the statement");
-            return Err(Status::invalid_argument(message));
-        }
-        self.plan_with(session, statement, Params::default()).await
+        let weight = weight(&text);
+        let planning = async move {
+            let statement = one_statement(&text)?;
+            if let Some(name) = statement.parameters().first() {
+                let error = QueryError::new(format!("the parameter `${name}` has no value"));
+                return Err(error.hint("prepare the statement, and bind one"));
+            }
+            suited(session, &statement).await?.prepare(&statement, &Params::default()).await
+        };
+        self.keep(self.queries.plan(planning).await, weight)
     }
 
     /// As [`Self::plan`], of a statement that was prepared, with the values that it has.
@@ -107,21 +111,20 @@ impl Statements {
             let message = format!("the parameter `${name}` has no value\nhint: bind one");
             return Err(Status::invalid_argument(message));
         }
-        self.plan_with(session, draft.statement.clone(), params.unwrap_or_default()).await
+        let weight = weight(draft.statement.sql());
+        let planning = async move {
+            let session = suited(session, &draft.statement).await?;
+            session.prepare(&draft.statement, &params.unwrap_or_default()).await
+        };
+        self.keep(self.queries.plan(planning).await, weight)
     }
 
-    async fn plan_with(
+    fn keep(
         &self,
-        session: Arc<Session>,
-        statement: Statement,
-        params: Params,
+        planned: Result<Prepared, Failure>,
+        weight: usize,
     ) -> Result<(SchemaRef, Uuid), Status> {
-        let weight = PLAN_BYTES + statement.sql().len();
-        let planning = async move {
-            let session = suited(session, &statement).await?;
-            session.prepare(&statement, &params).await
-        };
-        let prepared = self.queries.plan(planning).await.map_err(|failure| status(&failure))?;
+        let prepared = planned.map_err(|failure| status(&failure))?;
         let schema = plain_schema(&Arc::new(prepared.frame().schema().as_arrow().clone()));
         let planned =
             Planned { prepared, schema: Arc::clone(&schema), cancel: CancellationToken::new() };
@@ -132,15 +135,16 @@ impl Statements {
     pub(super) async fn prepare(
         &self,
         session: Arc<Session>,
-        text: &str,
+        text: String,
     ) -> Result<Drafted, Status> {
-        let statement = one_statement(text)?;
-        let drafting = {
-            let statement = statement.clone();
-            async move { suited(session, &statement).await?.draft(&statement).await }
+        let weight = weight(&text);
+        let drafting = async move {
+            let statement = one_statement(&text)?;
+            let draft = suited(session, &statement).await?.draft(&statement).await?;
+            Ok((statement, draft))
         };
-        let draft = self.queries.plan(drafting).await.map_err(|failure| status(&failure))?;
-        let weight = PLAN_BYTES + statement.sql().len();
+        let drafted = self.queries.plan(drafting).await;
+        let (statement, draft) = drafted.map_err(|failure| status(&failure))?;
         let names = statement.parameters();
         let kept = Draft { statement, names, params: Mutex::default() };
         let handle = self.prepared.put(kept, weight);
@@ -153,8 +157,9 @@ impl Statements {
         session: Arc<Session>,
         handle: &[u8],
     ) -> Result<SchemaRef, Status> {
-        let statement = self.draft(handle)?.statement.clone();
-        let drafting = async move { suited(session, &statement).await?.draft(&statement).await };
+        let kept = self.draft(handle)?;
+        let drafting =
+            async move { suited(session, &kept.statement).await?.draft(&kept.statement).await };
         let draft = self.queries.plan(drafting).await.map_err(|failure| status(&failure))?;
         Ok(plain_schema(&draft.schema))
     }
@@ -232,21 +237,25 @@ async fn suited(session: Arc<Session>, statement: &Statement) -> Result<Arc<Sess
     Ok(Arc::new(apart.map_err(|error| QueryError::new(one_line(&error)))?))
 }
 
-fn one_statement(text: &str) -> Result<Statement, Status> {
+/// What a statement of `text` takes of memory while it is kept.
+fn weight(text: &str) -> usize {
+    PLAN_BYTES + TOKEN_BYTES * text.len()
+}
+
+fn one_statement(text: &str) -> Result<Statement, QueryError> {
     if text.len() > MOST_TEXT_BYTES {
         let found = text.len();
-        let message =
-            format!("expected a statement of at most {MOST_TEXT_BYTES} bytes, found {found}");
-        return Err(Status::invalid_argument(message));
+        return Err(QueryError::new(format!(
+            "expected a statement of at most {MOST_TEXT_BYTES} bytes, found {found}"
+        )));
     }
-    let mut all = statements(text).map_err(|error| status(&Failure::from(error)))?;
-    match (all.pop(), all.is_empty()) {
-        (Some(statement), true) => Ok(statement),
-        (Some(_), false) => {
-            let message = format!("expected one statement, found {}", all.len() + 1);
-            Err(Status::invalid_argument(message))
+    let mut all = statements(text)?;
+    match (all.pop(), all.len()) {
+        (Some(statement), 0) => Ok(statement),
+        (Some(_), others) => {
+            Err(QueryError::new(format!("expected one statement, found {}", others + 1)))
         }
-        (None, _) => Err(Status::invalid_argument("expected a query, found none")),
+        (None, _) => Err(QueryError::new("expected a query, found none")),
     }
 }
 
@@ -287,8 +296,8 @@ mod tests {
             ("select 1; select 2", Err("expected one statement, found 2")),
         ] {
             let found = one_statement(text);
-            let found = found.as_ref().map(Statement::sql).map_err(Status::message);
-            assert_eq!(found, expected, "{text}");
+            let found = found.as_ref().map(Statement::sql).map_err(ToString::to_string);
+            assert_eq!(found, expected.map_err(str::to_owned), "{text}");
         }
         let long = "x".repeat(MOST_TEXT_BYTES + 1);
         let error = one_statement(&long).unwrap_err();
