@@ -201,7 +201,8 @@ impl Queries {
         let task = tokio::spawn(async move {
             let running = queries.metrics.running();
             let pumped = queries.pump(prepared, &send, &cancel).await;
-            let outcome = pumped.as_ref().map_or_else(|failure| failure.outcome, |()| Outcome::Done);
+            let outcome =
+                pumped.as_ref().map_or_else(|failure| failure.outcome, |()| Outcome::Done);
             queries.metrics.ended(outcome, clock.elapsed());
             // The next may begin before this one's reader has taken the rest.
             drop((running, turn));

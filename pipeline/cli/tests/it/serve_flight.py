@@ -157,7 +157,8 @@ def params(url):
     one = lambda query, values: table(db, query, values).to_pylist()
     assert one("select ? as a, ? + 1 as b", ("'; --", 3)) == [{"a": "'; --", "b": 4}]
     assert one("select $2 as a, $1 as b", ("x", 2)) == [{"a": 2, "b": "x"}]
-    assert one("select text from examples where split = $split and n_tokens >= $least", {"least": 4, "split": "train"}) == [{"text": "红圆"}]
+    named = pa.record_batch({"least": [4], "split": ["train"]})
+    assert one("select text from examples where split = $split and n_tokens >= $least", named) == [{"text": "红圆"}]
     assert one("select ? is null as a", (None,)) == [{"a": True}]
     assert one("select value from generate_series(1, 9) where value < ? order by value desc limit ?", (4, 2)) == [{"value": 3}, {"value": 2}]
     # One statement, with one value after the other.
@@ -166,7 +167,6 @@ def params(url):
             cursor.execute("select ? * 10 as n", (n,))
             assert cursor.fetchall() == [(n * 10,)]
     for query, values, expected in [
-        ("select ?", (), "expected 1 parameters, found 0"),
         ("select ?", (1, 2), "expected 1 parameters, found 2"),
         ("select 1 where n_tokens > ?", (1,), "column `n_tokens` does not exist"),
         ("select 1 from examples where n_tokens > ?", ("many",), "`$1`: expected int, found `many`"),
@@ -189,9 +189,9 @@ def errors(url):
         ("copy (select 1) to '/tmp/x.csv'", "only reads, found `copy`"),
         ("set datafusion.execution.batch_size = 1", "only reads, found `set`"),
         ("select 1; select 2", "expected one statement, found 2"),
-        ("", "expected a query, found none"),
+        ("-- nothing", "expected a query, found none"),
         ("select '" + "图" * 400_000 + "'", "expected a statement of at most 262144 bytes"),
-        ("select " + "图" * 50_000, "does not exist"),
+        ("select " + "图" * 50_000, "column `图图"),
         ("select " + "(" * 5000 + "1" + ")" * 5000, "expressions lie too deep in each other"),
         ("select * from '/etc/passwd'", ""),
     ]:
