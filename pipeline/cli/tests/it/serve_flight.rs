@@ -181,7 +181,7 @@ fn rows_come_as_fast_as_they_are_read_and_queries_end_with_their_clients() {
 #[test]
 fn what_is_too_much_is_refused_and_the_others_are_answered() {
     let folder = corpus();
-    let bounds = ["--timeout", "1s", "--max-queries", "1", "--memory-limit", "64M"];
+    let bounds = ["--timeout", "3s", "--max-queries", "1", "--memory-limit", "64M"];
     let serving = Serving::start(folder.path(), &bounds);
     ask(folder.path(), "bounds", &[&serving.flight, &serving.page]);
 }
@@ -194,7 +194,7 @@ fn a_session_stays_at_its_snapshot() {
     let Some(mut command) = client("sessions", &[&serving.flight]) else { return };
     talk(&mut command, || {
         std::fs::write(at.join("more.csv"), "text,url,filename\n红,,train-0.jpg\n").unwrap();
-        let run = tuwen(at, &["run", "more.csv", "--image-dir", "pictures"]);
+        let run = tuwen(at, &[&["run", "more.csv"], &RUN[2..]].concat());
         assert_eq!(run.status.code(), Some(0), "{}", stderr(&run));
     });
 }
