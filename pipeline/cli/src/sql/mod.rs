@@ -1,5 +1,5 @@
 //! `tuwen sql` behind its flags. In: texts of SQL, or a person at a terminal. Out: rows in one of the formats of `output/`. `run.rs`
-//! runs a statement within its bounds, `target.rs` is where rows go, `commands.rs` knows the commands that begin with a backslash,
+//! runs a statement within its bounds (`rows.rs`, `stoppable.rs`), `target.rs` is where rows go, `commands.rs` knows the commands that begin with a backslash,
 //! `shell/` talks to a person, through `pager.rs`. Never writes to a corpus.
 
 pub(crate) mod commands;
@@ -8,4 +8,5 @@ mod pager;
 pub(crate) mod rows;
 pub(crate) mod run;
 pub(crate) mod shell;
+mod stoppable;
 pub(crate) mod target;

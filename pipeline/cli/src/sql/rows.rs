@@ -1,18 +1,22 @@
 //! The rows of one planned statement as they come. In: the plan, and how long it may take. Out: batches, and errors for whoever
 //! wrote the query. The query runs on the threads of the runtime; dropping its rows ends it.
 
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use datafusion::error::DataFusionError;
+use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::DataFrame;
 use futures::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tuwen_etl::sql::{Prepared, QueryError};
 
 use crate::cli::age::age_text;
+use crate::sql::stoppable::stoppable;
 
 /// Batches that wait to be taken: the next is computed meanwhile, and no more.
 const BATCHES_AHEAD: usize = 1;
@@ -49,13 +53,17 @@ impl Rows {
 struct Batches {
     batches: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
     task: JoinHandle<()>,
+    /// Dropped, it stops what does not give way by itself.
+    _stop: DropGuard,
 }
 
 impl Batches {
     fn of(frame: DataFrame) -> Self {
         let (send, batches) = mpsc::channel(BATCHES_AHEAD);
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
         let task = tokio::spawn(async move {
-            let mut stream = match Box::pin(frame.execute_stream()).await {
+            let mut stream = match Box::pin(stream(frame, &stopped)).await {
                 Ok(stream) => stream,
                 Err(error) => return drop(send.send(Err(error)).await),
             };
@@ -66,7 +74,7 @@ impl Batches {
                 }
             }
         });
-        Self { batches, task }
+        Self { batches, task, _stop: stop.drop_guard() }
     }
 
     /// The next; none after the last, and an error if the task came to no end of its own.
@@ -83,6 +91,16 @@ impl Drop for Batches {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// The rows of `frame` until `stop` is cancelled.
+async fn stream(
+    frame: DataFrame,
+    stop: &CancellationToken,
+) -> Result<SendableRecordBatchStream, DataFusionError> {
+    let context = Arc::new(frame.task_ctx());
+    let plan = frame.create_physical_plan().await?;
+    execute_stream(stoppable(plan, stop)?, context)
 }
 
 fn broken_off(error: &JoinError) -> QueryError {
@@ -133,8 +151,6 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use arrow::datatypes::DataType;
     use datafusion::logical_expr::{Volatility, create_udf};
@@ -159,5 +175,28 @@ mod tests {
         let mut rows = Batches::of(frame);
         assert_eq!(rows.next().await.unwrap().unwrap().unwrap().num_rows(), 3);
         assert!(rows.next().await.unwrap().is_none());
+    }
+
+    /// None of them would come to its end in years; a runtime that is dropped waits for the end of what it is at.
+    #[test]
+    fn what_never_gives_way_is_stopped() {
+        let series = "generate_series(1, 1400000)";
+        for query in [
+            format!("select count(*) from {series} a(x), {series} b(y) where x + y < 0"),
+            format!(
+                "select count(*), max(x + y + z) from {series} a(x), {series} b(y), {series} c(z)"
+            ),
+            format!("select x from {series} a(x) left join {series} b(y) on x + y < 0"),
+            format!("select count(*) from {series} a(x) join {series} b(y) on x % 2 = y % 2"),
+        ] {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(async {
+                let frame = SessionContext::new().sql(&query).await.unwrap();
+                let mut rows = Batches::of(frame);
+                let waited = tokio::time::timeout(Duration::from_millis(300), rows.next()).await;
+                assert!(waited.is_err(), "{query}");
+            });
+            drop(runtime);
+        }
     }
 }

@@ -10,8 +10,8 @@ use crate::cli::{stdout, tuwen};
 use crate::house::{files, root};
 use crate::python::python_with;
 
-/// Commands that need libtorch, or measure for a while; the trainer's tests parse theirs.
-const ONLY_PARSED: [&str; 5] = ["train", "evaluate", "caption", "score", "bench"];
+/// Commands that need libtorch, measure for a while, or do not end; the trainer's tests parse theirs.
+const ONLY_PARSED: [&str; 6] = ["train", "evaluate", "caption", "score", "bench", "serve"];
 
 fn pages() -> Vec<PathBuf> {
     let books = files(&root().join("docs")).into_iter();
