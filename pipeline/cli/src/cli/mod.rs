@@ -17,6 +17,7 @@ mod config;
 mod curate;
 mod decode;
 mod exit;
+mod export;
 mod fetch;
 mod flags;
 mod history;
@@ -58,6 +59,7 @@ enum Command {
     Curate(curate::Curate),
     Sql(sql::Sql),
     Report(report::Report),
+    Export(export::Export),
     History(history::History),
     Verify(verify::Verify),
     Repair(repair::Repair),
@@ -102,6 +104,7 @@ impl Cli {
             Command::Curate(command) => block_on(command.run()),
             Command::Sql(command) => block_on(command.run()),
             Command::Report(command) => block_on(command.run()),
+            Command::Export(command) => block_on(command.run()),
             Command::History(command) => block_on(command.run()),
             Command::Verify(command) => block_on(command.run()),
             Command::Repair(command) => block_on(command.run()),
