@@ -1,5 +1,5 @@
--- A row is one example of a split, with what is known of its pair and its image: what --where of `tuwen export` may speak of.
--- reads: examples, pairs, images
+-- A row is one example of a split, with what is known of its pair and its image, and its newest score (null if there is none): what --where of `tuwen export` may speak of.
+-- reads: examples, pairs, images, scores
 -- params: $splits (those that are exported)
 with split_examples as (
     select
@@ -29,6 +29,31 @@ decoded_images as (
         pixels_crc32
     from images
     where reject_reason is null
+),
+
+newest_first as (
+    select
+        example_id,
+        image_id,
+        text,
+        loss,
+        loss_without_image,
+        row_number() over (
+            partition by example_id, image_id, text
+            order by scored_at desc, model_id asc, settings asc
+        ) as place
+    from scores
+),
+
+newest_scores as (
+    select
+        example_id,
+        image_id,
+        text,
+        loss,
+        loss_without_image
+    from newest_first
+    where place = 1
 )
 
 select
@@ -53,7 +78,11 @@ select
     cast(d.dhash as bigint) as dhash,
     cast(d.size_px as int) as size_px,
     cast(d.codec as varchar) as codec,
-    cast(d.pixels_crc32 as bigint) as pixels_crc32
+    cast(d.pixels_crc32 as bigint) as pixels_crc32,
+    cast(n.loss as real) as loss,
+    cast(n.loss_without_image as real) as loss_without_image,
+    cast(n.loss_without_image - n.loss as real) as gain
 from split_examples as e
 left join pairs as p on e.example_id = p.pair_id
 left join decoded_images as d on e.image_id = d.image_id
+left join newest_scores as n on e.example_id = n.example_id and e.image_id = n.image_id and e.text = n.text

@@ -75,10 +75,16 @@ fn dataset_info(manifest: &Manifest, layout: &Layout) -> String {
         let _ = writeln!(text, "  - name: {}\n    dtype: {}", field.name(), dtype(field));
     }
     text.push_str("  splits:\n");
+    let bytes = |split: Option<&str>| -> u64 {
+        let of = |path: &str| split.is_none_or(|split| path.starts_with(&format!("data/{split}-")));
+        manifest.shards.iter().filter(|shard| of(&shard.path)).map(|shard| shard.bytes).sum()
+    };
     for (split, n) in &manifest.rows {
-        let _ = writeln!(text, "  - name: {split}\n    num_examples: {n}");
+        let n_bytes = bytes(Some(split));
+        let _ =
+            writeln!(text, "  - name: {split}\n    num_bytes: {n_bytes}\n    num_examples: {n}");
     }
-    let bytes: u64 = manifest.shards.iter().map(|shard| shard.bytes).sum();
-    let _ = writeln!(text, "  download_size: {bytes}");
+    let bytes = bytes(None);
+    let _ = writeln!(text, "  download_size: {bytes}\n  dataset_size: {bytes}");
     text
 }

@@ -135,6 +135,17 @@ impl Folder {
         self.keep(&whole, name)
     }
 
+    /// Leaves the folder as it was before: there is nothing to export.
+    ///
+    /// # Errors
+    /// As [`Self::keep`].
+    pub(crate) fn abandon(&self) -> Result<()> {
+        fs::remove_dir_all(&self.work).with_context(|| self.work.display().to_string())?;
+        // One in which something lies stays.
+        let _ = fs::remove_dir(&self.root);
+        Ok(())
+    }
+
     /// Ends an export that is whole: it says what it is, and only what is whole is left.
     ///
     /// # Errors

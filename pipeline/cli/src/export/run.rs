@@ -69,6 +69,14 @@ pub(crate) async fn export(
     let pictures = Arc::new(snapshot.pictures(table, column)?);
     let folder = Arc::new(Folder::begin(&options.folder, &plan)?);
     let selected = shards(&ctx, selection, &pictures, &options, folder.work("rows")).await?;
+    if selected.shards.is_empty() {
+        folder.abandon()?;
+        bail!(
+            "no picture file is left of the {} pairs that are selected\n\
+             hint: --pictures decoded has their pixels",
+            selected.without_picture
+        );
+    }
     if selected.without_picture > 0 {
         tracing::warn!(
             "{} pairs are left out: their picture files are lost; --pictures decoded has their pixels",
@@ -135,8 +143,10 @@ fn check_same(options: &Options, there: &Plan, asked: &Plan) -> Result<()> {
 
 fn check_versions(options: &Options, there: &Plan, now: &Plan) -> Result<()> {
     let version = |plan: &Plan, table: &str| plan.versions.get(table).copied().unwrap_or(-1);
-    let changed = |table: &&&str| version(there, table) != version(now, table);
-    let Some(table) = SOURCES.iter().find(changed) else { return Ok(()) };
+    let changed = |table: &&str| version(there, table) != version(now, table);
+    // A condition may speak of scores.
+    let scores = there.predicate.as_ref().map(|_| "scores");
+    let Some(table) = SOURCES.iter().copied().chain(scores).find(changed) else { return Ok(()) };
     bail!(
         "-o {}: it holds version {} of {table}, which is at version {} now\n\
          hint: another folder, or remove this one",
