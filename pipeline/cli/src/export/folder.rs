@@ -88,7 +88,20 @@ impl Folder {
         if matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
             bail!("-o {}: another process is writing this export", root.display());
         }
-        for entry in fs::read_dir(&work).with_context(context)? {
+        let folder = Self { root: root.to_owned(), work, _lock: lock };
+        folder.clear()?;
+        let text = serde_json::to_string_pretty(plan)?;
+        folder.put(&text, &format!("{WORK}/{PLAN}"))?;
+        Ok(folder)
+    }
+
+    /// Removes what is half written: a full disk has room again.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub(crate) fn clear(&self) -> Result<()> {
+        let context = || self.work.display().to_string();
+        for entry in fs::read_dir(&self.work).with_context(context)? {
             let path = entry.with_context(context)?.path();
             match path.file_name().and_then(|name| name.to_str()) {
                 Some(LOCK | PLAN) => {}
@@ -96,10 +109,7 @@ impl Folder {
                 _ => fs::remove_file(&path).with_context(context)?,
             }
         }
-        let folder = Self { root: root.to_owned(), work, _lock: lock };
-        let text = serde_json::to_string_pretty(plan)?;
-        folder.put(&text, &format!("{WORK}/{PLAN}"))?;
-        Ok(folder)
+        Ok(())
     }
 
     /// The path of a file or folder called `name` that is not whole yet.

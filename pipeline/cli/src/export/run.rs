@@ -100,7 +100,11 @@ pub(crate) async fn export(
     });
     let worked = work(&job).await;
     job.progress.finish();
-    worked?;
+    if let Err(error) = worked {
+        // What went wrong is said; a folder that cannot be cleared is cleared by the next run.
+        let _ = folder.clear();
+        return Err(error);
+    }
     let shard_file = |shard: &Shard| {
         let path = shard.name(options.format);
         let bytes = std::fs::metadata(folder.path(&path)).map_or(0, |file| file.len());
@@ -123,6 +127,7 @@ pub(crate) async fn export(
     summary.bytes_written = bytes;
     if n_there < n_shards {
         summary.outcome = Outcome::Interrupted;
+        folder.clear()?;
         return Ok(summary);
     }
     folder.put(&card(snapshot, settings, &manifest, &layout).await?, "README.md")?;

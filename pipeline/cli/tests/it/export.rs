@@ -23,7 +23,7 @@ const HOSTILE: &str = "text,url,filename\n\
 /// Every pair of a split with both of its pictures.
 const EXPECTED: &str = "
     select e.example_id, e.image_id, e.split, e.text, p.text as raw_text, p.url, p.filename, p.source, p.source_line,
-           i.width, i.height, i.size_px, i.pixels, o.bytes
+           i.width, i.height, i.size_px, i.codec, i.pixels, o.bytes
     from examples as e
     inner join pairs as p on p.pair_id = e.example_id
     inner join images as i on i.image_id = e.image_id
@@ -51,8 +51,12 @@ fn wrong(at: &Path, code: i32, args: &[&str]) -> String {
     said
 }
 
-/// The sample crawl, with rows that are hostile.
 fn sample() -> TempDir {
+    sample_as("raw")
+}
+
+/// The sample crawl, with rows that are hostile, its pixels stored as `codec`.
+fn sample_as(codec: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/sample");
@@ -62,7 +66,8 @@ fn sample() -> TempDir {
     fs::write(at.join("train-hostile.csv"), HOSTILE).unwrap();
     let images = sample.join("images").display().to_string();
     let run = ["run", "train.csv", "test.csv", "train-hostile.csv", "--image-dir", &images];
-    succeed(at, &[&run[..], &["--tokenizer", "tokenizer.json"]].concat());
+    let codec = format!("decode.codec={codec}");
+    succeed(at, &[&run[..], &["--tokenizer", "tokenizer.json", "--set", &codec]].concat());
     folder
 }
 
@@ -80,39 +85,41 @@ fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 #[test]
 fn every_row_of_every_format_is_that_of_the_corpus() {
     let Some(python) = python_with("datasets, webdataset, duckdb, PIL") else { return };
-    let folder = sample();
-    let at = folder.path();
-    succeed(at, &["sql", EXPECTED, "-o", "expected.parquet"]);
-    let count = "select count(*) from examples where split is not null";
-    let n_rows = succeed(at, &["sql", count, "--format", "csv"]).lines().nth(1).unwrap().to_owned();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/export/check.py");
-    for (format, pictures) in [
-        ("webdataset", "original"),
-        ("webdataset", "decoded"),
-        ("huggingface", "original"),
-        ("huggingface", "decoded"),
-        ("parquet", "original"),
-        ("parquet", "decoded"),
-    ] {
-        let out = format!("{format} 图 {pictures}");
-        let args = ["export", "--format", format, "-o", &out, "--pictures", pictures];
-        let summary = succeed(at, &[&args[..], &["--shard-rows", "20", "--json"]].concat());
-        let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
-        assert_eq!(summary["export"]["rows_written"].to_string(), n_rows, "{summary}");
-        assert!(summary["export"]["shards"].as_u64().unwrap() > 4, "{summary}");
-        let mut check = Command::new(&python);
-        check.arg(&script).args([format, pictures, &out, "expected.parquet"]);
-        check.env("HF_HOME", at.join("cache")).env("HF_HUB_OFFLINE", "1").current_dir(at);
-        let checked = check.output().unwrap();
-        assert!(checked.status.success(), "{format}, {pictures}: {}", stderr(&checked));
-        let said = stdout(&checked);
-        assert!(said.starts_with(&format!("{n_rows} rows")), "{said}");
-        let is_mixed = said.contains("'gif', 'jpg', 'png'");
-        assert!(format == "parquet" || is_mixed == (pictures == "original"), "{said}");
-        // A caption is no markup of the card.
-        let card = fs::read_to_string(at.join(&out).join("README.md")).unwrap();
-        assert!(card.starts_with("---\n") && !card.contains("<script"), "{card}");
+    let all = ["webdataset", "huggingface", "parquet"]
+        .map(|format| [(format, "original"), (format, "decoded")]);
+    for (codec, exports) in [("raw", all.as_flattened()), ("jpeg", &[("parquet", "decoded")])] {
+        let folder = sample_as(codec);
+        let at = folder.path();
+        succeed(at, &["sql", EXPECTED, "-o", "expected.parquet"]);
+        let count = "select count(*) from examples where split is not null";
+        let count = succeed(at, &["sql", count, "--format", "csv"]);
+        for (format, pictures) in exports {
+            equals_the_corpus(at, &python, format, pictures, count.lines().nth(1).unwrap());
+        }
     }
+}
+
+/// Exports the corpus of `at`, and compares all rows by the libraries that others read them with.
+fn equals_the_corpus(at: &Path, python: &Path, format: &str, pictures: &str, n_rows: &str) {
+    let out = format!("{format} 图 {pictures}");
+    let args = ["export", "--format", format, "-o", &out, "--pictures", pictures];
+    let summary = succeed(at, &[&args[..], &["--shard-rows", "20", "--json"]].concat());
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(summary["export"]["rows_written"].to_string(), n_rows, "{summary}");
+    assert!(summary["export"]["shards"].as_u64().unwrap() > 4, "{summary}");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/export/check.py");
+    let mut check = Command::new(python);
+    check.arg(&script).args([format, pictures, &out, "expected.parquet"]);
+    check.env("HF_HOME", at.join("cache")).env("HF_HUB_OFFLINE", "1").current_dir(at);
+    let checked = check.output().unwrap();
+    assert!(checked.status.success(), "{format}, {pictures}: {}", stderr(&checked));
+    let said = stdout(&checked);
+    assert!(said.starts_with(&format!("{n_rows} rows")), "{said}");
+    let is_mixed = said.contains("'gif', 'jpg', 'png'");
+    assert!(format == "parquet" || is_mixed == (pictures == "original"), "{said}");
+    // A caption is no markup of the card.
+    let card = fs::read_to_string(at.join(&out).join("README.md")).unwrap();
+    assert!(card.starts_with("---\n") && !card.contains("<script"), "{card}");
 }
 
 #[test]
@@ -122,11 +129,10 @@ fn columns_splits_and_conditions_choose() {
     let condition = "width >= 90 and raw_text like '%圆%'";
     let args = ["export", "--format", "parquet", "-o", "some", "--where", condition];
     succeed(at, &[&args[..], &["--split", "train", "--columns", "width,text"]].concat());
-    let query = format!(
-        "select count(*) as n from examples join pairs on pair_id = example_id join images using (image_id)
-         where split = 'train' and width >= 90 and pairs.text like '%圆%'"
-    );
-    let n = succeed(at, &["sql", &query, "--format", "csv"]);
+    let query = "
+        select count(*) as n from examples join pairs on pair_id = example_id join images using (image_id)
+        where split = 'train' and width >= 90 and pairs.text like '%圆%'";
+    let n = succeed(at, &["sql", query, "--format", "csv"]);
     let manifest = fs::read_to_string(at.join("some/tuwen-export.json")).unwrap();
     let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
     assert_eq!(format!("n\n{}\n", manifest["rows"]["train"]), n);
@@ -140,10 +146,14 @@ fn columns_splits_and_conditions_choose() {
 }
 
 #[test]
-fn a_killed_export_ends_as_the_same_bytes() {
+fn an_export_that_was_killed_or_stopped_ends_as_the_same_bytes() {
     let folder = sample();
     let at = folder.path();
-    for format in ["webdataset", "huggingface"] {
+    for (format, signal, code) in [
+        ("webdataset", "KILL", None),
+        ("huggingface", "KILL", None),
+        ("parquet", "TERM", Some(130)),
+    ] {
         let (whole, killed) = (format!("{format}-whole"), format!("{format}-killed"));
         let args = ["export", "--format", format, "--pictures", "decoded", "--shard-rows", "1"];
         succeed(at, &[&args[..], &["--threads", "3", "-o", &whole]].concat());
@@ -156,8 +166,9 @@ fn a_killed_export_ends_as_the_same_bytes() {
             std::thread::yield_now();
             assert!(export.try_wait().unwrap().is_none(), "it ended before it could be killed");
         }
-        export.kill().unwrap();
-        export.wait().unwrap();
+        let kill = Command::new("kill").args(["-s", signal, &export.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        assert_eq!(export.wait().unwrap().code(), code);
         assert!(!out.join("tuwen-export.json").exists() && !out.join("README.md").exists());
         let whole = content(&at.join(&whole));
         // What can be seen is whole.
@@ -165,13 +176,13 @@ fn a_killed_export_ends_as_the_same_bytes() {
             assert!(fs::read(&file).unwrap() == whole[file.strip_prefix(&out).unwrap()]);
         }
         // A night later the versions are those that it was begun with.
-        let night = format!("text,url,filename\n新的红圆,,{}\n", "train-7.jpg");
+        let night = format!("text,url,filename\n新的红圆{format},,train-7.jpg\n");
         fs::write(at.join("night.csv"), night).unwrap();
         let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/sample/images");
         let run = ["run", "night.csv", "--tokenizer", "tokenizer.json", "--force", "--image-dir"];
         succeed(at, &[&run[..], &[images.to_str().unwrap()]].concat());
-        let other = wrong(at, 1, &["--format", "parquet", "-o", &killed]);
-        assert!(other.contains("it holds another export: its `format` is"), "{other}");
+        let other = wrong(at, 1, &["--format", format, "-o", &killed]);
+        assert!(other.contains("it holds another export: its `pictures` is"), "{other}");
         let resumed = succeed(at, &[&args[..], &["-o", &killed]].concat());
         assert!(resumed.contains(" shards, "), "{resumed}");
         assert!(content(&out) == whole, "{format}: a resumed export differs");
@@ -203,7 +214,7 @@ fn a_whole_export_is_left_alone_mended_or_refused() {
     fs::write(at.join("crawl.csv"), csv).unwrap();
     succeed(at, &RUN);
     let newer = wrong(at, 1, &export);
-    assert!(newer.contains("it holds version 2 of pairs, which is at version 3 now"), "{newer}");
+    assert!(newer.contains("it holds version 1 of pairs, which is at version 2 now"), "{newer}");
 
     fs::create_dir(at.join("mine")).unwrap();
     fs::write(at.join("mine/notes.txt"), "").unwrap();
@@ -271,6 +282,11 @@ fn a_disk_that_takes_no_more_is_one_error_and_the_next_run_does_the_rest() {
     for file in files(&at.join("out")) {
         assert!(file.metadata().unwrap().len() <= 64 << 10, "{}", file.display());
     }
+    // Nothing half written takes room.
+    let left = fs::read_dir(at.join("out/.tuwen-export")).unwrap();
+    let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["lock", "plan.json"]);
     let rest = export("", "out");
     assert_eq!(rest.status.code(), Some(0), "{}", stderr(&rest));
     assert_eq!(export("", "undisturbed").status.code(), Some(0));
