@@ -1,5 +1,6 @@
 //! An export from its beginning to its end. In: a snapshot, options. Out: a folder, or a part of it that the next run completes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -68,7 +69,15 @@ pub(crate) async fn export(
     };
     let pictures = Arc::new(snapshot.pictures(table, column)?);
     let folder = Arc::new(Folder::begin(&options.folder, &plan)?);
-    let selected = shards(&ctx, selection, &pictures, &options, folder.work("rows")).await?;
+    let planned = Box::pin(shards(&ctx, selection, &pictures, &options, folder.work("rows")));
+    let Some(selected) = stop.run_until_cancelled(planned).await.transpose()? else {
+        folder.clear()?;
+        let rows = BTreeMap::new();
+        let manifest = Manifest { plan, rows, without_picture: 0, shards: Vec::new() };
+        let mut summary = summary(&options, manifest, clock);
+        summary.outcome = Outcome::Interrupted;
+        return Ok(summary);
+    };
     if selected.shards.is_empty() {
         folder.abandon()?;
         bail!(
