@@ -2,6 +2,7 @@
 
 pub mod bench;
 
+mod export;
 mod report;
 mod server;
 mod sql;

@@ -17,7 +17,7 @@ pub(crate) fn id128_udf() -> ScalarUDF {
 /// `id_key(varchar) -> decimal(38, 0)`: the number that an id of 32 hexadecimal digits is. Another text, which is none of ours, has the
 /// key that `id128` gives; so a text that somebody else has chosen must not come here.
 pub(crate) fn id_key_udf() -> ScalarUDF {
-    key_udf("id_key", of_id)
+    key_udf("id_key", key_of_id)
 }
 
 fn key_udf(name: &str, key: fn(&str) -> i128) -> ScalarUDF {
@@ -40,7 +40,8 @@ fn of_text(text: &str) -> i128 {
     i128::from_le_bytes(id_of(text.as_bytes()))
 }
 
-fn of_id(id: &str) -> i128 {
+/// The number that `id_key` gives for `id`.
+pub(crate) fn key_of_id(id: &str) -> i128 {
     // `from_str_radix` takes a sign as well.
     let digits = Some(id).filter(|id| id.len() == 32 && id.as_bytes()[0].is_ascii_hexdigit());
     let number = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
@@ -53,12 +54,12 @@ mod tests {
 
     #[test]
     fn an_id_is_its_own_key_and_another_text_has_that_of_its_hash() {
-        assert_eq!(of_id("000000000000000000000000000000ff"), 255);
-        assert_eq!(of_id("ffffffffffffffffffffffffffffffff"), -1);
+        assert_eq!(key_of_id("000000000000000000000000000000ff"), 255);
+        assert_eq!(key_of_id("ffffffffffffffffffffffffffffffff"), -1);
         for text in
             ["", "图", "+0000000000000000000000000000000", "00", "g0000000000000000000000000000000"]
         {
-            assert_eq!(of_id(text), of_text(text));
+            assert_eq!(key_of_id(text), of_text(text));
         }
     }
 }

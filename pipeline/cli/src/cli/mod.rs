@@ -17,6 +17,7 @@ mod config;
 mod curate;
 mod decode;
 mod exit;
+mod export;
 mod fetch;
 mod flags;
 mod history;
@@ -60,6 +61,7 @@ enum Command {
     Sql(sql::Sql),
     Report(report::Report),
     Serve(serve::Serve),
+    Export(export::Export),
     History(history::History),
     Verify(verify::Verify),
     Repair(repair::Repair),
@@ -105,6 +107,7 @@ impl Cli {
             Command::Sql(command) => block_on(command.run()),
             Command::Report(command) => block_on(command.run()),
             Command::Serve(command) => block_on(command.run()),
+            Command::Export(command) => block_on(command.run()),
             Command::History(command) => block_on(command.run()),
             Command::Verify(command) => block_on(command.run()),
             Command::Repair(command) => block_on(command.run()),

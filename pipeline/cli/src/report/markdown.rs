@@ -11,10 +11,18 @@ pub(crate) fn markdown(report: &Report) -> String {
     let _ = writeln!(text, "# Corpus {}\n", escaped(&report.corpus));
     let _ =
         writeln!(text, "Made by tuwen {} at {} UTC.\n", env!("CARGO_PKG_VERSION"), report.made_at);
+    write_sections(&mut text, report);
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
+/// The tables, and a section each for what is told of them.
+pub(crate) fn write_sections(text: &mut String, report: &Report) {
     let tables = report.tables.iter();
     let tables =
         tables.map(|(name, version, n)| vec![name.clone(), version.to_string(), n.to_string()]);
-    write_rows(&mut text, &["table", "version", "rows"], &[false, true, true], tables);
+    write_rows(text, &["table", "version", "rows"], &[false, true, true], tables);
     for section in &report.sections {
         let (columns, is_number, rows) = match &section.body {
             Body::Gallery(_) => continue,
@@ -30,16 +38,18 @@ pub(crate) fn markdown(report: &Report) -> String {
         if !section.note.is_empty() {
             let _ = writeln!(text, "{}\n", section.note);
         }
-        write_rows(&mut text, &columns, &is_number, rows.into_iter());
+        write_rows(text, &columns, &is_number, rows.into_iter());
     }
-    text.truncate(text.trim_end().len());
-    text.push('\n');
-    text
 }
 
 /// What the hub reads of a card.
 fn front_matter(report: &Report) -> String {
-    let size = match report.examples {
+    format!("---\n{}---\n\n", front_lines(report.examples))
+}
+
+/// What the hub reads of any card of captioned pictures.
+pub(crate) fn front_lines(examples: u64) -> String {
+    let size = match examples {
         0..1_000 => "n<1K",
         1_000..10_000 => "1K<n<10K",
         10_000..100_000 => "10K<n<100K",
@@ -49,10 +59,11 @@ fn front_matter(report: &Report) -> String {
         100_000_000..1_000_000_000 => "100M<n<1B",
         _ => "n>1B",
     };
-    format!("---\ntask_categories:\n- image-to-text\nsize_categories:\n- {size}\n---\n\n")
+    format!("task_categories:\n- image-to-text\nsize_categories:\n- {size}\n")
 }
 
-fn write_rows(
+/// A table.
+pub(crate) fn write_rows(
     text: &mut String,
     columns: &[&str],
     is_number: &[bool],
@@ -71,7 +82,7 @@ fn write_rows(
 }
 
 /// What would end a cell, or be taken for HTML or a link.
-fn escaped(cell: &str) -> String {
+pub(crate) fn escaped(cell: &str) -> String {
     let mut escaped = String::with_capacity(cell.len());
     for c in cell.chars() {
         match c {

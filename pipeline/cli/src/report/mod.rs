@@ -9,7 +9,7 @@ mod pictures;
 
 pub(crate) use collect::{Options, collect};
 pub(crate) use html::html;
-pub(crate) use markdown::markdown;
+pub(crate) use markdown::{escaped, front_lines, markdown, write_rows, write_sections};
 
 /// All that is told.
 pub(crate) struct Report {

@@ -8,6 +8,7 @@ mod decode;
 mod decode_again;
 mod dependencies;
 mod docs;
+mod export;
 mod fetch;
 mod growth;
 mod house;

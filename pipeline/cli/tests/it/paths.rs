@@ -38,6 +38,15 @@ fn paths_of_any_name_are_taken_as_they_are() {
         let counted =
             succeed(folder.path(), &["sql", count, "--format", "csv", "--corpus", &corpus]);
         assert_eq!(counted, format!("n\n{}\n", u32::from(NIGHTS) * 2), "{name}");
+        for format in ["webdataset", "huggingface", "parquet"] {
+            let out = below(format);
+            let args = ["export", "--format", format, "-o", &out, "--corpus", &corpus];
+            succeed(folder.path(), &args);
+            assert!(
+                at.join(format).join("README.md").is_file(),
+                "{name}: the export lies elsewhere"
+            );
+        }
         for command in [
             &["verify", "--full"][..],
             &["optimize"],

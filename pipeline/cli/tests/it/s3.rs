@@ -117,6 +117,13 @@ fn check() {
     };
     let local = folder.path().join("corpus").display().to_string();
     assert!(pictures(BUCKET) == pictures(&local), "other pixels, or other ids");
+    for (corpus, out) in [(BUCKET, "of-bucket"), (&local, "of-folder")] {
+        let args = ["export", "--format", "webdataset", "--corpus", corpus, "-o", out];
+        let output = tuwen(folder.path(), &args);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let shard = |out: &str| std::fs::read(folder.path().join(out).join("train/00000.tar")).unwrap();
+    assert!(shard("of-bucket") == shard("of-folder"), "an export of a bucket differs");
 
     let query =
         "select text, pixels_crc32 from examples join images using (image_id) order by text";

@@ -196,6 +196,8 @@ fn reader_views() -> Vec<View> {
         view("stream_selection", "stream_selection").param("split", "train"),
         view("stream_scored", "stream_scored"),
         view("references_sql", "references").param("split", "train").param("n_images", 2i64),
+        view("export_selection", "export_selection").param("splits", texts(&["train", "test"])),
+        view("export_rows", "export_rows"),
         view("images_without_original", "images_without_original"),
         view("captions_asked", "captions_asked").param("model_id", "m1").param("settings", "{}"),
         view("scores_asked", "scores_asked").param("model_id", "m1").param("settings", "{}"),
@@ -320,6 +322,7 @@ impl Session {
             "create table asked_examples (example_id varchar)",
             "create table chunk_examples (example_id varchar)",
             "create table sampled (example_id varchar, position bigint)",
+            "create table export_places (image_key decimal(38, 0), place bigint, bytes_len bigint)",
             "create table incoming as select *, pair_id as split_pair_id from pairs",
             "create table history (table_name varchar, version bigint, committed timestamp, operation varchar, stage varchar, run_id varchar)",
         ] {

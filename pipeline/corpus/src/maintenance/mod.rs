@@ -31,11 +31,13 @@ mod said;
 
 pub use findings::{Finding, Kind, Note, Orphans, TableState, VerifyReport};
 pub use history::{PastRun, history};
+pub(crate) use live::LiveFile;
 pub use migrate::{Migration, migrate, migrations};
 pub use optimize::{OptimizeReport, OptimizedTable, foreign_layout, optimize};
 pub use pins::{Pin, pins_of};
 pub use repair::{Repairs, repair};
 pub use repair_report::{RepairReport, RepairedTable};
+pub(crate) use store_file::StoreFile;
 pub use vacuum::{VacuumOptions, VacuumReport, VacuumedTable, vacuum};
 pub use verify::verify;
 

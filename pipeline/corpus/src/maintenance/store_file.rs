@@ -16,7 +16,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream};
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
 /// Bytes asked for at a file's end in the first request: mostly the whole footer.
 const TAIL_BYTES: usize = 64 << 10;
@@ -90,6 +90,9 @@ impl AsyncFileReader for StoreFile {
             let bytes = self.bytes;
             let reader = ParquetMetaDataReader::new()
                 .with_metadata_options(options.map(|options| options.metadata_options().clone()))
+                .with_offset_index_policy(
+                    options.map_or(PageIndexPolicy::Skip, ArrowReaderOptions::offset_index_policy),
+                )
                 .with_prefetch_hint(Some(TAIL_BYTES));
             Ok(Arc::new(reader.load_and_finish(self, bytes).await?))
         }

@@ -1,6 +1,6 @@
 //! SQL as people ask it. In: statements over the tables and views of a corpus, at any of their versions. Out: their rows. Never
 //! writes. `statement.rs` parts and parses a text, `sample.rs` and `params.rs` complete it, `session.rs` plans it over one snapshot
-//! with the functions of `functions/`, `explain.rs` says what is wrong with it.
+//! with the functions of `functions/`, `predicate.rs` takes a condition by itself, `explain.rs` says what is wrong with it.
 
 use anyhow::Result;
 use datafusion::prelude::SessionContext;
@@ -15,6 +15,7 @@ mod history;
 mod nearest;
 mod params;
 mod place;
+mod predicate;
 mod sample;
 mod session;
 mod sql_type;
@@ -25,6 +26,7 @@ pub use bounds::default_memory_bytes;
 pub use error::QueryError;
 pub use functions::{FUNCTIONS, Function, register_functions, thumbnail};
 pub use params::Params;
+pub use predicate::matching;
 pub use session::{CATALOG, Draft, Prepared, SCHEMA, Session};
 pub use sql_type::sql_type;
 pub use statement::{Statement, is_whole, statements};
