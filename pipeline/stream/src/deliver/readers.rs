@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError, bounded};
 
 use super::clocks::{Clocks, Stopwatch};
 use super::wait::WaitStats;
@@ -165,6 +165,24 @@ impl Batches {
             readers_blocked: self.clocks.blocked.read(),
             batches: self.next as u64,
         }
+    }
+
+    /// Waits until there is a next batch, or nothing more to come, but no longer than `timeout`: for a consumer that must look after
+    /// something else meanwhile. Whether [`Iterator::next`] need not wait now.
+    pub fn is_ready(&mut self, timeout: Duration) -> bool {
+        if self.next >= self.end {
+            return true;
+        }
+        let lane = &self.lanes[self.next % self.lanes.len()];
+        if !lane.is_empty() {
+            return true;
+        }
+        let begun = Instant::now();
+        let mut turn = Select::new();
+        turn.recv(lane);
+        let is_ready = turn.ready_timeout(timeout).is_ok();
+        self.consumer_waited += begun.elapsed();
+        is_ready
     }
 
     /// Takes the next batch from the lane whose turn it is.

@@ -1,0 +1,4 @@
+//! The tests of the Python module.
+
+#[test]
+fn placeholder() {}
