@@ -13,6 +13,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use tuwen_stream::{Batch, Stream};
 
+use crate::home::Home;
+
 /// `kDLCPU`; page-locked memory too, which the packages find out themselves.
 const CPU: (i32, i32) = (1, 0);
 
@@ -25,6 +27,7 @@ pub(crate) struct Lent {
     mask: NonNull<i64>,
     /// Behind the pointer `mask`.
     _mask: Vec<i64>,
+    home: Home,
 }
 
 // SAFETY: the pointers are into vectors that this struct owns and never touches; who is given one through an array
@@ -51,6 +54,7 @@ impl Lent {
             labels: pointer(&mut batch.input_ids),
             mask: pointer(&mut mask),
             _mask: mask,
+            home: Home::this(),
             stream,
             batch,
         }
@@ -63,7 +67,13 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        self.stream.lend(std::mem::take(&mut self.batch));
+        let batch = std::mem::take(&mut self.batch);
+        if self.home.is_here() {
+            self.stream.lend(batch);
+        } else {
+            // In a forked process the stream has no readers; page-locked memory is the first one's.
+            std::mem::forget((self.stream.clone(), batch));
+        }
     }
 }
 

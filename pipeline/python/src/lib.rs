@@ -2,13 +2,14 @@
 //! JSON. Out: arrays and Arrow streams over memory that is not copied, JSON, exceptions with the words of the command line. Never
 //! holds the interpreter's lock while it waits, and never imports a package.
 //!
-//! [`error`] is the exception, [`dlpack`] an array of a lent batch, [`page_lock`] memory that a device reads directly, [`stream`]
+//! [`error`] is the exception, [`home`] the process something is of, [`dlpack`] an array of a lent batch, [`page_lock`] memory that a device reads directly, [`stream`]
 //! batches, [`corpus`] queries, and [`command`] the stages and the command `tuwen`.
 
 mod command;
 mod corpus;
 mod dlpack;
 mod error;
+mod home;
 mod page_lock;
 mod stream;
 

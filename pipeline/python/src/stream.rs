@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use pyo3::prelude::*;
 use serde_json::json;
 use tuwen_stream::{
@@ -13,6 +13,7 @@ use tuwen_stream::{
 
 use crate::dlpack::{Array, Lent};
 use crate::error::exception;
+use crate::home::Home;
 use crate::page_lock::lend_page_locked;
 
 /// How often someone who waits for a batch looks whether a signal came.
@@ -92,6 +93,7 @@ impl RustStream {
             stream: self.stream.clone(),
             running: Mutex::new(Some(running)),
             waited: Arc::clone(&self.waited),
+            home: Home::this(),
         })
     }
 
@@ -155,12 +157,18 @@ pub(crate) struct Epoch {
     stream: Stream,
     running: Mutex<Option<Running>>,
     waited: Arc<Mutex<Waited>>,
+    home: Home,
 }
 
 #[pymethods]
 impl Epoch {
     /// The next batch; none after the last. The interpreter's lock is free while it is waited for, and a signal ends the waiting.
     fn next(&self, py: Python<'_>) -> PyResult<Option<PyBatch>> {
+        if !self.home.is_here() {
+            return Err(exception(&anyhow!(
+                "this epoch goes on in the process from which this one was forked\nhint: iter(stream) begins one here"
+            )));
+        }
         loop {
             let taken = py.detach(|| {
                 let mut running = lock(&self.running);
@@ -192,6 +200,10 @@ impl Epoch {
 impl Epoch {
     fn end(&self) {
         if let Some(running) = lock(&self.running).take() {
+            if !self.home.is_here() {
+                // Its readers cannot be waited for.
+                return std::mem::forget(running);
+            }
             let mut waited = lock(&self.waited);
             waited.stats += running.batches.wait();
             waited.elapsed += running.elapsed();
