@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use pyo3::prelude::*;
 
 use crate::error::of_command;
+use crate::home::start_threads;
 
 /// The command: the code to exit with. Help, and arguments that are wrong, end the process.
 #[pyfunction]
@@ -19,6 +20,7 @@ pub(crate) fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
 #[pyfunction]
 pub(crate) fn stages(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<(String, bool)> {
     let run = || -> anyhow::Result<(String, bool)> {
+        start_threads()?;
         let ended = tuwen::cli::stages_of(&arguments)?;
         Ok((serde_json::to_string(&ended.reports)?, ended.is_interrupted))
     };

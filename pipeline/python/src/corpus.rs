@@ -21,6 +21,7 @@ use tuwen_etl::sql::{Params, Prepared, QueryError, Session, default_memory_bytes
 use tuwen_settings::SettingFlags;
 
 use crate::error::exception;
+use crate::home::{Home, start_threads};
 
 /// Batches that wait to be taken: the next is computed meanwhile, and no more.
 const BATCHES_AHEAD: usize = 1;
@@ -33,7 +34,7 @@ pub(crate) struct Corpus {
 }
 
 /// A runtime whose end is not waited for.
-struct Threads(Option<Runtime>);
+struct Threads(Option<Runtime>, Home);
 
 impl Threads {
     fn runtime(&self) -> &Runtime {
@@ -43,8 +44,10 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
+        match self.0.take() {
+            Some(runtime) if self.1.is_here() => runtime.shutdown_background(),
+            // The threads are those of the process from which this one was forked.
+            runtime => std::mem::forget(runtime),
         }
     }
 }
@@ -59,13 +62,14 @@ impl Corpus {
         memory_bytes: Option<usize>,
     ) -> PyResult<Self> {
         let open = || -> Result<Self> {
+            start_threads()?;
             let settings = SettingFlags::default().resolve(&[("corpus", location)])?.settings;
             let runtime = Runtime::new().context("starting the async runtime")?;
             let opening = tuwen_corpus::Corpus::open_snapshot(&settings.corpus);
             let (_, snapshot) = runtime.block_on(opening)?;
             let memory_bytes = memory_bytes.unwrap_or_else(default_memory_bytes);
             let session = Session::new(snapshot, &settings, memory_bytes)?;
-            Ok(Self { runtime: Arc::new(Threads(Some(runtime))), session })
+            Ok(Self { runtime: Arc::new(Threads(Some(runtime), Home::this())), session })
         };
         py.detach(open).map_err(|error| exception(&error))
     }
@@ -73,6 +77,7 @@ impl Corpus {
     /// Plans a query, with values (`name=value`) for its parameters.
     fn sql(&self, py: Python<'_>, query: &str, params: Vec<String>) -> PyResult<Query> {
         let plan = || -> Result<Query> {
+            start_threads()?;
             let params = Params::of(params.iter().map(String::as_str))?;
             let [statement] = &statements(query)?[..] else {
                 return Err(QueryError::new("expected one query").into());

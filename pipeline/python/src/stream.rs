@@ -13,7 +13,7 @@ use tuwen_stream::{
 
 use crate::dlpack::{Array, Lent};
 use crate::error::exception;
-use crate::home::Home;
+use crate::home::{Home, start_threads};
 use crate::page_lock::lend_page_locked;
 
 /// How often someone who waits for a batch looks whether a signal came.
@@ -33,6 +33,16 @@ pub(crate) struct RustStream {
     stream: Stream,
     options: StreamOptions,
     waited: Arc<Mutex<Waited>>,
+    home: Home,
+}
+
+impl Drop for RustStream {
+    fn drop(&mut self) {
+        if !self.home.is_here() {
+            // Its threads are those of the process from which this one was forked.
+            std::mem::forget(self.stream.clone());
+        }
+    }
 }
 
 #[pymethods]
@@ -40,12 +50,13 @@ impl RustStream {
     #[new]
     fn new(py: Python<'_>, corpus: &str, options: &str, read_path: &str) -> PyResult<Self> {
         let open = || -> anyhow::Result<Self> {
+            start_threads()?;
             let options: StreamOptions = serde_json::from_str(options)?;
             let read_path: ReadPath = serde_json::from_value(json!(read_path))
                 .with_context(|| format!("stream option `read_path`: found `{read_path}`"))?;
             let stream = Stream::open_by(corpus, options.clone(), read_path)
                 .with_context(|| format!("corpus {corpus}"))?;
-            Ok(Self { stream, options, waited: Arc::default() })
+            Ok(Self { stream, options, waited: Arc::default(), home: Home::this() })
         };
         py.detach(open).map_err(|error| exception(&error))
     }
@@ -131,11 +142,6 @@ impl RustStream {
         // SAFETY: `_stream.py` takes them from the CUDA runtime that torch has loaded for good.
         let lend = || unsafe { lend_page_locked(&self.stream, pixel_bytes, register, unregister) };
         py.detach(lend).map_err(|error| exception(&error))
-    }
-
-    /// Never frees this stream: its threads are in the process from which this one was forked.
-    fn forget(&self) {
-        std::mem::forget(self.stream.clone());
     }
 }
 

@@ -24,7 +24,6 @@ class Corpus:
     """A corpus at the versions that its tables had when it was opened (`tuwen.open`). It is only read."""
 
     def __init__(self, corpus=None, memory_bytes=None):
-        self._pid = os.getpid()
         self._rust = _tuwen.Corpus(None if corpus is None else os.fspath(corpus), memory_bytes)
 
     def sql(self, query, params=None):
@@ -43,8 +42,6 @@ class Corpus:
         Raises:
             TuwenError: The query is wrong (with the place, and the nearest name), or does not only read.
         """
-        if self._pid != os.getpid():
-            raise TuwenError("the corpus was opened in the process from which this one was forked; hint: tuwen.open it here")
         return Rows(self._rust.sql(query, [f"{name}={text_of(name, value)}" for name, value in (params or {}).items()]))
 
     def tables(self):

@@ -69,8 +69,9 @@ class Stream(IterableDataset):
     id, also with another number of ranks, readers or, if captions are not grouped by length, another batch size.
 
     `torch.utils.data.DataLoader(stream, batch_size=None)` takes it. Workers gain nothing (the readers are threads, and what a worker
-    makes is copied), but are right: the batches are divided among them and come in the same order as without. Torchdata's
-    `StatefulDataLoader` saves and restores it there. Forked or spawned processes open the same versions of the corpus anew.
+    makes is copied), but are right: the batches are divided among them and come in the same order as without. They open the same
+    versions of the corpus anew, and must be spawned (`multiprocessing_context="forkserver"` or "spawn"): a forked process, which has
+    no threads of its parent's, is refused. Torchdata's `StatefulDataLoader` saves and restores the state of them all.
 
     Args:
         corpus: Folder or URL of the corpus.
@@ -172,9 +173,11 @@ class Stream(IterableDataset):
 
     def __iter__(self):
         """The batches of the next epoch, or of the rest of one that was loaded. An epoch that is still open is ended."""
-        rust, (worker, workers) = self._open(), share()
-        self._end()
+        worker, workers = share()
+        # Before anything that takes time: `set_epoch` is of the next iteration, not of one that begins.
         epoch, position, of = self._places.take(worker, workers)
+        rust = self._open()
+        self._end()
         if of not in (1, workers):
             raise TuwenError(f"the state is of a DataLoader with {of} workers, and this one has {workers}")
         if not self._is_pinned and workers == 1:
@@ -286,11 +289,8 @@ class Stream(IterableDataset):
         return f"tuwen.Stream({self._corpus!r}, {options['split']!r}, batch_size={options['batch_size']}, world={options['world']})"
 
     def _open(self):
-        """The stream in this process."""
+        """The stream in this process: a spawned one opens it anew, a forked one is refused."""
         if self._home != os.getpid():
-            if self._rust is not None:
-                # It was forked: its threads are in the first process.
-                self._rust.forget()
             self._running, self._is_pinned = None, False
             self._rust = _tuwen.Stream(self._corpus, json.dumps(self._options), self._read_path)
             self._home = os.getpid()

@@ -23,6 +23,9 @@ from tuwen.huggingface import Collator, StreamTrainer
 CORPUS = pathlib.Path(os.environ["SHARED_FOLDER"]) / "corpus"
 STEPS = 50
 
+# The model is too small for more, and other tests want the cores.
+torch.set_num_threads(1)
+
 
 def model():
     set_seed(0)
