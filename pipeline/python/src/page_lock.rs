@@ -45,8 +45,12 @@ pub(crate) unsafe fn lend_page_locked(
 ) -> Result<()> {
     ensure!(register != 0 && unregister != 0, "expected the functions of the CUDA runtime");
     // SAFETY: the caller's promise.
-    let (register, unregister): (Register, Unregister) =
-        unsafe { (std::mem::transmute(register), std::mem::transmute(unregister)) };
+    let (register, unregister) = unsafe {
+        (
+            std::mem::transmute::<usize, Register>(register),
+            std::mem::transmute::<usize, Unregister>(unregister),
+        )
+    };
     for _ in 0..stream.n_buffers() {
         // Written to here, so that the pages are there.
         let mut pixels = vec![1_u8; pixel_bytes];

@@ -81,7 +81,7 @@ class Queries(unittest.TestCase):
     def test_what_is_wrong_is_said_and_nothing_is_written(self):
         for query, words in [
             ("select no_such from examples", "no_such"),
-            ("select * from exampels", "examples"),
+            ("select * from examplez", "examples"),
             ("delete from examples", "only reads"),
             ("create table t as select 1", "only reads"),
             ("select 1; select 2", "expected one query"),

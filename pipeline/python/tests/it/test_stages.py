@@ -54,7 +54,7 @@ class Stages(unittest.TestCase):
         for call, kind, words in [
             (lambda: tuwen.decode(corpus=self.corpus, sizes=3), tuwen.WrongUsage, "--sizes"),
             (lambda: tuwen.decode(corpus=self.corpus, size=-3), tuwen.WrongUsage, "size"),
-            (lambda: tuwen.decode(corpus=self.corpus, settings={"decode.siz": 3}), tuwen.WrongUsage, "decode.size"),
+            (lambda: tuwen.decode(corpus=self.corpus, settings={"decode.sizes": 3}), tuwen.WrongUsage, "decode.size"),
             (lambda: tuwen.decode(corpus=self.corpus), tuwen.TuwenError, str(self.corpus)),
             (lambda: tuwen.fetch(self.folder / "no.csv", corpus=self.corpus), tuwen.TuwenError, "no.csv"),
         ]:
