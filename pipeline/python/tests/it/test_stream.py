@@ -346,6 +346,28 @@ class Pixels(unittest.TestCase):
         for words in ("tuwen.run(", "tuwen.Stream(", "load_state_dict", "class Stream", "normalise(", "WrongUsage"):
             self.assertIn(words, said)
 
+    def test_the_stubs_have_the_signatures_of_the_sources(self):
+        import ast
+        import inspect
+
+        stubs = ast.parse(pathlib.Path(tuwen.__file__).with_name("__init__.pyi").read_text()).body
+        functions = [(node, tuwen) for node in stubs if isinstance(node, ast.FunctionDef)]
+        classes = [node for node in stubs if isinstance(node, ast.ClassDef) and node.name != "_Batch"]
+        functions += [(node, getattr(tuwen, of.name)) for of in classes for node in of.body if isinstance(node, ast.FunctionDef)]
+        named = {node.name for node, of in functions if of is tuwen} | {node.name for node in classes}
+        self.assertEqual(named | {"CorpusHeld", "GateRed", "TuwenError", "WrongUsage"}, set(tuwen.__all__))
+        for node, of in functions:
+            found = getattr(of, node.name)
+            if isinstance(found, property):
+                continue
+            # Names and defaults; of what stands for all flags, its own name.
+            wanted = [ast.unparse(argument).split(":")[0] for argument in (*node.args.args, *node.args.kwonlyargs)]
+            parameters = inspect.signature(found).parameters.values()
+            plain = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+            self.assertEqual(wanted, plain, node.name)
+            defaults = [ast.literal_eval(default) for default in (*node.args.defaults, *filter(None, node.args.kw_defaults))]
+            self.assertEqual(defaults, [p.default for p in parameters if p.default is not p.empty], node.name)
+
 
 if __name__ == "__main__":
     unittest.main()
