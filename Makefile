@@ -2,8 +2,10 @@
 # make test    all tests
 # make build   the binaries tuwen, tuwen-trainer and tuwen-sample
 # make install tuwen and tuwen-trainer, of the profile release, to $(PREFIX)/bin (/usr/local/bin)
+# make wheel   the wheels `tuwen` and `tuwen-trainer`, of the profile release, to $(CARGO_TARGET_DIR)/wheels
 # make lint    rustfmt, spelling and clippy
-# make bench-decode, bench-stream, bench-bucket, bench-train, bench-gpu, bench-growth, bench-fetch, bench-near, bench-sql, bench-score
+# make bench-decode, bench-stream, bench-python, bench-bucket, bench-train, bench-gpu, bench-growth, bench-fetch, bench-near, bench-sql,
+#              bench-score
 #              measurements; the last line of each is one JSON object (bench-stream makes environments of their own for the peers
 #              it measures against, and 14 GB of data sets, in the user's cache; bench-growth makes corpora there, 3 GB that stay
 #              and some 40 GB while it runs; `ARGS=…` passes flags on to it)
@@ -19,7 +21,7 @@ export PATH := $(PROJECT_VENV)/bin:$(PATH)
 BIN := $(CARGO_TARGET_DIR)/debug
 PREFIX ?= /usr/local
 
-.PHONY: demo test build install lint bench-decode bench-stream bench-bucket bench-train bench-gpu bench-growth bench-fetch bench-near bench-sql bench-score setup setup-test
+.PHONY: demo test build install wheel lint bench-decode bench-stream bench-python bench-bucket bench-train bench-gpu bench-growth bench-fetch bench-near bench-sql bench-score setup setup-test
 
 demo: build
 	$(BIN)/tuwen-sample demo
@@ -34,6 +36,10 @@ install: setup
 	cargo build --workspace --bins --release
 	install -d "$(PREFIX)/bin"
 	install $(CARGO_TARGET_DIR)/release/tuwen $(CARGO_TARGET_DIR)/release/tuwen-trainer "$(PREFIX)/bin"
+
+wheel: setup-test
+	.venv/bin/maturin build --release --locked -m pipeline/python/Cargo.toml --out $(CARGO_TARGET_DIR)/wheels
+	.venv/bin/maturin build --release --locked -m trainer/Cargo.toml --out $(CARGO_TARGET_DIR)/wheels
 
 lint: setup-test
 	cargo fmt --all --check
@@ -51,6 +57,9 @@ bench-gpu: setup-test build
 
 bench-stream: setup-test
 	.venv/bin/python pipeline/cli/benches/stream_vs_peers.py
+
+bench-python: setup-test
+	.venv/bin/python pipeline/cli/benches/train_python.py $(ARGS)
 
 bench-bucket: setup-test
 	.venv/bin/python pipeline/cli/benches/stream_from_bucket.py

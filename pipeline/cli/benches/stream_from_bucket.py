@@ -65,7 +65,7 @@ def main():
     parser.add_argument("--images", type=int, default=8192)
     parser.add_argument("--window", type=int, default=16, help="row groups of a window")
     args = parser.parse_args()
-    binary = args.bench or stream_vs_peers.build()
+    binary = args.bench or stream_vs_peers.build()[0]
     folder = stream_vs_peers.CACHE / "bench-stream"
     corpus = stream_vs_peers.jpeg_corpus(binary, folder, args.images)
     log_path = folder / "moto.log"

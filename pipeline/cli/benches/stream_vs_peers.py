@@ -1,6 +1,6 @@
 """The stream against its peers: one machine, one run, page cache warm, batches of 64 of the same 224x224 images, two threads.
 
-In two parts. The stream, in its ways of reading, and numpy over a memory-mapped raw file take turns, several rounds. Then every
+In two parts. The stream, in its ways of reading and by Python, and numpy over a memory-mapped raw file take turns, several rounds. Then every
 peer in `benches/peers` has its turn in a process of its own (one epoch to warm up and to prove its batches, five timed, the
 median counts), and the stream before each of them. The stream's batches are whole (ids, pixels, padded captions); the peers' are
 ids and pixels; the docstring of each peer's script says exactly what is measured. A peer that cannot be installed or fails is
@@ -10,13 +10,16 @@ user's cache: 14 GB for 8,192 images, 2 GB of environments.
 Progress and a table go to stderr; the last line of stdout is one JSON object.
 """
 import argparse
+import atexit
 import json
 import os
 import pathlib
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE / "peers"))
@@ -53,11 +56,42 @@ def say(line):
 
 
 def build():
-    """The binary of benches/stream_bench.rs, built in the profile that everything else is built in."""
-    command = ["cargo", "build", "--workspace", "--bench", "stream_bench", "--message-format=json"]
+    """The binary of benches/stream_bench.rs and the Python module's library, built in the profile that everything else is built in."""
+    command = ["cargo", "build", "--workspace", "--lib", "--bench", "stream_bench", "--message-format=json"]
     built = subprocess.run(command, cwd=HERE, check=True, stdout=subprocess.PIPE, text=True).stdout
-    messages = map(json.loads, built.splitlines())
-    return next(m["executable"] for m in messages if m.get("target", {}).get("name") == "stream_bench")
+    messages = [json.loads(line) for line in built.splitlines()]
+    named = {message["target"]["name"]: message for message in messages if "target" in message and "filenames" in message}
+    library = next(name for name in named["_tuwen"]["filenames"] if name.endswith((".so", ".dylib")))
+    return named["stream_bench"]["executable"], library
+
+
+def with_module(library):
+    """The environment in which Python finds the module `tuwen`, as the wheel has it: a folder of links."""
+    folder = pathlib.Path(tempfile.gettempdir(), f"tuwen-module-{os.getpid()}")
+    if not folder.exists():
+        (folder / "tuwen").mkdir(parents=True)
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        for file in (HERE.parents[1] / "python/python/tuwen").iterdir():
+            (folder / "tuwen" / file.name).symlink_to(file)
+        (folder / "tuwen/_tuwen.abi3.so").symlink_to(pathlib.Path(library).resolve())
+    return {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def python_images_per_s(module, corpus):
+    """Images/s of the stream by Python: the same work as `measure --readers 2`."""
+    command = [sys.executable, HERE / "peers/tuwen_python.py", corpus, "--readers", "2"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=with_module(module))
+    return json.loads(done.stdout)["images_per_s"]
+
+
+def rust_and_python(binary, module, corpus, number):
+    """Images/s of both, one right after the other, in every other round Python first."""
+    command = [binary, "measure", corpus, "--readers", "2"]
+    turns = {
+        "rust": lambda: json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["images_per_s"],
+        "python": lambda: python_images_per_s(module, corpus),
+    }
+    return {name: turns[name]() for name in list(turns)[:: -1 if number % 2 else 1]}
 
 
 def make_raw(path, n_images, size_px=224):
@@ -131,6 +165,7 @@ def print_table(peers, own, ratios):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", help="the binary of benches/stream_bench.rs; built if not given")
+    parser.add_argument("--module", help="the library of pipeline/python; built if not given")
     parser.add_argument("--folder", type=pathlib.Path, default=CACHE / "bench-stream", help="where the corpus is made, once")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=8192)
@@ -142,7 +177,11 @@ def main():
     corpus = args.folder / (f"{args.images}-peers" if args.peers_only else f"{args.images}")
     many = args.folder / f"{args.images}-{args.many}"
     raw = corpus / "pixels.raw"
-    binary = None if args.peers_only else args.bench or build()
+    binary, module = args.bench, args.module
+    if args.peers_only:
+        binary = None
+    elif not binary or not module:
+        binary, module = build()
     pythons = environments(args.peers)
 
     def bench(*words):
@@ -185,6 +224,7 @@ def main():
         ways["first_batch_s"] = first_batch_s
     own = {name: [] for name in ways} if binary else {}
     limits = {name: [] for name in LIMITS.values() if name in args.peers}
+    of_python = {"rust": [], "python": []}
 
     for number in range(args.rounds):
         for name in own:
@@ -197,6 +237,14 @@ def main():
                 turn()
             said = f", {limit}: {limits[limit][-1]['images_per_s']:,.1f}" if limits.get(limit, [None])[-1] else ""
             say(f"round {number + 1}/{args.rounds} {name}: {own[name][-1]:,.1f}{said}")
+
+        if binary:
+            rates = rust_and_python(binary, module, corpus, number)
+            for name, rate in rates.items():
+                of_python[name].append(rate)
+            say(f"round {number + 1}/{args.rounds} python_global: {rates['python']:,.1f}, by Rust: {rates['rust']:,.1f}")
+    if binary:
+        own["python_global"] = of_python["python"]
 
     peers = {}
     for name in args.peers:
@@ -223,6 +271,8 @@ def main():
     report = {name: round(statistics.median(values), 3 if name.endswith("_s") else None) for name, values in own.items()}
     rates = {name: seen and round(seen["images_per_s"]) for name, seen in peers.items()}
     report["memmap_ratio"], report["memmap_ratio_2"] = ratios["numpy_memmap"], ratios["numpy_memmap_2"]
+    of_rounds = [python / rust for python, rust in zip(of_python["python"], of_python["rust"])]
+    report["python_ratio"] = round(statistics.median(of_rounds), 3) if of_rounds else None
     report.setdefault("first_batch_s", None)
     report["growth_ratio"] = round(growth_ratio(), 2) if binary else None
     report["peers"] = rates

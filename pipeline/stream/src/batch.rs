@@ -1,5 +1,7 @@
 //! What a stream hands out, and what it is resumed from. Plain data; never reads anything.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::id::ExampleId;
@@ -27,6 +29,8 @@ fn in_hex<S: serde::Serializer>(id: &ExampleId, serializer: S) -> Result<S::Ok, 
 /// skipped comes empty and in its turn, so that every rank still has its number of batches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
+    /// What must end before the memory of `pixels` is freed. First, since fields are dropped in order.
+    pub guard: MemoryGuard,
     /// Whose examples: `[b]`.
     pub example_ids: Vec<ExampleId>,
     /// RGB, row-major, 0 to 255: `[b, size_px, size_px, 3]`.
@@ -44,6 +48,39 @@ pub struct Batch {
     /// [`OnBadImage::Fail`](super::OnBadImage::Fail).
     pub skipped: Vec<Skipped>,
 }
+
+/// What a consumer has done to the memory of a batch that it lends (page-locked it for a device, say), and what undoes that when
+/// it is dropped. A copy of a batch has memory of its own, to which nothing was done.
+#[derive(Default)]
+pub struct MemoryGuard(Option<Box<dyn Send + Sync>>);
+
+impl MemoryGuard {
+    /// Dropped before the memory is freed.
+    pub fn new(undo: impl Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(undo)))
+    }
+}
+
+impl Clone for MemoryGuard {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl fmt::Debug for MemoryGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "guarded" } else { "own" })
+    }
+}
+
+/// What is in a batch does not depend on where it lies.
+impl PartialEq for MemoryGuard {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for MemoryGuard {}
 
 impl Batch {
     /// The row of the example that would stand at `place`, from 0, had none been skipped; none if it was.
@@ -78,6 +115,31 @@ impl Batch {
     }
 }
 
+/// Batches `first`, `first + of`, `first + 2 of`, … of a rank: the share of one of `of` processes among which it is divided. Those
+/// who take from them in turn get the batches of the rank in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The first of them, from 0.
+    pub first: usize,
+    /// Among how many the batches are divided, at least 1.
+    pub of: usize,
+}
+
+impl Share {
+    /// All batches.
+    pub const ALL: Self = Self { first: 0, of: 1 };
+
+    /// How many of `n_batches` it has.
+    pub(crate) fn count(self, n_batches: usize) -> usize {
+        n_batches.saturating_sub(self.first).div_ceil(self.of)
+    }
+
+    /// Which batch of the rank is its batch `number`.
+    pub(crate) fn batch(self, number: usize) -> usize {
+        self.first + number * self.of
+    }
+}
+
 /// Where a stream stands: what a checkpoint keeps to go on from, id for id, with any number of ranks and readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamState {
@@ -96,6 +158,17 @@ pub struct StreamState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_have_every_batch_once() {
+        for (of, n_batches) in [(1, 0), (1, 5), (3, 0), (3, 2), (3, 3), (3, 10), (4, 16)] {
+            let shares = (0..of).map(|first| Share { first, of });
+            let batches = |share: Share| (0..share.count(n_batches)).map(move |n| share.batch(n));
+            let mut all: Vec<usize> = shares.flat_map(batches).collect();
+            all.sort_unstable();
+            assert_eq!(all, (0..n_batches).collect::<Vec<_>>(), "{of} shares");
+        }
+    }
 
     #[test]
     fn a_batch_is_cut_at_a_place() {

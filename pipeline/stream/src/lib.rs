@@ -20,7 +20,7 @@ mod references;
 mod select;
 mod stream;
 
-pub use self::batch::{Batch, Skipped, StreamState};
+pub use self::batch::{Batch, MemoryGuard, Share, Skipped, StreamState};
 pub use self::deliver::{Batches, WaitStats};
 pub use self::id::ExampleId;
 pub use self::image_pixels::ImagePixels;

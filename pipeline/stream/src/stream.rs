@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow, ensure};
 
-use super::batch::{Batch, StreamState};
+use super::batch::{Batch, Share, StreamState};
 use super::deliver::{self, Ahead, Augment, BatchBuilder, Batches, Lanes, Pool};
 use super::opened::OpenedCorpus;
 use super::options::{StreamOptions, Versions};
@@ -141,7 +141,7 @@ impl Stream {
     /// # Errors
     /// A thread cannot be started.
     pub fn epoch(&self, epoch: u64, from_batch: usize) -> Result<Batches> {
-        self.start(epoch, from_batch as u64 * self.corpus.options.global_batch())
+        self.start(epoch, from_batch as u64 * self.corpus.options.global_batch(), Share::ALL)
     }
 
     /// The rest of the epoch in which `state` was taken, for this stream's rank, ranks, and readers, which may be others.
@@ -149,6 +149,23 @@ impl Stream {
     /// # Errors
     /// The state is of another selection, of other versions, or of another seed.
     pub fn resume(&self, state: &StreamState) -> Result<Batches> {
+        self.resume_share(state, Share::ALL)
+    }
+
+    /// As [`Stream::resume`], a share of the rest: for processes among which the batches of a rank are divided.
+    ///
+    /// # Errors
+    /// As [`Stream::resume`].
+    pub fn resume_share(&self, state: &StreamState, share: Share) -> Result<Batches> {
+        self.check(state)?;
+        self.start(state.epoch, state.position, share)
+    }
+
+    /// Whether `state` is one of this stream.
+    ///
+    /// # Errors
+    /// It is of another selection, of other versions, or of another seed.
+    pub fn check(&self, state: &StreamState) -> Result<()> {
         let expected = self.state(state.epoch, state.position);
         ensure!(
             *state == expected,
@@ -156,15 +173,15 @@ impl Stream {
              hint: open it with the versions, split, predicate, shuffle and seed that it was saved with, and if captions \
              are grouped by length, with the same batch size and ranks"
         );
-        self.start(state.epoch, state.position)
+        Ok(())
     }
 
     /// Starts the readers at a position of the global order.
-    fn start(&self, epoch: u64, position: u64) -> Result<Batches> {
+    fn start(&self, epoch: u64, position: u64, share: Share) -> Result<Batches> {
         let corpus = &self.corpus;
         let options = &corpus.options;
         let order = Arc::new(corpus.order(epoch));
-        let n_batches = corpus.n_batches(position);
+        let n_batches = share.count(corpus.n_batches(position));
         let augment = Augment::of(options, epoch);
         let n_readers = options.readers.min(n_batches);
         let ahead =
@@ -178,7 +195,7 @@ impl Stream {
             let corpus = Arc::clone(corpus);
             let mut builder =
                 BatchBuilder::new(corpus, rows, position, augment.clone(), clocks, ahead);
-            move |number, used| builder.build(number, used)
+            move |number, used| builder.build(share.batch(number), used)
         })
     }
 }

@@ -30,19 +30,24 @@ class Rows:
         return np.array(self.images[row % len(self.images)]), row
 
 
-def main(doc, write_mode):
-    args = peer.arguments(doc)
+def loader(args, write_mode):
+    """Batches (pixels, ids), shuffled anew in every epoch."""
 
     def make(path):
         fields = {"pixels": RGBImageField(write_mode=write_mode), "id": IntField()}
         DatasetWriter(str(path), fields, num_workers=args.workers).from_indexed_dataset(Rows(args, write_mode))
 
     path = peer.made_once(args, f"ffcv-{write_mode}", make)
-    loader = Loader(
+    return Loader(
         str(path), args.batch_size, num_workers=args.workers, os_cache=True, order=OrderOption.RANDOM, seed=0, drop_last=False,
         pipelines={"pixels": [SimpleRGBImageDecoder()], "id": [IntDecoder()]},
     )
-    batches = lambda number: ((ids[:, 0], pixels) for pixels, ids in loader)
+
+
+def main(doc, write_mode):
+    args = peer.arguments(doc)
+    whole = loader(args, write_mode)
+    batches = lambda number: ((ids[:, 0], pixels) for pixels, ids in whole)
     peer.measure(args, batches, importlib.metadata.version("ffcv"), exact=write_mode == "raw")
 
 

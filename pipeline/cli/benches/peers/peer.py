@@ -19,8 +19,8 @@ import time
 import numpy as np
 
 
-def arguments(doc, **defaults):
-    """The arguments, with `pixels`, the raw file as an array [n, s, s, 3], and `n`."""
+def arguments(doc, more=(), **defaults):
+    """The arguments, with `pixels`, the raw file as an array [n, s, s, 3], and `n`. `more` are (flag, options) of the script's own."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("raw", type=pathlib.Path, help="the raw file of pixels; a peer's data set is made beside it")
     parser.add_argument("--size-px", type=int, default=224)
@@ -28,6 +28,8 @@ def arguments(doc, **defaults):
     parser.add_argument("--workers", type=int, default=2, help="processes or threads, whichever the peer has")
     parser.add_argument("--epochs", type=int, default=5, help="timed epochs (slices, where the script says so)")
     parser.add_argument("--pictures", type=pathlib.Path, help="a folder of JPEGs, for the peers that decode")
+    for flag, options in more:
+        parser.add_argument(flag, **options)
     parser.set_defaults(**defaults)
     args = parser.parse_args()
     args.pixels = np.memmap(args.raw, np.uint8, "r").reshape(-1, args.size_px, args.size_px, 3)

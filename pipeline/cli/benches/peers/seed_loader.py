@@ -24,8 +24,8 @@ TOKENIZER = pathlib.Path(__file__).parents[3] / "data/sample/tokenizer.json"
 MAX_LENGTH = 100
 
 
-def main():
-    args = peer.arguments(__doc__)
+def loader(args):
+    """Batches (ids, normalised pixels, labels), shuffled anew in every epoch."""
     files = peer.pictures(args)
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(TOKENIZER), pad_token="[PAD]", unk_token="[UNK]")
     processor = ViTImageProcessorPil(size={"height": args.size_px, "width": args.size_px})
@@ -46,11 +46,16 @@ def main():
         "text": [f"一张编号为{row}的照片，画面里有山、水和一座桥" for row in range(args.n)],
     })
     dataset.set_transform(transform)
-    loader = DataLoader(
+    return DataLoader(
         dataset, args.batch_size, shuffle=True, num_workers=args.workers, collate_fn=collated,
         persistent_workers=args.workers > 0,
     )
-    batches = lambda number: ((ids, pixels) for ids, pixels, _ in loader)
+
+
+def main():
+    args = peer.arguments(__doc__)
+    whole = loader(args)
+    batches = lambda number: ((ids, pixels) for ids, pixels, _ in whole)
     shape = (3, args.size_px, args.size_px)
     version = f"datasets {importlib.metadata.version('datasets')}, transformers {importlib.metadata.version('transformers')}"
     peer.measure(args, batches, version, sliced=True, exact=False, shape=shape, dtype=np.float32)

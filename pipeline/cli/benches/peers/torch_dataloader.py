@@ -21,14 +21,19 @@ class Batches(Dataset):
         return torch.tensor(rows), torch.from_numpy(self.pixels[np.array(rows)])
 
 
-def main():
-    args = peer.arguments(__doc__)
+def loader(args):
+    """Batches (ids, pixels), shuffled anew in every epoch."""
     sampler = BatchSampler(RandomSampler(range(args.n)), args.batch_size, drop_last=False)
-    loader = DataLoader(
+    return DataLoader(
         Batches(args.pixels), batch_size=None, sampler=sampler, num_workers=args.workers,
         persistent_workers=args.workers > 0,
     )
-    peer.measure(args, lambda number: loader, torch.__version__)
+
+
+def main():
+    args = peer.arguments(__doc__)
+    batches = loader(args)
+    peer.measure(args, lambda number: batches, torch.__version__)
 
 
 if __name__ == "__main__":

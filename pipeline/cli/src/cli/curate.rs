@@ -1,14 +1,12 @@
 //! `tuwen curate`: pairs and images into examples.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use clap::Args;
 use tuwen_corpus::Corpus;
 use tuwen_etl::curate::{Gates, curate};
 
 use crate::cli::flags::CorpusFlags;
-use crate::cli::hold::Holding;
+use crate::cli::hold::{Ended, Holding};
 
 /// Clean captions, choose splits, tokenise: rebuild examples
 #[derive(Args)]
@@ -68,7 +66,7 @@ impl CurateFlags {
 }
 
 impl Curate {
-    pub(super) async fn run(self) -> Result<ExitCode> {
+    pub(super) async fn run(self) -> Result<Ended> {
         let settings = self.corpus.settings(self.curate.settings())?;
         let corpus = Corpus::open(&settings.corpus).await?;
         self.holding

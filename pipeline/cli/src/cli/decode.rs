@@ -1,7 +1,5 @@
 //! `tuwen decode`: originals into images.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use clap::Args;
 use tuwen_corpus::Corpus;
@@ -9,7 +7,7 @@ use tuwen_etl::decode::decode;
 use tuwen_image::RejectReason;
 
 use crate::cli::flags::{CorpusFlags, flag};
-use crate::cli::hold::Holding;
+use crate::cli::hold::{Ended, Holding};
 
 /// Decode every distinct original to a square of RGB pixels
 #[derive(Args)]
@@ -51,7 +49,7 @@ pub(super) struct Decode {
 }
 
 impl Decode {
-    pub(super) async fn run(self) -> Result<ExitCode> {
+    pub(super) async fn run(self) -> Result<Ended> {
         let settings = self.corpus.settings(vec![
             ("decode.size", self.size.map(|px| px.to_string())),
             ("decode.filter", self.filter.clone()),

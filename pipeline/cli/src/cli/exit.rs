@@ -66,12 +66,12 @@ impl std::error::Error for RunFailed {
 }
 
 /// The reports of the stages that were run before `error`.
-pub(super) fn reports(error: &anyhow::Error) -> &[StageReport] {
+pub fn reports(error: &anyhow::Error) -> &[StageReport] {
     error.downcast_ref::<RunFailed>().map_or(&[], |failed| &failed.reports)
 }
 
 /// Of a command that failed.
-pub(super) fn of_error(error: &anyhow::Error) -> ExitCode {
+pub fn of_error(error: &anyhow::Error) -> ExitCode {
     let error = error.downcast_ref::<RunFailed>().map_or(error, |failed| &failed.source);
     let failed = error.downcast_ref::<StageFailed>();
     if error.is::<WrongSetting>() {

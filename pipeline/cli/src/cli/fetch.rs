@@ -1,7 +1,6 @@
 //! `tuwen fetch`: sources into pairs, then bytes into originals.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -15,7 +14,7 @@ use tuwen_settings::Settings;
 use crate::cli::age::parse_age;
 use crate::cli::bytes::parse_bytes;
 use crate::cli::flags::{CorpusFlags, flag};
-use crate::cli::hold::{Holding, Stages};
+use crate::cli::hold::{Ended, Holding, Stages};
 
 /// Ingest sources (CSV, TSV, JSON lines, Parquet) and get the pictures' bytes
 #[derive(Args)]
@@ -170,7 +169,7 @@ fn cancel_after(deadline: Duration, stop: &CancellationToken) {
 }
 
 impl Fetch {
-    pub(super) async fn run(self) -> Result<ExitCode> {
+    pub(super) async fn run(self) -> Result<Ended> {
         let settings = self.corpus.settings(self.fetch.settings())?;
         let most = (!self.force).then_some(settings.max_rejected_percent);
         let (sources, corpus) = self.fetch.open(&settings, most.unwrap_or(100.0)).await?;

@@ -1,4 +1,4 @@
-//! A command that writes to a corpus: its lease, the signals that end it, and what it prints and returns.
+//! A command that writes to a corpus: its lease, the signals that end it, what its stages report, and how that is printed.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -41,6 +41,28 @@ pub(super) struct Stages<'a> {
     is_cut: bool,
 }
 
+/// What came of the stages of a command that did not fail.
+pub struct Ended {
+    /// Their reports, in order.
+    pub reports: Vec<StageReport>,
+    /// Whether a signal ended them, so that there is more to do.
+    pub is_interrupted: bool,
+    /// How the command was told to print them.
+    json: bool,
+}
+
+impl Ended {
+    /// Prints the reports. The exit code.
+    pub(super) fn print(&self) -> Result<ExitCode> {
+        let reports = &self.reports;
+        print(self.json, &serde_json::json!({ "stages": reports }), &table(reports))?;
+        Ok(match self.is_interrupted {
+            true => exit::of_outcome(Outcome::Interrupted),
+            false => ExitCode::SUCCESS,
+        })
+    }
+}
+
 impl Stages<'_> {
     /// Runs a stage, which those who ask for the lease are told, and keeps its report; not after a signal.
     ///
@@ -65,7 +87,7 @@ impl Stages<'_> {
 
 impl Holding {
     /// Does `work` under the lease of the ETL; SIGINT and SIGTERM cancel the token that it gets, and a second one ends the process
-    /// at once. Prints the reports of the stages.
+    /// at once. Gives the reports of the stages.
     ///
     /// # Errors
     /// [`RunFailed`] with the reports of the stages that were run, the last of which failed.
@@ -74,7 +96,7 @@ impl Holding {
         corpus: &Corpus,
         command: &str,
         work: impl AsyncFnOnce(&CancellationToken, &mut Stages<'_>) -> Result<()>,
-    ) -> Result<ExitCode> {
+    ) -> Result<Ended> {
         let (mut reports, mut is_cut) = (Vec::new(), false);
         let work = async |stop: &CancellationToken, lease: Option<&Lease>| {
             let mut stages = Stages { command, stop, lease, reports: &mut reports, is_cut: false };
@@ -89,12 +111,9 @@ impl Holding {
             }
             return Err(RunFailed { reports, source: error }.into());
         }
-        print(self.json, &serde_json::json!({ "stages": reports }), &table(&reports))?;
         let is_interrupted = |report: &StageReport| report.outcome == Outcome::Interrupted;
-        Ok(match is_cut || reports.iter().any(is_interrupted) {
-            true => exit::of_outcome(Outcome::Interrupted),
-            false => ExitCode::SUCCESS,
-        })
+        let is_interrupted = is_cut || reports.iter().any(is_interrupted);
+        Ok(Ended { reports, is_interrupted, json: self.json })
     }
 
     /// Does `work` under the lease of the ETL, as [`Holding::run`] does, and prints nothing.

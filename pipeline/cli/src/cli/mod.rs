@@ -1,13 +1,17 @@
 //! The command line: flags as typed, one file a subcommand. In: arguments. Out: settings in force and a call of the library.
 //! stdout carries data only; everything else goes to stderr.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use tuwen_corpus::log::{LogFlags, one_line};
+use tuwen_settings::WrongSetting;
 
+pub use self::exit::{of_error, reports};
+pub use self::hold::Ended;
 use self::print::print_text;
 
 pub(crate) mod age;
@@ -77,13 +81,18 @@ enum Command {
 /// The `tuwen` command. It stands in the library, so that the binary has nothing to compile: async code is compiled anew in
 /// each crate that polls it.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    main_of(&std::env::args_os().collect::<Vec<_>>())
+}
+
+/// As [`main`], of `arguments`, the first of which is the command's own name.
+pub fn main_of(arguments: &[OsString]) -> ExitCode {
+    let cli = Cli::parse_from(arguments);
     cli.log.init();
     match cli.run() {
         Ok(code) => code,
         Err(error) => {
             // All commands that have a summary have this flag.
-            if std::env::args_os().any(|arg| arg == "--json") {
+            if arguments.iter().any(|arg| arg == "--json") {
                 let report = json!({ "stages": exit::reports(&error), "error": one_line(&error) });
                 // Nobody is left to be told that stdout is closed.
                 let _ = print_text(&report.to_string());
@@ -94,16 +103,37 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The stages of `tuwen run`, `fetch`, `decode` or `curate`, of `arguments` as the command has them, for a program that wants their
+/// reports: nothing is printed to stdout. As of the command, the first SIGINT or SIGTERM ends the stages after the chunk under way,
+/// and a second one the process.
+///
+/// # Errors
+/// Those of the command, whose code [`of_error`] says, and with what was run before them in [`reports`].
+pub fn stages_of(arguments: &[OsString]) -> Result<Ended> {
+    let cli = Cli::try_parse_from(arguments).map_err(|error| {
+        let said = error.to_string();
+        WrongSetting(said.trim_start_matches("error: ").trim_end().to_owned())
+    })?;
+    cli.log.init();
+    match cli.command {
+        Command::Run(command) => block_on(command.run()),
+        Command::Fetch(command) => block_on(command.run()),
+        Command::Decode(command) => block_on(command.run()),
+        Command::Curate(command) => block_on(command.run()),
+        _ => bail!("expected run, fetch, decode or curate"),
+    }
+}
+
 impl Cli {
     fn run(self) -> Result<ExitCode> {
         match self.command {
             Command::Trainer(command) => command.run(self.log),
             Command::Config(command) => command.run(),
             Command::Bench(command) => command.run(),
-            Command::Run(command) => block_on(command.run()),
-            Command::Fetch(command) => block_on(command.run()),
-            Command::Decode(command) => block_on(command.run()),
-            Command::Curate(command) => block_on(command.run()),
+            Command::Run(command) => block_on(command.run())?.print(),
+            Command::Fetch(command) => block_on(command.run())?.print(),
+            Command::Decode(command) => block_on(command.run())?.print(),
+            Command::Curate(command) => block_on(command.run())?.print(),
             Command::Sql(command) => block_on(command.run()),
             Command::Report(command) => block_on(command.run()),
             Command::Serve(command) => block_on(command.run()),
@@ -118,7 +148,7 @@ impl Cli {
     }
 }
 
-fn block_on(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Runtime::new().context("starting the async runtime")?;
     let result = runtime.block_on(command);
     // Work on blocking threads (a name look-up, say) must not hold up the end.

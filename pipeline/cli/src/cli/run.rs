@@ -1,7 +1,6 @@
 //! `tuwen run`: fetch, decode and curate in order.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
@@ -11,7 +10,7 @@ use tuwen_etl::decode::decode;
 use crate::cli::curate::CurateFlags;
 use crate::cli::fetch::FetchFlags;
 use crate::cli::flags::CorpusFlags;
-use crate::cli::hold::Holding;
+use crate::cli::hold::{Ended, Holding};
 
 /// Fetch, decode and curate in order, each only what is new
 #[derive(Args)]
@@ -31,7 +30,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) async fn run(self) -> Result<ExitCode> {
+    pub(super) async fn run(self) -> Result<Ended> {
         let flags = self.fetch.settings().into_iter().chain(self.curate.settings()).collect();
         let settings = self.corpus.settings(flags)?;
         // A wrong tokenizer, or rule, should be told before hours of downloads.

@@ -70,7 +70,8 @@ fn binary() -> Result<PathBuf> {
     let beside = this.with_file_name(format!("tuwen-trainer{EXE_SUFFIX}"));
     if !beside.exists() {
         bail!(
-            "{}: expected the trainer beside tuwen, found nothing\nhint: `make build` builds both",
+            "{}: expected the trainer beside tuwen, found nothing\n\
+             hint: `pip install 'tuwen[train]'` installs it; in a checkout `make build` builds both",
             beside.display()
         );
     }

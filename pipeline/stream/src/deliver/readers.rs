@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError, bounded};
 
 use super::clocks::{Clocks, Stopwatch};
 use super::wait::WaitStats;
@@ -167,6 +167,24 @@ impl Batches {
         }
     }
 
+    /// Waits until there is a next batch, or nothing more to come, but no longer than `timeout`: for a consumer that must look after
+    /// something else meanwhile. Whether [`Iterator::next`] need not wait now.
+    pub fn is_ready(&mut self, timeout: Duration) -> bool {
+        if self.next >= self.end {
+            return true;
+        }
+        let lane = &self.lanes[self.next % self.lanes.len()];
+        if !lane.is_empty() {
+            return true;
+        }
+        let begun = Instant::now();
+        let mut turn = Select::new();
+        turn.recv(lane);
+        let is_ready = turn.ready_timeout(timeout).is_ok();
+        self.consumer_waited += begun.elapsed();
+        is_ready
+    }
+
     /// Takes the next batch from the lane whose turn it is.
     fn take(&mut self, lane: usize) -> Result<Batch> {
         if let Ok(built) = self.lanes[lane].try_recv() {
@@ -234,7 +252,10 @@ impl Drop for Batches {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
+    use crate::batch::MemoryGuard;
 
     fn numbered(number: usize, mut batch: Batch) -> Result<Batch> {
         batch.next_position = number as u64;
@@ -379,6 +400,50 @@ mod tests {
             assert_eq!(batches.next().unwrap().unwrap_err().to_string(), expected);
             assert!(batches.next().is_none());
         }
+    }
+
+    #[test]
+    fn a_consumer_may_look_whether_a_batch_is_there() {
+        let (go_on, wait) = bounded::<()>(1);
+        let lanes = Lanes { readers: 1, prefetch: 1 };
+        let build = move |number, batch| {
+            wait.recv().unwrap();
+            numbered(number, batch)
+        };
+        let builder = |_, _| build.clone();
+        let mut batches = start(lanes, 2, &Pool::new(lanes), builder).unwrap();
+        for number in 0..2 {
+            assert!(!batches.is_ready(Duration::from_millis(1)));
+            go_on.send(()).unwrap();
+            while !batches.is_ready(Duration::from_secs(60)) {}
+            assert_eq!(batches.next().unwrap().unwrap().next_position, number);
+        }
+        assert!(batches.is_ready(Duration::from_secs(60)), "nothing more comes");
+        assert!(batches.next().is_none());
+        assert!(batches.wait().consumer_waited >= Duration::from_millis(2));
+    }
+
+    #[test]
+    fn what_guards_memory_ends_before_a_batch_is_freed() {
+        struct Undo(Arc<AtomicBool>);
+        impl Drop for Undo {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let undone = Arc::new(AtomicBool::new(false));
+        let guard = MemoryGuard::new(Undo(Arc::clone(&undone)));
+        let batch = Batch { guard, pixels: vec![1; 9], ..Batch::default() };
+        let copy = batch.clone();
+        assert_eq!(copy, batch);
+        drop(copy);
+        assert!(!undone.load(Ordering::Relaxed), "a copy has memory of its own");
+        let pool = Pool::new(Lanes { readers: 1, prefetch: 1 });
+        pool.give(batch);
+        let batch = pool.take();
+        assert!(!undone.load(Ordering::Relaxed) && batch.pixels.len() == 9);
+        drop(batch);
+        assert!(undone.load(Ordering::Relaxed));
     }
 
     #[test]

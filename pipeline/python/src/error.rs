@@ -1,0 +1,62 @@
+//! Errors as exceptions. In: what went wrong below. Out: `TuwenError` or one of its kinds, with the words that the command line
+//! prints and the reports of the stages before. Never words of its own.
+
+use std::process::ExitCode;
+
+use pyo3::create_exception;
+use pyo3::exceptions::{PyException, PyKeyboardInterrupt};
+use pyo3::prelude::*;
+use tuwen_corpus::log::one_line;
+
+create_exception!(tuwen, TuwenError, PyException, "What tuwen could not do, and why.");
+create_exception!(
+    tuwen,
+    WrongUsage,
+    TuwenError,
+    "An option or a setting that there is not, or may not have this value."
+);
+create_exception!(
+    tuwen,
+    GateRed,
+    TuwenError,
+    "Too many rows were rejected, or another gate was red."
+);
+create_exception!(tuwen, CorpusHeld, TuwenError, "Another run holds the corpus.");
+
+/// Exit code of the command of what was interrupted.
+const INTERRUPTED: u8 = tuwen_etl::stop::INTERRUPTED;
+
+/// Adds the exceptions to the module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    module.add("TuwenError", py.get_type::<TuwenError>())?;
+    module.add("WrongUsage", py.get_type::<WrongUsage>())?;
+    module.add("GateRed", py.get_type::<GateRed>())?;
+    module.add("CorpusHeld", py.get_type::<CorpusHeld>())
+}
+
+/// The exception of an error.
+pub(crate) fn exception(error: &anyhow::Error) -> PyErr {
+    TuwenError::new_err(one_line(error))
+}
+
+/// The exception of a command that failed, by its exit code. Its `reports` are those of the stages before, as JSON.
+pub(crate) fn of_command(py: Python<'_>, error: &anyhow::Error) -> PyErr {
+    let (code, words) = (tuwen::cli::of_error(error), one_line(error));
+    let is = |n: u8| code == ExitCode::from(n);
+    let raised = if is(2) {
+        WrongUsage::new_err(words)
+    } else if is(3) {
+        GateRed::new_err(words)
+    } else if is(4) {
+        CorpusHeld::new_err(words)
+    } else if is(INTERRUPTED) {
+        PyKeyboardInterrupt::new_err(words)
+    } else {
+        TuwenError::new_err(words)
+    };
+    let reports = serde_json::to_string(tuwen::cli::reports(error)).unwrap_or_default();
+    // An exception that takes no attribute still says what happened.
+    let _ = raised.value(py).setattr("reports", reports);
+    raised
+}
