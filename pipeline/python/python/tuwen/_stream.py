@@ -7,6 +7,7 @@ import ctypes
 import json
 import os
 import warnings
+import weakref
 from dataclasses import dataclass
 
 from tuwen import _tuwen
@@ -165,7 +166,8 @@ class Stream(IterableDataset):
             "flip": flip,
             "random_resized_crop": random_resized_crop or None,
         }
-        self._rust = self._home = self._running = None
+        self._rust = self._home = None
+        self._running = nothing
         self._is_pinned = False
         self._skipped = []
         self._places = Places()
@@ -186,8 +188,10 @@ class Stream(IterableDataset):
         # A place that is this worker's own is where its next batch begins.
         batches = rust.epoch(state, 0 if of == workers else worker, workers)
         self._skipped = []
-        self._running = Epoch(self, batches, epoch, worker, workers)
-        return self._running
+        running = Epoch(self, batches, epoch, worker, workers)
+        # A loop that is left lets go of its epoch, and with that ends the threads.
+        self._running = weakref.ref(running)
+        return running
 
     def __len__(self):
         """Batches of this rank in a whole epoch, also where some of it was loaded as done."""
@@ -265,7 +269,7 @@ class Stream(IterableDataset):
     @property
     def wait(self):
         """How long the loop waited so far, in all epochs: a `Wait`. `print(stream.wait)` is one sentence of advice."""
-        rust, running = self._open(), self._running
+        rust, running = self._open(), self._running()
         sentence, figures = rust.wait(running.batches if running is not None else None)
         figures = json.loads(figures)
         elapsed_s, times = figures["elapsed_s"], figures["times"]
@@ -279,7 +283,7 @@ class Stream(IterableDataset):
     def __getstate__(self):
         """For a spawned process, which opens the same versions anew."""
         self._open()
-        return {**self.__dict__, "_rust": None, "_home": None, "_running": None, "_is_pinned": False, "_skipped": []}
+        return {**self.__dict__, "_rust": None, "_home": None, "_running": nothing, "_is_pinned": False, "_skipped": []}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
@@ -291,7 +295,7 @@ class Stream(IterableDataset):
     def _open(self):
         """The stream in this process: a spawned one opens it anew, a forked one is refused."""
         if self._home != os.getpid():
-            self._running, self._is_pinned = None, False
+            self._running, self._is_pinned = nothing, False
             self._rust = _tuwen.Stream(self._corpus, json.dumps(self._options), self._read_path)
             self._home = os.getpid()
             self._state = json.loads(self._rust.state(0, 0))
@@ -333,9 +337,9 @@ class Stream(IterableDataset):
             warnings.warn(f"batches are not page-locked, and copied to the device more slowly: {error}", stacklevel=3)
 
     def _end(self):
-        if self._running is not None:
-            self._running.close()
-            self._running = None
+        if (running := self._running()) is not None:
+            running.close()
+        self._running = nothing
 
 
 class Epoch:
@@ -360,7 +364,7 @@ class Epoch:
         while True:
             batch = self.batches.next()
             if batch is None:
-                self.stream = stream._running = None
+                self.stream, stream._running = None, nothing
                 stream._places.stand(self.worker, (self.epoch + 1, 0, 1))
                 raise StopIteration
             stream._places.stand(self.worker, (self.epoch, batch.next_position + self.between, self.workers))
@@ -438,6 +442,10 @@ class Places:
         """Whether another process has moved on the one that this process moved last."""
         worker, place = self.written
         return self.where(worker) != place
+
+
+def nothing():
+    """Where no epoch is open: what a dead reference gives."""
 
 
 def share():

@@ -15,7 +15,8 @@ pub(crate) fn here() -> &'static Path {
 
 /// The library of the module, which cargo puts beside the tests.
 pub(crate) fn library() -> PathBuf {
-    let library = std::env::current_exe().unwrap().with_file_name("lib_tuwen.so");
+    let name = format!("lib_tuwen{}", std::env::consts::DLL_SUFFIX);
+    let library = std::env::current_exe().unwrap().with_file_name(name);
     assert!(library.exists(), "{}: cargo has not built the module", library.display());
     library
 }
