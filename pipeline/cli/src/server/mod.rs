@@ -24,7 +24,7 @@ pub(crate) async fn serve(
         .await
         .with_context(|| format!("the page cannot listen on {address}"))?;
     tracing::info!("page: http://{}/", listener.local_addr()?);
-    axum::serve(listener, page::router(served))
+    axum::serve(listener, page::router(served, access::Access::open()))
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
         .context("serving the page")
