@@ -46,11 +46,6 @@ impl Served {
         Ok(Self { settings, bounds, newest: Mutex::new(newest) })
     }
 
-    /// The settings that the corpus is read under.
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// What a query may use.
     pub(crate) fn bounds(&self) -> Bounds {
         self.bounds

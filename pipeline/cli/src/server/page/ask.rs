@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::catalog::memory::MemoryCatalogProviderList;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 use moka::future::Cache;
-use tuwen_corpus::{TableVersions, seeking_session};
-use tuwen_etl::sql::register_functions;
+use tuwen_corpus::TableVersions;
 
 use super::fault::Fault;
 use crate::server::Served;
@@ -66,13 +67,24 @@ impl Seeker {
         let shared = self.served.session().await?;
         let snapshot = shared.snapshot();
         let opened = self.sessions.try_get_with(snapshot.versions(), async {
-            let ctx = seeking_session()?;
+            let ctx = seeking(shared.state());
             snapshot.register(&ctx).await?;
-            register_functions(&ctx, self.served.settings())?;
             anyhow::Ok(ctx)
         });
         opened.await.map_err(|error| Fault::from(error.as_ref()))
     }
+}
+
+/// A session of its own tables with the functions and the memory of another, which decodes of the rows that a filter or the small
+/// side of a join leaves out only the columns that it needs for that.
+fn seeking(state: SessionState) -> SessionContext {
+    let mut config = state.config().clone();
+    config.options_mut().execution.parquet.pushdown_filters = true;
+    let state = SessionStateBuilder::new_from_existing(state)
+        .with_config(config)
+        .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
+        .build();
+    SessionContext::new_with_state(state)
 }
 
 impl Query {
