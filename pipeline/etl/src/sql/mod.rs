@@ -25,7 +25,7 @@ pub use bounds::default_memory_bytes;
 pub use error::QueryError;
 pub use functions::{FUNCTIONS, Function, register_functions, thumbnail};
 pub use params::Params;
-pub use session::{Prepared, Session};
+pub use session::{CATALOG, Draft, Prepared, SCHEMA, Session};
 pub use sql_type::sql_type;
 pub use statement::{Statement, is_whole, statements};
 

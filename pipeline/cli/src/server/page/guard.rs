@@ -49,12 +49,13 @@ pub(super) const LOGIN: &str = "/login";
 #[derive(Clone)]
 pub(super) struct Guard {
     access: Access,
+    is_tls: bool,
     passes: Arc<Mutex<VecDeque<(String, Instant)>>>,
 }
 
 impl Guard {
-    pub(super) fn new(access: Access) -> Self {
-        Self { access, passes: Arc::default() }
+    pub(super) fn new(access: Access, is_tls: bool) -> Self {
+        Self { access, is_tls, passes: Arc::default() }
     }
 
     /// A cookie for who shows the right token; it is no part of the token, since a browser sends it to whatever listens on this host.
@@ -69,7 +70,8 @@ impl Guard {
         }
         passes.push_back((pass.clone(), Instant::now()));
         let seconds = PASS_FOR.as_secs();
-        Some(format!("{PASS}={pass}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax"))
+        let secure = if self.is_tls { "; Secure" } else { "" };
+        Some(format!("{PASS}={pass}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"))
     }
 
     fn knows(&self, headers: &HeaderMap) -> bool {
@@ -216,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_pass_is_for_who_has_the_token() {
-        let guard = Guard::new(Access::of_token("0123456789abcdef"));
+        let guard = Guard::new(Access::of_token("0123456789abcdef"), false);
         assert!(guard.pass("0123456789abcdeF").is_none());
         let cookie = guard.pass("0123456789abcdef").unwrap();
         let mut headers = HeaderMap::new();

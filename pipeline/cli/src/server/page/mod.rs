@@ -30,13 +30,13 @@ use self::pixels::Squares;
 use crate::server::Served;
 use crate::server::access::Access;
 
-/// All pages, for those whom `access` lets in.
-pub(crate) fn router(served: Arc<Served>, access: Access) -> Router {
+/// All pages, for those whom `access` lets in; `is_tls`: they are read by https.
+pub(crate) fn router(served: Arc<Served>, access: Access, is_tls: bool) -> Router {
     let shelf = Arc::new(Shelf::new(Arc::clone(&served)));
     let seeker = Arc::new(Seeker::new(Arc::clone(&served)));
     let squares = Arc::new(Squares::new(served));
     warm_up(Arc::clone(&shelf), Arc::clone(&squares));
-    let guard = Guard::new(access);
+    let guard = Guard::new(access, is_tls);
     let gallery = Router::new().route("/", get(gallery::gallery)).with_state(Arc::clone(&shelf));
     let pictures = Router::new()
         .route("/pictures/{image_id}", get(picture::picture))

@@ -16,6 +16,7 @@ mod table;
 mod text;
 mod visible;
 
+pub(crate) use self::names::unique;
 pub(crate) use self::visible::Visible;
 
 /// How rows are written.
