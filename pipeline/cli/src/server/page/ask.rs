@@ -6,8 +6,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::catalog::memory::MemoryCatalogProviderList;
-use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 use moka::future::Cache;
@@ -67,24 +65,15 @@ impl Seeker {
         let shared = self.served.session().await?;
         let snapshot = shared.snapshot();
         let opened = self.sessions.try_get_with(snapshot.versions(), async {
-            let ctx = seeking(shared.state());
+            // Tables of its own: those of the other session were opened without what follows.
+            let mut state = shared.over(snapshot.clone())?.state();
+            state.config_mut().options_mut().execution.parquet.pushdown_filters = true;
+            let ctx = SessionContext::new_with_state(state);
             snapshot.register(&ctx).await?;
             anyhow::Ok(ctx)
         });
         opened.await.map_err(|error| Fault::from(error.as_ref()))
     }
-}
-
-/// A session of its own tables with the functions and the memory of another, which decodes of the rows that a filter or the small
-/// side of a join leaves out only the columns that it needs for that.
-fn seeking(state: SessionState) -> SessionContext {
-    let mut config = state.config().clone();
-    config.options_mut().execution.parquet.pushdown_filters = true;
-    let state = SessionStateBuilder::new_from_existing(state)
-        .with_config(config)
-        .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
-        .build();
-    SessionContext::new_with_state(state)
 }
 
 impl Query {

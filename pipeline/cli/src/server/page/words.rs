@@ -22,16 +22,16 @@ pub(super) fn may_have_picture(reason: Option<&str>) -> bool {
 pub(super) fn reason(lang: Lang, reason: &str) -> &str {
     match reason {
         "malformed_line" => lang.say("broken line", "行损坏"),
-        "no_locator" => lang.say("no URL or file", "没有地址"),
+        "no_locator" => lang.say("no URL, no file", "没有地址"),
         "not_fetched" => lang.say("not fetched yet", "尚未抓取"),
-        "fetch_failed" => lang.say("not got", "抓取失败"),
+        "fetch_failed" => lang.say("fetch failed", "抓取失败"),
         "not_decoded" => lang.say("not decoded yet", "尚未解码"),
-        "image_rejected" => lang.say("not a good picture", "图片不合格"),
+        "image_rejected" => lang.say("bad picture file", "图片不合格"),
         "placeholder_image" => lang.say("placeholder", "占位图"),
         "empty_caption" => lang.say("empty caption", "描述为空"),
         "short_caption" => lang.say("caption too short", "描述太短"),
         "long_caption" => lang.say("caption too long", "描述太长"),
-        "duplicate_caption" => lang.say("said before", "重复描述"),
+        "duplicate_caption" => lang.say("repeated caption", "重复描述"),
         "leak" => lang.say("leak", "泄漏"),
         other => other,
     }

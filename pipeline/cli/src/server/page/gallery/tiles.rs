@@ -52,7 +52,8 @@ impl Tiles<'_> {
                 @if let Some(model) = model {
                     p.model dir="auto" { span.tag title=(self.beside.model) { (lang.say("model", "模型")) } " " (model) }
                 }
-                (fate(lang, &example.fate))
+                // Without a picture the reason stands in its place.
+                @if picture.is_some() { (fate(lang, &example.fate)) }
             }
         }
     }
