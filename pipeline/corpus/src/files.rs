@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use datafusion::datasource::{MemTable, TableProvider};
 use datafusion::prelude::SessionContext;
 use deltalake::kernel::Remove;
 use tuwen_schemas::table;
 
 use crate::file_table::FileTable;
+use crate::plain_files::{PlainFile, plain_files};
 use crate::snapshot::{Snapshot, TableVersions};
 
 /// What a snapshot has more than an earlier one: files by table.
@@ -23,6 +24,21 @@ impl Snapshot {
     pub fn file_paths(&self, name: &str) -> Result<BTreeSet<String>> {
         let files = self.delta(name).snapshot()?.log_data();
         Ok(files.iter().map(|file| file.path().into_owned()).collect())
+    }
+
+    /// The files of table `name`, oldest first; none if the table is not there.
+    ///
+    /// # Errors
+    /// The files alone do not say what the rows are.
+    pub fn plain_files(&self, name: &str) -> Result<Vec<PlainFile>> {
+        if self.version(name).is_none() {
+            return Ok(Vec::new());
+        }
+        let delta = self.delta(name);
+        if !delta.snapshot()?.metadata().partition_columns().is_empty() {
+            bail!("table `{name}`: expected no partitions, found some: another program made them");
+        }
+        plain_files(&format!("table `{name}`"), delta)
     }
 
     /// Rows of table `name`, or of those of its files that are called `paths`, as far as the log says.

@@ -16,7 +16,8 @@ use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::file::metadata::PageIndexPolicy;
 
 use crate::keys::key_of_id;
-use crate::maintenance::{LiveFile, StoreFile};
+use crate::maintenance::StoreFile;
+use crate::plain_files::PlainFile;
 use crate::snapshot::Snapshot;
 
 /// Rows a batch: 16 of the largest originals still fit.
@@ -37,7 +38,7 @@ pub struct PictureFiles {
     column: &'static str,
     store: Arc<dyn ObjectStore>,
     /// Oldest first.
-    files: Vec<LiveFile>,
+    files: Vec<PlainFile>,
 }
 
 impl Snapshot {
@@ -46,7 +47,7 @@ impl Snapshot {
     /// # Errors
     /// The table is not there, or its files alone do not say what its rows are.
     pub fn pictures(&self, table: &'static str, column: &'static str) -> Result<PictureFiles> {
-        let files = self.live_files(table)?;
+        let files = self.plain_files(table)?;
         Ok(PictureFiles { table, column, store: self.store_of(table), files })
     }
 }
@@ -78,7 +79,7 @@ impl PictureFiles {
     async fn places_of(
         &self,
         number: i64,
-        file: &LiveFile,
+        file: &PlainFile,
         all: &mut Vec<RecordBatch>,
     ) -> Result<()> {
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -132,7 +133,7 @@ impl PictureFiles {
 
     async fn open(
         &self,
-        file: &LiveFile,
+        file: &PlainFile,
         rows: Vec<Range<usize>>,
     ) -> Result<ParquetRecordBatchStream<StoreFile>> {
         let mut reader = file.in_store(&self.store);
@@ -158,7 +159,7 @@ impl PictureFiles {
         Ok(builder.with_batch_size(BATCH_ROWS).build()?)
     }
 
-    fn label(&self, file: &LiveFile) -> String {
+    fn label(&self, file: &PlainFile) -> String {
         format!("table `{}`, file {}", self.table, file.path)
     }
 }

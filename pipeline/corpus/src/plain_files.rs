@@ -6,7 +6,7 @@ use deltalake::DeltaTable;
 use object_store::path::Path;
 
 /// A live data file, as the log has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlainFile {
     /// Below the table's folder, as the log names it once its percent signs are undone.
     pub path: String,

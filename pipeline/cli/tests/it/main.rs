@@ -23,6 +23,7 @@ mod races;
 mod report;
 mod s3;
 mod serve_flight;
+mod serve_page;
 mod server;
 mod slt;
 mod splits;

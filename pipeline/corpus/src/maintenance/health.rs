@@ -12,9 +12,9 @@ use arrow::datatypes::Int64Type;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::Depth;
-use super::live::LiveFile;
 use super::store_file::{OpenFile, Readable, StoreFile};
 use crate::id::{hex, id_of};
+use crate::plain_files::PlainFile;
 use crate::report::Progress;
 use crate::snapshot::Snapshot;
 
@@ -45,7 +45,7 @@ pub(crate) struct Others {
 #[derive(Debug)]
 pub(crate) struct Health {
     /// As the log describes it.
-    pub(crate) file: LiveFile,
+    pub(crate) file: PlainFile,
     /// Its size by the store; none if it is not there.
     pub(crate) lying_bytes: Option<u64>,
     /// Its footer, or why that cannot be read; none if the file is not there.
@@ -106,7 +106,7 @@ impl Checkup {
 pub(crate) fn amount(snapshot: &Snapshot, names: &[&'static str], depth: Depth) -> Result<u64> {
     let mut amount = 0;
     for name in names {
-        let files = snapshot.live_files(name)?;
+        let files = snapshot.plain_files(name)?;
         amount += match depth {
             Depth::Footers => files.len() as u64,
             Depth::Pages => files.iter().filter_map(|file| file.n_rows).sum(),
@@ -127,7 +127,7 @@ pub(crate) async fn check(
 ) -> Result<Checkup> {
     let store = snapshot.store_of(name);
     let mut folder = snapshot.folder(name).await?;
-    let files = snapshot.live_files(name)?.into_iter().map(|file| {
+    let files = snapshot.plain_files(name)?.into_iter().map(|file| {
         let lying = folder.remove(&file.store_path);
         let store = &store;
         async move {

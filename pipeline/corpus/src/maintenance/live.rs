@@ -1,29 +1,16 @@
-//! The files of a table: those that its log names, and those that lie in its folder. In: a
-//! snapshot. Out: both, oldest first, with all that can be said of them without opening them.
+//! The files that lie in a table's folder. In: a snapshot. Out: what the store says of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use tuwen_schemas::TABLES;
 
-use super::store_file::StoreFile;
-use crate::plain_files::{PlainFile, plain_files};
 use crate::snapshot::Snapshot;
-
-/// A file that a version of a table has, as the log describes it.
-pub(crate) type LiveFile = PlainFile;
-
-impl LiveFile {
-    /// The file in `store`, of the size that the log says.
-    pub(crate) fn in_store(&self, store: &Arc<dyn ObjectStore>) -> StoreFile {
-        StoreFile::new(Arc::clone(store), self.store_path.clone(), self.bytes)
-    }
-}
 
 /// A file that lies in a table's folder.
 #[derive(Clone, Copy, Debug)]
@@ -49,18 +36,6 @@ impl Snapshot {
     /// The store of table `name`, whose root is the table's folder.
     pub(crate) fn store_of(&self, name: &str) -> Arc<dyn ObjectStore> {
         self.delta(name).log_store().object_store(None)
-    }
-
-    /// The files of table `name`, oldest first.
-    ///
-    /// # Errors
-    /// The table is not there, or its files alone do not say what its rows are.
-    pub(crate) fn live_files(&self, name: &str) -> Result<Vec<LiveFile>> {
-        let state = self.delta(name).snapshot()?;
-        if !state.metadata().partition_columns().is_empty() {
-            bail!("table `{name}`: expected no partitions, found some: another program made them");
-        }
-        plain_files(&format!("table `{name}`"), self.delta(name))
     }
 
     /// The data files that lie in the folder of table `name`, whether a version has them or not.

@@ -31,7 +31,6 @@ mod said;
 
 pub use findings::{Finding, Kind, Note, Orphans, TableState, VerifyReport};
 pub use history::{PastRun, history};
-pub(crate) use live::LiveFile;
 pub use migrate::{Migration, migrate, migrations};
 pub use optimize::{OptimizeReport, OptimizedTable, foreign_layout, optimize};
 pub use pins::{Pin, pins_of};

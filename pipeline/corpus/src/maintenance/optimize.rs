@@ -16,12 +16,12 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::bins::{Candidate, bins};
-use super::live::LiveFile;
 use super::rewrite::{Source, rewrite};
 use super::store_file::OpenFile;
 use crate::commit::{Change, Committed};
 use crate::corpus::Corpus;
 use crate::layout::target_file_bytes;
+use crate::plain_files::PlainFile;
 use crate::report::{Outcome, Progress, StageReport};
 use crate::runs::Run;
 use crate::snapshot::Snapshot;
@@ -81,12 +81,12 @@ pub(crate) fn bulky_column(name: &str) -> Option<&'static str> {
 /// # Errors
 /// The table is not there, or a file cannot be read.
 pub async fn foreign_layout(snapshot: &Snapshot, name: &str) -> Result<usize> {
-    let files = snapshot.live_files(name)?;
+    let files = snapshot.plain_files(name)?;
     Ok(foreign(snapshot, name, &files).await?.len())
 }
 
 /// The paths of those of `files` that are not in tuwen's layout.
-async fn foreign(snapshot: &Snapshot, name: &str, files: &[LiveFile]) -> Result<BTreeSet<String>> {
+async fn foreign(snapshot: &Snapshot, name: &str, files: &[PlainFile]) -> Result<BTreeSet<String>> {
     let Some(bulky) = bulky_column(name) else { return Ok(BTreeSet::new()) };
     let opened: Vec<_> = files
         .iter()
@@ -100,7 +100,7 @@ async fn foreign(snapshot: &Snapshot, name: &str, files: &[LiveFile]) -> Result<
     Ok(found.into_iter().flatten().collect())
 }
 
-async fn open(snapshot: &Snapshot, name: &str, file: &LiveFile) -> Result<OpenFile> {
+async fn open(snapshot: &Snapshot, name: &str, file: &PlainFile) -> Result<OpenFile> {
     let read = file.in_store(&snapshot.store_of(name)).open().await;
     let of_file = || format!("table `{name}`, file {}", file.path);
     read.with_context(of_file)?
@@ -162,7 +162,7 @@ struct Work {
 impl Work {
     async fn tables(&mut self, names: &[&'static str], stop: &CancellationToken) -> Result<()> {
         for &name in names {
-            let files = self.snapshot.live_files(name)?;
+            let files = self.snapshot.plain_files(name)?;
             self.table(name).files_before = files.len() as u64;
             let foreign = foreign(&self.snapshot, name, &files).await?;
             let candidates: Vec<Candidate> = files
@@ -186,7 +186,7 @@ impl Work {
                 self.join(name, &files[bin], n_foreign as u64, &progress).await?;
             }
             progress.finish();
-            self.table(name).files_after = self.snapshot.live_files(name)?.len() as u64;
+            self.table(name).files_after = self.snapshot.plain_files(name)?.len() as u64;
         }
         Ok(())
     }
@@ -195,7 +195,7 @@ impl Work {
     async fn join(
         &mut self,
         name: &'static str,
-        files: &[LiveFile],
+        files: &[PlainFile],
         n_foreign: u64,
         progress: &Progress,
     ) -> Result<()> {
@@ -231,7 +231,7 @@ impl Work {
     async fn replace(
         &mut self,
         name: &'static str,
-        files: &[LiveFile],
+        files: &[PlainFile],
         adds: &[Add],
     ) -> Result<bool> {
         let leaving: BTreeSet<String> = files.iter().map(|file| file.path.clone()).collect();

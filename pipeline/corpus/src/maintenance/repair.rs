@@ -299,5 +299,5 @@ impl Work {
 }
 
 fn n_rows(snapshot: &Snapshot, name: &str) -> Result<u64> {
-    Ok(snapshot.live_files(name)?.iter().filter_map(|file| file.n_rows).sum())
+    Ok(snapshot.plain_files(name)?.iter().filter_map(|file| file.n_rows).sum())
 }

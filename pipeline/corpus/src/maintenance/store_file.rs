@@ -18,6 +18,8 @@ use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
+use crate::plain_files::PlainFile;
+
 /// Bytes asked for at a file's end in the first request: mostly the whole footer.
 const TAIL_BYTES: usize = 64 << 10;
 
@@ -40,6 +42,13 @@ pub(crate) struct StoreFile {
     store: Arc<dyn ObjectStore>,
     path: Path,
     bytes: u64,
+}
+
+impl PlainFile {
+    /// The file in `store`, of the size that the log says.
+    pub(crate) fn in_store(&self, store: &Arc<dyn ObjectStore>) -> StoreFile {
+        StoreFile::new(Arc::clone(store), self.store_path.clone(), self.bytes)
+    }
 }
 
 impl StoreFile {

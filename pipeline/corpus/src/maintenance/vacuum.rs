@@ -204,7 +204,7 @@ async fn live_at(snapshot: &Snapshot, name: &'static str, version: u64) -> Resul
     if snapshot.version(name) != Some(i64::try_from(version)?) {
         then.pin(name, version).await?;
     }
-    Ok(then.live_files(name)?.into_iter().map(|file| file.store_path).collect())
+    Ok(then.plain_files(name)?.into_iter().map(|file| file.store_path).collect())
 }
 
 /// The version of table `name` that was the newest at `since`; the first, if it is younger. Versions
