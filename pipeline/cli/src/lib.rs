@@ -2,6 +2,7 @@
 
 pub mod bench;
 
+mod plot;
 mod report;
 mod server;
 mod sql;

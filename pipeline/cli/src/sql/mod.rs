@@ -1,5 +1,6 @@
 //! `tuwen sql` behind its flags. In: texts of SQL, or a person at a terminal. Out: rows in one of the formats of `output/`. `run.rs`
-//! runs a statement within its bounds, `target.rs` is where rows go, `commands.rs` knows the commands that begin with a backslash,
+//! runs a statement within its bounds, `target.rs` is where rows go, `commands.rs` knows the commands that begin with a backslash, `words.rs`
+//! completes names,
 //! `shell/` talks to a person, through `pager.rs`. Never writes to a corpus.
 
 pub(crate) mod commands;
@@ -9,3 +10,4 @@ pub(crate) mod rows;
 pub(crate) mod run;
 pub(crate) mod shell;
 pub(crate) mod target;
+pub(crate) mod words;

@@ -62,6 +62,20 @@ impl Statement {
         &self.text[offset(&self.text, first)..offset(&self.text, last)]
     }
 
+    /// The names of its parameters (`$name`), in the order in which they come first.
+    pub fn params(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for token in &self.tokens {
+            if let Token::Placeholder(placeholder) = &token.token
+                && let Some(name) = placeholder.strip_prefix('$')
+                && !names.iter().any(|known| known == name)
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names
+    }
+
     /// Whether it is no more than the name of a table, be it of a schema or as it was: `name@v3`, `name as of 'TIME'`.
     pub fn is_table_name(&self) -> bool {
         let mut parts = pinned(&self.tokens).into_iter().map(|part| part.token);
@@ -196,6 +210,12 @@ mod tests {
         }
         let error = statements("select 1;\nselect '图").unwrap_err().to_string();
         assert!(error.contains("LINE 2: select '图\n               ^"), "{error}");
+    }
+
+    #[test]
+    fn parameters_are_named_once_each() {
+        let text = "select $b, '$no' from t -- $no\nwhere a > $a and b = $b";
+        assert_eq!(statements(text).unwrap()[0].params(), ["b", "a"]);
     }
 
     #[test]
