@@ -7,11 +7,19 @@ use tokio_util::sync::CancellationToken;
 /// Exit code of what a signal has ended: 128 + 2, as shells have it.
 pub const INTERRUPTED: u8 = 130;
 
-/// A token that the first SIGINT or SIGTERM cancels; the second ends the process.
+/// A token that the first SIGINT or SIGTERM cancels, after which a stage ends its chunk; the second ends the process.
 ///
 /// # Errors
 /// No handler can be set.
 pub fn stop_signals() -> Result<CancellationToken> {
+    stop_signals_saying("stopping after the chunk under way; again to stop at once")
+}
+
+/// As [`stop_signals`]; the first signal `says` what happens now.
+///
+/// # Errors
+/// No handler can be set.
+pub fn stop_signals_saying(says: &'static str) -> Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let cancel = stop.clone();
@@ -25,7 +33,7 @@ pub fn stop_signals() -> Result<CancellationToken> {
                 std::process::exit(i32::from(INTERRUPTED));
             }
             cancel.cancel();
-            tracing::warn!("stopping after the chunk under way; again to stop at once");
+            tracing::warn!("{says}");
         }
     });
     Ok(stop)

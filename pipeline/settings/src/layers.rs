@@ -18,7 +18,7 @@ pub const DEFAULT_FILE: &str = "tuwen.toml";
 const PREFIX: &str = "TUWEN_";
 
 /// Variables that begin with `TUWEN_` but are not settings.
-const NOT_SETTINGS: [&str; 2] = ["TUWEN_CONFIG", "TUWEN_TRAINER"];
+const NOT_SETTINGS: [&str; 3] = ["TUWEN_CONFIG", "TUWEN_TOKEN", "TUWEN_TRAINER"];
 
 /// A value that a layer gives, allowed by its key.
 #[derive(Clone, Debug)]

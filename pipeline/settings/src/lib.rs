@@ -4,7 +4,7 @@
 //! anywhere else, and never looks at a device, a corpus or a model.
 //!
 //! A setting is declared once, with its help, its default and what it may be (`ingest.rs`, `fetch.rs`,
-//! `decode.rs`, `curate.rs`, `train.rs`); the struct, its defaults, the checks, `tuwen config` and
+//! `decode.rs`, `curate.rs`, `serve.rs`, `train.rs`); the struct, its defaults, the checks, `tuwen config` and
 //! the reference are made from that line.
 
 use std::collections::BTreeMap;
@@ -21,6 +21,7 @@ mod ingest;
 mod key;
 mod layers;
 mod nearest;
+mod serve;
 mod show;
 mod split;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use crate::flags::{SettingFlags, WrongSetting};
 pub use crate::ingest::IngestSettings;
 pub use crate::key::{Key, Section, keys, sections};
 pub use crate::layers::DEFAULT_FILE;
+pub use crate::serve::ServeSettings;
 pub use crate::show::{Row, reference_markdown};
 pub use crate::split::{Shares, Split};
 pub use crate::train::{PRESETS, TrainSettings};
@@ -66,6 +68,8 @@ settings! {
         decode: DecodeSettings;
         /// How pairs become examples.
         curate: CurateSettings;
+        /// How a corpus is served.
+        serve: ServeSettings;
         /// How a model is trained, evaluated and used.
         train: TrainSettings;
     }

@@ -23,7 +23,7 @@ mod stream;
 pub use self::batch::{Batch, Skipped, StreamState};
 pub use self::deliver::{Batches, WaitStats};
 pub use self::id::ExampleId;
-pub use self::image_pixels::ImagePixels;
+pub use self::image_pixels::{ImagePixels, ImageRows};
 pub use self::options::{RandomResizedCrop, Shuffle, StreamOptions, Versions};
 pub use self::random::mix;
 pub use self::references::ImageReferences;

@@ -1,35 +1,45 @@
-//! What a server answers from. In: the name of a corpus, settings, bounds. Out: sessions over its newest snapshot. Never writes.
+//! What a server answers from. In: the name of a corpus, settings, bounds. Out: sessions over its newest snapshot, or one that was the
+//! newest before. Never writes.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tokio::sync::Mutex;
-use tuwen_corpus::{Corpus, Snapshot};
+use tuwen_corpus::{Corpus, Snapshot, TableVersions};
 use tuwen_etl::sql::Session;
 use tuwen_settings::Settings;
 
 /// How old a snapshot may be before it is asked whether there is a newer one.
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
-/// What one query may use.
-#[derive(Clone, Copy)]
+/// Snapshots that are kept open beside the newest, for clients that began with them.
+const EARLIER_SNAPSHOTS: usize = 8;
+
+/// What queries may use.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Bytes that its operators hold before they spill, or fail.
+    /// Bytes that the operators of all queries hold before they spill, or fail.
     pub(crate) memory_bytes: usize,
-    /// How long it may take.
+    /// How long one may take.
     pub(crate) timeout: Option<Duration>,
+    /// Queries of programs that run at once.
+    pub(crate) max_queries: usize,
 }
 
 /// A corpus that is served.
 pub(crate) struct Served {
-    settings: Settings,
     bounds: Bounds,
     newest: Mutex<Newest>,
+    /// The last used first.
+    earlier: Mutex<VecDeque<Arc<Session>>>,
 }
 
 struct Newest {
     asked: Instant,
+    /// When its versions were first seen.
+    since: Instant,
     snapshot: Snapshot,
     session: Arc<Session>,
 }
@@ -39,19 +49,20 @@ impl Served {
     ///
     /// # Errors
     /// There is none, or it cannot be read.
-    pub(crate) async fn open(settings: Settings, bounds: Bounds) -> Result<Self> {
+    pub(crate) async fn open(settings: &Settings, bounds: Bounds) -> Result<Self> {
         let (_, snapshot) = Corpus::open_snapshot(&settings.corpus).await?;
-        let session = Session::new(snapshot.clone(), &settings, bounds.memory_bytes)?;
-        let newest = Newest { asked: Instant::now(), snapshot, session: Arc::new(session) };
-        Ok(Self { settings, bounds, newest: Mutex::new(newest) })
+        let session = Session::new(snapshot.clone(), settings, bounds.memory_bytes)?;
+        let (now, session) = (Instant::now(), Arc::new(session));
+        let newest = Newest { asked: now, since: now, snapshot, session };
+        Ok(Self { bounds, newest: Mutex::new(newest), earlier: Mutex::default() })
     }
 
-    /// What a query may use.
+    /// What queries may use.
     pub(crate) fn bounds(&self) -> Bounds {
         self.bounds
     }
 
-    /// The session that all pages of the newest snapshot share: their tables are opened once.
+    /// The session over the newest snapshot that all share: its tables are opened once.
     ///
     /// # Errors
     /// A log cannot be read.
@@ -62,22 +73,71 @@ impl Served {
             newest.snapshot.refresh().await?;
             newest.asked = Instant::now();
             if newest.snapshot.versions() != before {
-                newest.session = Arc::new(self.session_over(newest.snapshot.clone())?);
+                let session = Arc::new(newest.session.over(newest.snapshot.clone())?);
+                let earlier = std::mem::replace(&mut newest.session, session);
+                newest.since = newest.asked;
+                self.keep(earlier).await;
             }
         }
         Ok(Arc::clone(&newest.session))
     }
 
-    /// A session over the newest snapshot with memory of its own: for a query that somebody wrote.
+    /// The session over the tables at `versions`, which all share that began with them.
+    ///
+    /// # Errors
+    /// A version was never there, or can no longer be read.
+    pub(crate) async fn session_at(&self, versions: &TableVersions) -> Result<Arc<Session>> {
+        let newest = Arc::clone(&self.newest.lock().await.session);
+        if newest.snapshot().versions() == *versions {
+            return Ok(newest);
+        }
+        let mut earlier = self.earlier.lock().await;
+        let found = earlier.iter().position(|session| session.snapshot().versions() == *versions);
+        let session = match found.and_then(|at| earlier.remove(at)) {
+            Some(session) => session,
+            None => Arc::new(newest.over(pinned(newest.snapshot(), versions).await?)?),
+        };
+        earlier.push_front(Arc::clone(&session));
+        earlier.truncate(EARLIER_SNAPSHOTS);
+        Ok(session)
+    }
+
+    async fn keep(&self, session: Arc<Session>) {
+        let mut earlier = self.earlier.lock().await;
+        earlier.push_front(session);
+        earlier.truncate(EARLIER_SNAPSHOTS);
+    }
+
+    /// A session over the newest snapshot for a query that somebody wrote: tables at earlier versions that it opens go with it. Its
+    /// memory is that of all.
     ///
     /// # Errors
     /// A log cannot be read.
     pub(crate) async fn own_session(&self) -> Result<Session> {
-        let snapshot = self.session().await?.snapshot().clone();
-        self.session_over(snapshot)
+        self.session().await?.apart().await
     }
 
-    fn session_over(&self, snapshot: Snapshot) -> Result<Session> {
-        Session::new(snapshot, &self.settings, self.bounds.memory_bytes)
+    /// The newest versions that were seen, and since when.
+    pub(crate) async fn newest_versions(&self) -> (TableVersions, Duration) {
+        let newest = self.newest.lock().await;
+        (newest.snapshot.versions(), newest.since.elapsed())
     }
+
+    /// Bytes that the operators of all queries hold now.
+    pub(crate) async fn held_bytes(&self) -> usize {
+        self.newest.lock().await.session.held_bytes()
+    }
+}
+
+/// `newest` with each table at its version; one that was not there yet as it was made, which is empty.
+async fn pinned(newest: &Snapshot, versions: &TableVersions) -> Result<Snapshot> {
+    let mut then = newest.clone();
+    for (name, is) in newest.versions() {
+        let was = versions.get(&name).copied().unwrap_or(0);
+        ensure!((0..=is).contains(&was), "table `{name}` has no version {was}, its newest is {is}");
+        if was != is {
+            then.pin(&name, was.unsigned_abs()).await?;
+        }
+    }
+    Ok(then)
 }

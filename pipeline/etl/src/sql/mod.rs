@@ -26,7 +26,7 @@ pub use error::QueryError;
 pub use functions::{FUNCTIONS, Function, register_functions, thumbnail, thumbnail_of};
 pub use params::Params;
 pub use place::Place;
-pub use session::{Prepared, Session};
+pub use session::{CATALOG, Draft, Prepared, SCHEMA, Session};
 pub use sql_type::sql_type;
 pub use statement::{Statement, is_whole, statements};
 

@@ -1,5 +1,5 @@
-//! The parameters of a query. In: `name=value` as typed, and a plan with `$name` in it. Out: the plan with the values, of the types
-//! that it asks for. They are bound, never formatted in.
+//! The parameters of a query. In: `name=value` as typed, or values of a program, and a plan with `$name` in it. Out: the plan with the
+//! values, of the types that it asks for. They are bound, never formatted in.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,15 @@ use crate::sql::sql_type::sql_type;
 
 /// Values by name.
 #[derive(Clone, Debug, Default)]
-pub struct Params(Vec<(String, String)>);
+pub struct Params(Vec<(String, Value)>);
+
+#[derive(Clone, Debug)]
+enum Value {
+    /// As a person typed it.
+    Typed(String),
+    /// Of a program.
+    Given(ScalarValue),
+}
 
 impl Params {
     /// Takes pairs as they were typed: `name=value`; the last of a name counts.
@@ -29,9 +37,14 @@ impl Params {
             if name.is_empty() {
                 return Err(QueryError::new(format!("-p: expected NAME=VALUE, found `{pair}`")));
             }
-            Ok((name.to_owned(), value.to_owned()))
+            Ok((name.to_owned(), Value::Typed(value.to_owned())))
         });
         Ok(Self(pairs.collect::<Result<_, _>>()?))
+    }
+
+    /// Values of a program by their names, without a dollar sign.
+    pub fn given(pairs: impl IntoIterator<Item = (String, ScalarValue)>) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name, Value::Given(value))).collect())
     }
 
     /// The names, without a dollar sign.
@@ -39,8 +52,8 @@ impl Params {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 
-    fn value(&self, name: &str) -> Option<&str> {
-        self.0.iter().rfind(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    fn value(&self, name: &str) -> Option<&Value> {
+        self.0.iter().rfind(|(known, _)| known == name).map(|(_, value)| value)
     }
 
     /// `plan` with values for its parameters, and the names of these.
@@ -56,26 +69,46 @@ impl Params {
         let mut values = Vec::new();
         for (id, field) in fields {
             let name = id.trim_start_matches('$').to_owned();
-            let Some(text) = self.value(&name) else {
+            let Some(value) = self.value(&name) else {
                 let error = QueryError::new(format!("the parameter `{id}` has no value"));
                 return Err(error.hint(format!("-p {name}=VALUE")).into());
             };
-            let value = match field {
-                Some(field) => typed(text, field.data_type()).map_err(|_| {
-                    let expected = sql_type(field.data_type());
-                    QueryError::new(format!("-p {name}: expected {expected}, found `{text}`"))
-                })?,
-                None => guessed(text),
+            let data_type = field.as_ref().map(|field| field.data_type());
+            let bound = match value {
+                Value::Typed(text) => typed(text, data_type),
+                Value::Given(value) => given(value, data_type),
             };
-            values.push((name, value));
+            let bound = bound.ok_or_else(|| {
+                let expected = data_type.map_or_else(String::new, sql_type);
+                QueryError::new(match value {
+                    Value::Typed(text) => format!("-p {name}: expected {expected}, found `{text}`"),
+                    Value::Given(value) => format!("`{id}`: expected {expected}, found `{value}`"),
+                })
+            })?;
+            values.push((name, bound));
         }
         let names = values.iter().map(|(name, _)| name.clone()).collect();
         Ok((plan.with_param_values(values)?, names))
     }
 }
 
-fn typed(text: &str, data_type: &DataType) -> Result<ScalarValue> {
-    ScalarValue::from(text).cast_to(data_type)
+/// None if it is no value of the type.
+fn typed(text: &str, data_type: Option<&DataType>) -> Option<ScalarValue> {
+    match data_type {
+        Some(data_type) => ScalarValue::from(text).cast_to(data_type).ok(),
+        None => Some(guessed(text)),
+    }
+}
+
+/// None if it is no value of the type. Where the query does not say which, it keeps its own; all texts are of one type.
+fn given(value: &ScalarValue, data_type: Option<&DataType>) -> Option<ScalarValue> {
+    match (value, data_type) {
+        (value, Some(data_type)) => value.cast_to(data_type).ok(),
+        (ScalarValue::LargeUtf8(text) | ScalarValue::Utf8View(text), None) => {
+            Some(ScalarValue::Utf8(text.clone()))
+        }
+        (value, None) => Some(value.clone()),
+    }
 }
 
 /// For a parameter of which the query does not say the type: a number if it reads as one, otherwise text.

@@ -2,16 +2,22 @@
 //! from the first statement to the last; a table is registered when the first query asks for it. Never writes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use anyhow::Context;
 use arrow::array::RecordBatch;
 use arrow::compute::kernels::cast_utils::string_to_datetime;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::Utc;
+use datafusion::catalog::memory::{
+    MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
+};
+use datafusion::catalog::{CatalogProvider, CatalogProviderList};
 use datafusion::common::config::ConfigNonZeroUsize;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, TableReference};
-use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::Statement as Parsed;
@@ -29,6 +35,11 @@ use crate::sql::history::history_table;
 use crate::sql::params::Params;
 use crate::sql::sample::sampled;
 use crate::sql::statement::{Statement, statements};
+
+/// Where tables are registered, as `information_schema` has it.
+pub const CATALOG: &str = "datafusion";
+/// The schema in [`CATALOG`].
+pub const SCHEMA: &str = "public";
 
 /// The table of commits.
 const HISTORY: &str = "history";
@@ -56,6 +67,15 @@ pub struct Prepared {
     statement: Statement,
 }
 
+/// A statement without values for its parameters.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The columns of its rows, as far as they do not depend on values.
+    pub schema: SchemaRef,
+    /// Its parameters, in the order of [`Statement::parameters`]; text where the statement does not say which type.
+    pub params: Schema,
+}
+
 impl Session {
     /// A session over `snapshot` whose operators hold `memory_bytes` together at most, and spill the rest where they can.
     ///
@@ -69,6 +89,43 @@ impl Session {
         let ctx = asking_session(memory_bytes)?;
         register_functions(&ctx, settings)?;
         Ok(Self { ctx, snapshot, opening: Mutex::new(()) })
+    }
+
+    /// A session over `snapshot` with the functions of this one; what the operators of both hold together is bounded as one.
+    ///
+    /// # Errors
+    /// Never for a catalog in memory; DataFusion's signature has them.
+    pub fn over(&self, snapshot: Snapshot) -> anyhow::Result<Self> {
+        let catalog = MemoryCatalogProvider::new();
+        catalog.register_schema(SCHEMA, Arc::new(MemorySchemaProvider::new()))?;
+        let catalogs = MemoryCatalogProviderList::new();
+        catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+        let state = SessionStateBuilder::new_from_existing(self.ctx.state())
+            .with_catalog_list(Arc::new(catalogs))
+            .build();
+        let ctx = SessionContext::new_with_state(state);
+        Ok(Self { ctx, snapshot, opening: Mutex::new(()) })
+    }
+
+    /// A session over the same snapshot, with the tables that this one has opened; what it opens itself goes with it.
+    ///
+    /// # Errors
+    /// As [`Self::over`].
+    pub async fn apart(&self) -> anyhow::Result<Self> {
+        let apart = self.over(self.snapshot.clone())?;
+        let opened = self.ctx.catalog(CATALOG).and_then(|catalog| catalog.schema(SCHEMA));
+        let opened = opened.context("the session's catalog")?;
+        for name in opened.table_names().iter().filter(|name| !name.contains('@')) {
+            if let Some(table) = opened.table(name).await? {
+                apart.ctx.register_table(table_name(name), table)?;
+            }
+        }
+        Ok(apart)
+    }
+
+    /// Bytes that the operators hold now, together with those of the sessions that were made of this one.
+    pub fn held_bytes(&self) -> usize {
+        self.ctx.runtime_env().memory_pool.reserved()
     }
 
     /// The state, which knows the functions.
@@ -117,6 +174,21 @@ impl Session {
         Ok(Prepared { frame, params, statement: statement.clone() })
     }
 
+    /// What `statement` is without values for its parameters.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub async fn draft(&self, statement: &Statement) -> std::result::Result<Draft, QueryError> {
+        let drafted = Box::pin(self.draft_of(statement)).await;
+        drafted.map_err(|error| explained(&error, statement, &self.ctx.state()))
+    }
+
+    async fn draft_of(&self, statement: &Statement) -> Result<Draft> {
+        let plan = self.plan_unbound(statement).await?;
+        let schema = Arc::new(plan.schema().as_arrow().clone());
+        Ok(Draft { schema, params: params_schema(statement, &plan)? })
+    }
+
     /// The rows of one query of a program, with values for its parameters (`name=value`).
     ///
     /// # Errors
@@ -134,19 +206,24 @@ impl Session {
         statement: &Statement,
         params: &Params,
     ) -> Result<(DataFrame, BTreeSet<String>)> {
-        let mut parsed = statement.parse()?;
-        check_asks(&parsed)?;
-        sampled(&mut parsed)?;
-        self.open_tables(&parsed, statement).await?;
-        let mut state = self.ctx.state();
-        let plan = state.statement_to_plan(parsed).await?;
-        check_read_only(&plan)?;
+        let plan = self.plan_unbound(statement).await?;
         let (plan, params) = params.bind(plan)?;
+        let mut state = self.ctx.state();
         if carries_pictures(&plan)? {
             state.config_mut().options_mut().execution.batch_size =
                 ConfigNonZeroUsize::try_new(HEAVY_BATCH_ROWS)?;
         }
         Ok((DataFrame::new(state, plan), params))
+    }
+
+    async fn plan_unbound(&self, statement: &Statement) -> Result<LogicalPlan> {
+        let mut parsed = statement.parse()?;
+        check_asks(&parsed)?;
+        sampled(&mut parsed)?;
+        self.open_tables(&parsed, statement).await?;
+        let plan = self.ctx.state().statement_to_plan(parsed).await?;
+        check_read_only(&plan)?;
+        Ok(plan)
     }
 
     /// Registers what `parsed` reads and is not registered yet.
@@ -161,7 +238,7 @@ impl Session {
                         self.open(name, statement, &state).await?;
                     }
                 }
-                table if table.schema() == Some("public") => {
+                table if table.schema() == Some(SCHEMA) => {
                     self.open(table.table(), statement, &state).await?;
                 }
                 _ => {}
@@ -238,9 +315,9 @@ impl Session {
     async fn register_then(&self, then: &Snapshot, view: &str, name: &str) -> anyhow::Result<()> {
         let schema = format!("at {name}");
         let mut state = self.ctx.state();
-        let catalog = self.ctx.catalog("datafusion").context("the session's catalog")?;
-        let apart = datafusion::catalog::MemorySchemaProvider::new();
-        catalog.register_schema(&schema, std::sync::Arc::new(apart))?;
+        let catalog = self.ctx.catalog(CATALOG).context("the session's catalog")?;
+        let apart = MemorySchemaProvider::new();
+        catalog.register_schema(&schema, Arc::new(apart))?;
         state.config_mut().options_mut().catalog.default_schema = schema;
         let apart = SessionContext::new_with_state(state);
         self.register(&apart, then, view, view).await?;
@@ -258,7 +335,7 @@ impl Session {
     ) -> anyhow::Result<()> {
         if table == HISTORY {
             let history = history_table(snapshot).await?;
-            ctx.register_table(table_name(name), std::sync::Arc::new(history))?;
+            ctx.register_table(table_name(name), Arc::new(history))?;
             return Ok(());
         }
         let Some((_, text)) = VIEWS.iter().find(|(view, _)| *view == table) else {
@@ -309,6 +386,18 @@ impl Prepared {
         let (state, _) = self.frame.clone().into_parts();
         explained(error, &self.statement, &state)
     }
+}
+
+/// The parameters of `plan`, which is that of `statement`.
+fn params_schema(statement: &Statement, plan: &LogicalPlan) -> Result<Schema> {
+    let known = plan.get_parameter_fields()?;
+    let fields = statement.parameters().into_iter().map(|name| {
+        let field = known.get(&format!("${name}")).and_then(Option::as_ref);
+        let data_type = field.map(|field| field.data_type().clone());
+        let data_type = data_type.filter(|data_type| !data_type.is_null());
+        Field::new(name, data_type.unwrap_or(DataType::Utf8), true)
+    });
+    Ok(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// A name that may have any letter in it.

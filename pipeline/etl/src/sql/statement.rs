@@ -62,20 +62,6 @@ impl Statement {
         &self.text[offset(&self.text, first)..offset(&self.text, last)]
     }
 
-    /// The names of its parameters (`$name`), in the order in which they come first.
-    pub fn params(&self) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for token in &self.tokens {
-            if let Token::Placeholder(placeholder) = &token.token
-                && let Some(name) = placeholder.strip_prefix('$')
-                && !names.iter().any(|known| known == name)
-            {
-                names.push(name.to_owned());
-            }
-        }
-        names
-    }
-
     /// Whether it is no more than the name of a table, be it of a schema or as it was: `name@v3`, `name as of 'TIME'`.
     pub fn is_table_name(&self) -> bool {
         let mut parts = pinned(&self.tokens).into_iter().map(|part| part.token);
@@ -88,12 +74,36 @@ impl Statement {
         }
     }
 
-    /// Parses it; `name as of 'TIME'` and `name version as of N` become the table called `name@TIME` and `name@vN`.
+    /// Whether it reads tables as they were: what is opened for it is of use to few others.
+    pub fn reads_the_past(&self) -> bool {
+        pinned(&self.tokens).iter().any(|token| match &token.token {
+            Token::Word(word) => word.value.contains('@'),
+            _ => false,
+        })
+    }
+
+    /// The names of its parameters, without a dollar sign, each once: numbers in their order, others as they come.
+    pub fn parameters(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for token in numbered(self.tokens.clone()) {
+            let Token::Placeholder(id) = token.token else { continue };
+            let name = id.trim_start_matches('$');
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        // A stable sort: names that are no number stay where they are.
+        names.sort_by_key(|name| name.parse::<usize>().unwrap_or(usize::MAX));
+        names
+    }
+
+    /// Parses it; `name as of 'TIME'` and `name version as of N` become the table called `name@TIME` and `name@vN`, and the nth `?`
+    /// the parameter `$n`.
     ///
     /// # Errors
     /// It is not SQL.
     pub(super) fn parse(&self) -> datafusion::common::Result<Parsed> {
-        let parser = DFParserBuilder::new(pinned(&self.tokens))
+        let parser = DFParserBuilder::new(numbered(pinned(&self.tokens)))
             .with_recursion_limit(RECURSION_LIMIT)
             .build();
         let mut parsed = parser?.parse_statements()?;
@@ -118,6 +128,19 @@ impl Statement {
         });
         found.map(|token| Place::of(&self.text, token.span.start))
     }
+}
+
+/// `tokens` with each parameter that has no name, as JDBC and Python's DBAPI write them, under its number.
+fn numbered(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let unnamed = tokens.iter_mut().filter(|token| is_unnamed(&token.token));
+    for (at, token) in unnamed.enumerate() {
+        token.token = Token::Placeholder(format!("${}", at + 1));
+    }
+    tokens
+}
+
+fn is_unnamed(token: &Token) -> bool {
+    matches!(token, Token::Placeholder(id) if id == "?") || *token == Token::Question
 }
 
 /// What `name as of 'TIME'` stands for, also as `timestamp as of`, `for system_time as of` and `version as of N`.
@@ -213,9 +236,25 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_named_once_each() {
-        let text = "select $b, '$no' from t -- $no\nwhere a > $a and b = $b";
-        assert_eq!(statements(text).unwrap()[0].params(), ["b", "a"]);
+    fn parameters_have_names_or_numbers() {
+        for (text, parsed, names) in [
+            ("select ?, ?", "SELECT $1, $2", &["1", "2"][..]),
+            ("select $2, $1, $2", "SELECT $2, $1, $2", &["1", "2"]),
+            ("select $b, $a, $b, '?'", "SELECT $b, $a, $b, '?'", &["b", "a"]),
+            ("select 1", "SELECT 1", &[]),
+        ] {
+            let statement = statements(text).unwrap().remove(0);
+            assert_eq!(statement.parse().unwrap().to_string(), parsed);
+            assert_eq!(statement.parameters(), names);
+        }
+        for (text, expected) in [
+            ("select * from images", false),
+            ("select 'a@b' from images", false),
+            ("select * from images@v3", true),
+            ("select * from runs as of '2026-11-30'", true),
+        ] {
+            assert_eq!(statements(text).unwrap()[0].reads_the_past(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use axum::response::Html;
 use futures::future::try_join_all;
 use maud::{Markup, html};
 
-use super::asked::{Answer, Asked};
+use super::answers::{Answer, Answers};
 use super::fault::Fault;
 use super::lang::Lang;
 use super::layout::{Tab, page};
@@ -152,14 +152,14 @@ const FIGURES: [Figure; 8] = [
 ];
 
 /// `/plots`.
-pub(super) async fn show(
-    State(asked): State<Arc<Asked>>,
+pub(super) async fn plots(
+    State(answers): State<Arc<Answers>>,
     lang: Lang,
 ) -> Result<Html<String>, Fault> {
-    let answers = try_join_all(FIGURES.iter().map(|figure| asked.answer(figure.query))).await?;
+    let found = try_join_all(FIGURES.iter().map(|figure| answers.answer(figure.query))).await?;
     let drawn: Vec<Markup> = FIGURES
         .iter()
-        .zip(&answers)
+        .zip(&found)
         .filter_map(|(figure, answer)| of_figure(figure, answer, lang))
         .collect();
     let body = html! {
@@ -176,10 +176,10 @@ fn of_figure(figure: &Figure, answer: &Answer, lang: Lang) -> Option<Markup> {
         section.figure {
             h2 { (say(figure.title)) }
             p { (say(figure.note)) }
-            figure.wide { (drawn) }
+            figure.drawing { (drawn) }
             details {
                 summary { (lang.say("Figures", "数据")) }
-                div.wide { (rows(answer)) }
+                div.scroll { (rows(answer)) }
                 p { a href=(to_sql(figure.query)) { (lang.say("The query", "查询语句")) } }
             }
         }

@@ -13,7 +13,7 @@ use tuwen_corpus::TableSize;
 use tuwen_etl::sql::Session;
 use tuwen_schemas::TABLES;
 
-use super::asked::{Answer, Asked};
+use super::answers::{Answer, Answers};
 use super::fault::Fault;
 use super::lang::Lang;
 use super::layout::{Tab, page};
@@ -47,17 +47,17 @@ struct Column {
 }
 
 /// `/tables`.
-pub(super) async fn show(
-    State(asked): State<Arc<Asked>>,
+pub(super) async fn tables(
+    State(answers): State<Arc<Answers>>,
     lang: Lang,
 ) -> Result<Html<String>, Fault> {
-    let session = asked.session().await?;
-    let changes = asked.answer(CHANGES).await?;
+    let session = answers.session().await?;
+    let changes = answers.answer(CHANGES).await?;
     let mut all = Vec::new();
     for name in Session::tables() {
         all.push(shown(&session, name, &changes).await?);
     }
-    let (commits, runs) = (asked.answer(COMMITS).await?, asked.answer(RUNS).await?);
+    let (commits, runs) = (answers.answer(COMMITS).await?, answers.answer(RUNS).await?);
     let body = html! {
         (overview(&all, lang))
         @for table in &all { (of_table(table, lang)) }
@@ -67,12 +67,12 @@ pub(super) async fn show(
                 (lang.say("The last 30. Each version can be read: ", "最近 30 次。每个版本都可读取：")) code { "images@v3" } " · "
                 a href=(to_sql(ALL_COMMITS)) { (lang.say("all of them", "全部")) }
             }
-            div.wide { (of_commits(&commits)) }
+            div.scroll { (of_commits(&commits)) }
         }
         section id="runs" {
             h2 { (lang.say("Runs", "运行")) }
             p { (lang.say("The last 20.", "最近 20 次。")) " " a href=(to_sql(ALL_RUNS)) { (lang.say("all of them", "全部")) } }
-            div.wide { (of_runs(&runs)) }
+            div.scroll { (of_runs(&runs)) }
         }
     };
     Ok(page(lang, Tab::Tables, lang.say("Tables", "数据表"), &body))
@@ -110,7 +110,7 @@ fn overview(all: &[Shown], lang: Lang) -> Markup {
         .iter()
         .fold((0, 0), |(files, bytes), table| (files + table.size.files, bytes + table.size.bytes));
     html! {
-        div.wide {
+        div.scroll {
             table {
                 thead { tr {
                     th scope="col" { (lang.say("name", "名称")) }
@@ -165,12 +165,12 @@ fn of_table(table: &Shown, lang: Lang) -> Markup {
             h2 { code { (table.name) } }
             p { (table.comment) }
             p { a href=(to_sql(&some)) { (lang.say("Look at rows", "看看各行")) } }
-            div.wide {
+            div.scroll {
                 table {
                     thead { tr {
                         th scope="col" { (lang.say("column", "列")) }
                         th scope="col" { (lang.say("type", "类型")) }
-                        th scope="col" { span.quiet { (lang.say("key, null", "键、空值")) } }
+                        th scope="col" { span.faint.small { (lang.say("key, null", "键、空值")) } }
                         th scope="col" { (lang.say("meaning", "含义")) }
                     } }
                     tbody {
@@ -178,7 +178,7 @@ fn of_table(table: &Shown, lang: Lang) -> Markup {
                             tr {
                                 th scope="row" { code { (column.name) } }
                                 td { code { (column.data_type) } }
-                                td.quiet { (column.mark) }
+                                td.faint.small { (column.mark) }
                                 td { (column.meaning) }
                             }
                         }

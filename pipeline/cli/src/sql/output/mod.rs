@@ -17,6 +17,7 @@ mod text;
 mod visible;
 
 pub(crate) use self::cells::{Bytes, for_each_row};
+pub(crate) use self::names::unique;
 pub(crate) use self::visible::{Visible, visible};
 
 /// How rows are written.

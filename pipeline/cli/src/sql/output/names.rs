@@ -8,7 +8,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 /// `schema` with the second of a name as `name_2`, and so on.
-pub(super) fn unique(schema: &SchemaRef) -> SchemaRef {
+pub(crate) fn unique(schema: &SchemaRef) -> SchemaRef {
     let mut seen: HashSet<String> = HashSet::new();
     let taken: HashSet<&String> = schema.fields().iter().map(|field| field.name()).collect();
     let fields = schema.fields().iter().map(|field| {

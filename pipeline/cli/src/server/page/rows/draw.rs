@@ -6,9 +6,8 @@ use maud::{Markup, html};
 
 use super::super::lang::Lang;
 use super::super::links::to_sql;
-use super::super::reasons::words;
 use super::flow::{Flow, Node, Stage};
-use super::{name, percent, stage_name};
+use super::{meaning, name, percent, stage_name};
 
 /// Units from one column to the next, and those that all pairs are high.
 const COLUMN: f64 = 280.0;
@@ -119,7 +118,7 @@ fn kind(node: &Node) -> &'static str {
 }
 
 fn title(node: &Node, flow: &Flow, lang: Lang) -> String {
-    let meaning = words(lang, &node.name);
+    let meaning = meaning(node, lang);
     let meaning = if meaning.is_empty() { String::new() } else { format!(" ({meaning})") };
     format!(
         "{}{meaning}: {} · {}",

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::asked::Answer;
+use super::super::answers::Answer;
 use super::super::links::{literal, to_reason, to_split};
 
 /// Sources that are shown by their names; the others together.

@@ -13,21 +13,22 @@ use maud::{Markup, html};
 
 use self::draw::draw;
 use self::flow::{Flow, Node, Stage};
-use super::asked::Asked;
+use super::answers::Answers;
 use super::fault::Fault;
 use super::lang::Lang;
 use super::layout::{Tab, page};
 use super::links::to_sql;
-use super::reasons::words;
+use super::outcomes::outcome;
+use super::words::{reason_explained, split_explained};
 
 const WAYS: &str = include_str!("../../../../../../sql/page/flow.sql");
 
 /// `/rows`.
-pub(super) async fn show(
-    State(asked): State<Arc<Asked>>,
+pub(super) async fn rows(
+    State(answers): State<Arc<Answers>>,
     lang: Lang,
 ) -> Result<Html<String>, Fault> {
-    let answer = asked.answer(WAYS).await?;
+    let answer = answers.answer(WAYS).await?;
     let flow = Flow::of(&answer);
     let title = lang.say("What became of the rows", "各行去向");
     let body = html! {
@@ -35,9 +36,9 @@ pub(super) async fn show(
             p { (lang.say("No row was read yet.", "还没有读入任何行。")) " " code { "tuwen ingest" } }
         } @else {
             (summary(&flow, lang))
-            figure.wide { (draw(&flow, lang)) }
+            figure.drawing { (draw(&flow, lang)) }
             (table(&flow, lang))
-            p.quiet {
+            p.faint.small {
                 (lang.say("Counted in ", "统计用时 ")) (format!("{:.2}", answer.took.as_secs_f64())) (lang.say(" s, once a version. ", " 秒，每个版本统计一次。"))
                 a href=(to_sql(WAYS)) { (lang.say("The query", "查询语句")) }
             }
@@ -72,7 +73,7 @@ fn table(flow: &Flow, lang: Lang) -> Markup {
     html! {
         h2 { (lang.say("Where pairs ended", "各对的终点")) }
         p { (lang.say("Each pair ended in exactly one of these.", "每一对恰好终止于其中之一。")) }
-        div.wide {
+        div.scroll {
             table {
                 thead { tr {
                     th scope="col" { (lang.say("stage", "阶段")) }
@@ -87,7 +88,7 @@ fn table(flow: &Flow, lang: Lang) -> Markup {
                         tr {
                             td { (stage_name(node.stage, lang)) }
                             th scope="row" { (name(node, lang)) }
-                            td { (words(lang, &node.name)) }
+                            td { (meaning(node, lang)) }
                             td.number { (HumanCount(node.pairs)) }
                             td.number { (percent(node.pairs, flow.pairs)) }
                             td.links {
@@ -122,6 +123,19 @@ fn stage_name(stage: Stage, lang: Lang) -> &'static str {
         Stage::Decode => lang.say("Decode", "解码"),
         Stage::Curate => lang.say("Curate", "整理"),
     }
+}
+
+/// What a node means, where that is known.
+fn meaning(node: &Node, lang: Lang) -> &'static str {
+    let known = match node.stage {
+        Stage::Source => None,
+        Stage::Curate if node.is_kept => Some(split_explained(lang, &node.name)),
+        _ if node.name == "not_curated" => {
+            Some(lang.say("The pair waits for `tuwen curate`.", "这一对还在等待 `tuwen curate`。"))
+        }
+        _ => outcome(lang, &node.name).or_else(|| reason_explained(lang, &node.name)),
+    };
+    known.unwrap_or_default()
 }
 
 /// `12.3 %`; what is there is never 0 %, and what is missing never 100 %.

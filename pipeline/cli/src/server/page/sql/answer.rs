@@ -7,14 +7,14 @@ use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, TimeUnit};
-use futures::future::BoxFuture;
-use tuwen_etl::sql::{Params, Prepared, QueryError, Session, Statement, statements, thumbnail_of};
+use tokio_util::sync::CancellationToken;
+use tuwen_etl::sql::{Params, Prepared, QueryError, Statement, statements, thumbnail_of};
 use tuwen_settings::DecodeSettings;
 
+use super::Desk;
 use super::ask::{Ask, Drawn};
-use crate::server::Served;
+use crate::server::queries::Failure;
 use crate::sql::output::{Bytes, for_each_row, visible};
-use crate::sql::rows::{Clock, Rows};
 
 /// Rows that are drawn, where there are as many.
 pub(super) const MOST_DRAWN: usize = 10_000;
@@ -86,7 +86,7 @@ pub(super) struct Points {
 }
 
 /// What `ask` comes to.
-pub(super) async fn answer(served: &Served, ask: &Ask, is_asked_here: bool) -> Result<Answered> {
+pub(super) async fn answer(desk: &Desk, ask: &Ask, is_asked_here: bool) -> Result<Answered> {
     if ask.query.trim().is_empty() {
         return Ok(Answered::Nothing);
     }
@@ -97,15 +97,15 @@ pub(super) async fn answer(served: &Served, ask: &Ask, is_asked_here: bool) -> R
     if !is_asked_here {
         return Ok(Answered::Held);
     }
-    if statement.params().iter().any(|name| ask.param(name).is_none()) {
+    if statement.parameters().iter().any(|name| ask.param(name).is_none()) {
         return Ok(Answered::Missing);
     }
     let clock = Instant::now();
-    let prepared = match prepare(served, &statement, ask).await? {
+    let prepared = match prepare(desk, statement, ask).await? {
         Ok(prepared) => prepared,
         Err(error) => return Ok(Answered::Wrong(error)),
     };
-    match table(served, prepared, ask).await {
+    match table(desk, prepared, ask).await {
         Ok(mut table) => {
             table.took = clock.elapsed();
             Ok(Answered::Rows(table))
@@ -123,45 +123,38 @@ pub(super) fn one_statement(query: &str) -> Result<Statement, QueryError> {
     Ok(all.remove(0))
 }
 
-/// Plans `statement`, or what `explain` says of it, over a session with memory of its own, within the time that a query has.
+/// Plans `statement`, or what `explain` says of it, over a session of its own.
 ///
 /// # Errors
 /// The corpus cannot be read. What is wrong with the query is within.
 pub(super) async fn prepare(
-    served: &Served,
-    statement: &Statement,
+    desk: &Desk,
+    statement: Statement,
     ask: &Ask,
 ) -> Result<Result<Prepared, QueryError>> {
-    let session = served.own_session().await?;
-    let names = statement.params();
+    let session = desk.served.own_session().await?;
+    let names = statement.parameters();
     let params = ask.params.iter().filter(|(name, _)| names.contains(name));
     let params: Vec<String> = params.map(|(name, value)| format!("{name}={value}")).collect();
     let params = Params::of(params.iter().map(String::as_str))?;
-    let mut clock = Clock::start(served.bounds().timeout);
-    tokio::select! {
-        biased;
-        () = clock.ring() => Ok(Err(clock.too_long())),
-        planned = planned(&session, statement, &params, ask.explains) => Ok(planned),
-    }
-}
-
-fn planned<'a>(
-    session: &'a Session,
-    statement: &'a Statement,
-    params: &'a Params,
-    explains: bool,
-) -> BoxFuture<'a, Result<Prepared, QueryError>> {
-    Box::pin(async move {
-        let prepared = session.prepare(statement, params).await?;
+    let explains = ask.explains;
+    let planned = desk.queries.plan(async move {
+        let prepared = Box::pin(session.prepare(&statement, &params)).await?;
         if !explains {
             return Ok(prepared);
         }
         let explained = one_statement(&format!("explain {}", statement.sql()))?;
-        session.prepare(&explained, params).await
-    })
+        Box::pin(session.prepare(&explained, &params)).await
+    });
+    Ok(planned.await.map_err(said))
 }
 
-async fn table(served: &Served, prepared: Prepared, ask: &Ask) -> Result<Table> {
+/// What is said of a query that was ended, or never begun.
+pub(super) fn said(failure: Failure) -> QueryError {
+    failure.error
+}
+
+async fn table(desk: &Desk, prepared: Prepared, ask: &Ask) -> Result<Table> {
     let fields = prepared.frame().schema().fields().clone();
     let columns = fields
         .iter()
@@ -179,8 +172,10 @@ async fn table(served: &Served, prepared: Prepared, ask: &Ask) -> Result<Table> 
     let wanted = if drawn.is_some() { MOST_DRAWN.max(ask.n_rows) } else { ask.n_rows };
     let (mut n_seen, mut n_thumbnails) = (0, 0);
     // One more tells whether there are more.
-    let mut rows = Rows::of(prepared.limited(wanted + 1)?, served.bounds().timeout);
-    while let Some(batch) = rows.next().await? {
+    let limited = prepared.limited(wanted + 1)?;
+    let mut rows = desk.queries.run(limited, CancellationToken::new()).await.map_err(said)?;
+    while let Some(batch) = rows.next().await {
+        let batch = batch.map_err(said)?;
         let shown = batch.slice(0, batch.num_rows().min(ask.n_rows.saturating_sub(n_seen)));
         let (cells, pictures) = cells(shown, MOST_THUMBNAILS - n_thumbnails).await?;
         n_thumbnails += pictures;

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
+use arrow::datatypes::SchemaRef;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
@@ -16,15 +17,16 @@ use futures::StreamExt;
 use futures::stream;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tuwen_etl::sql::{Prepared, QueryError};
+use tokio_util::sync::CancellationToken;
+use tuwen_etl::sql::QueryError;
 
 use super::super::fault::Fault;
-use super::answer::{one_statement, prepare};
+use super::Desk;
+use super::answer::{one_statement, prepare, said};
 use super::ask::Ask;
 use super::is_asked_here;
-use crate::server::Served;
+use crate::server::queries::Sent;
 use crate::sql::output::{Format, writer};
-use crate::sql::rows::Rows;
 
 /// Bytes that are sent at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -43,8 +45,8 @@ pub(super) const FORMATS: [(&str, &str); 6] = [
 ];
 
 /// `/sql/download`.
-pub(super) async fn download(
-    State(served): State<Arc<Served>>,
+pub(in crate::server::page) async fn download(
+    State(desk): State<Arc<Desk>>,
     headers: HeaderMap,
     Query(values): Query<Vec<(String, String)>>,
 ) -> Result<Response, Fault> {
@@ -66,8 +68,10 @@ pub(super) async fn download(
         )
         .into());
     }
-    let prepared = prepare(&served, &one_statement(&ask.query)?, &ask).await??;
-    let mut chunks = written(prepared, &served, format);
+    let prepared = prepare(&desk, one_statement(&ask.query)?, &ask).await??;
+    let schema = Arc::new(prepared.frame().schema().as_arrow().clone());
+    let rows = desk.queries.run(prepared, CancellationToken::new()).await.map_err(said)?;
+    let mut chunks = written(rows, schema, format);
     // What fails before the first rows is said as an error, not as a file.
     let first = match chunks.recv().await {
         Some(first) => Some(first?),
@@ -84,37 +88,27 @@ pub(super) async fn download(
 }
 
 /// The file in chunks, written by a thread of its own.
-fn written(
-    prepared: Prepared,
-    served: &Served,
-    format: Format,
-) -> mpsc::Receiver<Result<Bytes, QueryError>> {
+fn written(mut rows: Sent, schema: SchemaRef, format: Format) -> mpsc::Receiver<Chunk> {
     let (send, chunks) = mpsc::channel(CHUNKS_AHEAD);
-    let (timeout, runtime) = (served.bounds().timeout, Handle::current());
+    let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
-        let schema = Arc::new(prepared.frame().schema().as_arrow().clone());
-        let _in_runtime = runtime.enter();
-        let mut rows = Rows::of(prepared, timeout);
         let mut out = Chunks { waiting: Vec::with_capacity(CHUNK_BYTES), send: send.clone() };
         let written = (|| -> Result<()> {
             let mut writer = writer(format, &schema, None, &mut out)?;
             loop {
-                let next = runtime.block_on(async {
+                let batch = runtime.block_on(async {
                     tokio::select! {
-                        () = send.closed() => Err(QueryError::new("the reader has left")),
+                        () = send.closed() => None,
                         batch = rows.next() => batch,
                     }
-                })?;
-                let Some(batch) = next else { break };
-                writer.write(&batch)?;
+                });
+                let Some(batch) = batch else { break };
+                writer.write(&batch.map_err(said)?)?;
             }
             writer.finish()
         })();
-        let ended = written.and_then(|()| Ok(out.flush()?));
-        if let Err(error) = ended {
-            let error = error
-                .downcast::<QueryError>()
-                .unwrap_or_else(|error| QueryError::new(error.to_string()));
+        if let Err(error) = written.and_then(|()| Ok(out.flush()?)) {
+            let error = error.downcast().unwrap_or_else(|error| QueryError::new(error.to_string()));
             // Nobody may be left to be told.
             let _ = send.blocking_send(Err(error));
         }
@@ -122,10 +116,12 @@ fn written(
     chunks
 }
 
+type Chunk = Result<Bytes, QueryError>;
+
 /// Sends what is written.
 struct Chunks {
     waiting: Vec<u8>,
-    send: mpsc::Sender<Result<Bytes, QueryError>>,
+    send: mpsc::Sender<Chunk>,
 }
 
 impl Write for Chunks {

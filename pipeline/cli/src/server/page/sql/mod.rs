@@ -12,43 +12,38 @@ mod show;
 use std::sync::Arc;
 
 use anyhow::Context;
-use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use serde::{Deserialize, Serialize};
 
 use self::ask::Ask;
+pub(super) use self::download::download;
 use super::fault::Fault;
 use super::lang::Lang;
 use crate::server::Served;
+use crate::server::queries::Queries;
 use crate::sql::words::Words;
-
-const SCRIPT: &str = include_str!("sql.js");
 
 /// Bytes of a line that is completed: no name is longer.
 const MOST_LINE: usize = 4096;
 
-/// The pages of the box.
-pub(super) fn router(served: Arc<Served>) -> Router {
-    Router::new()
-        .route("/sql", get(page))
-        .route("/sql/download", get(download::download))
-        .route("/sql/complete", get(complete))
-        .route(&script_path(), get(script))
-        .with_state(served)
+/// Where queries are asked.
+pub(super) struct Desk {
+    pub(super) served: Arc<Served>,
+    pub(super) queries: Arc<Queries>,
 }
 
-async fn page(
-    State(served): State<Arc<Served>>,
+/// `/sql`.
+pub(super) async fn page(
+    State(desk): State<Arc<Desk>>,
     lang: Lang,
     headers: HeaderMap,
     Query(values): Query<Vec<(String, String)>>,
 ) -> Response {
     let ask = Ask::of(values);
-    let answered = answer::answer(&served, &ask, is_asked_here(&headers)).await;
+    let answered = answer::answer(&desk, &ask, is_asked_here(&headers)).await;
     show::show(&ask, &answered, lang)
 }
 
@@ -60,7 +55,7 @@ fn is_asked_here(headers: &HeaderMap) -> bool {
 }
 
 #[derive(Deserialize)]
-struct Line {
+pub(super) struct Line {
     line: String,
 }
 
@@ -72,28 +67,15 @@ struct Completion {
 }
 
 /// `/sql/complete?line=…`: as the shell does at Tab.
-async fn complete(
-    State(served): State<Arc<Served>>,
+pub(super) async fn complete(
+    State(desk): State<Arc<Desk>>,
     Query(Line { line }): Query<Line>,
 ) -> Result<Response, Fault> {
-    let session = served.session().await?;
+    let session = desk.served.session().await?;
     let from = line.len().saturating_sub(MOST_LINE);
     let line = &line[line.ceil_char_boundary(from)..];
     let (start, words) = Words::of(&session).complete(line);
     let found = Completion { replaces: line[start..].encode_utf16().count(), words };
     let json = serde_json::to_string(&found).context("writing JSON")?;
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
-}
-
-/// The script under a name of its own text, so that a browser may keep it for ever.
-fn script_path() -> String {
-    format!("/static/sql.{:08x}.js", crc32fast::hash(SCRIPT.as_bytes()))
-}
-
-async fn script() -> impl IntoResponse {
-    let headers = [
-        (CONTENT_TYPE, "text/javascript; charset=utf-8"),
-        (CACHE_CONTROL, "public, max-age=31536000, immutable"),
-    ];
-    (headers, SCRIPT)
 }

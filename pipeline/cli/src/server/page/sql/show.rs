@@ -8,15 +8,15 @@ use indicatif::HumanCount;
 use maud::{Markup, html};
 use tuwen_etl::sql::{QueryError, Session};
 
+use super::super::assets::SQL_SCRIPT;
 use super::super::fault::Fault;
 use super::super::lang::Lang;
-use super::super::layout::{Tab, page};
+use super::super::layout::{Tab, page_with_scripts};
 use super::super::links::{to_picture, to_sql};
 use super::answer::{Answered, Cell, MOST_DRAWN, Points, Table, one_statement};
 use super::ask::{Ask, Drawn, Kind, N_ROWS, param_field};
 use super::download::FORMATS;
 use super::saved::SAVED;
-use super::script_path;
 use crate::plot::{Axis, Bar, Chart, Mark, Scale, Series, bars, chart};
 
 /// Digits of an image's id.
@@ -31,7 +31,7 @@ const BAR_LETTERS: usize = 60;
 /// The page, with the status that says whether the query was right.
 pub(super) fn show(ask: &Ask, answered: &Result<Answered>, lang: Lang) -> Response {
     let (status, below) = match answered {
-        Err(error) => return Fault::from(anyhow::anyhow!("{error:#}")).into_response(),
+        Err(error) => return Fault::from(error).into_response(),
         Ok(Answered::Wrong(error)) => (StatusCode::BAD_REQUEST, wrong(error)),
         Ok(Answered::Nothing) => (StatusCode::OK, beginning(lang)),
         Ok(Answered::Held) => (
@@ -53,13 +53,13 @@ pub(super) fn show(ask: &Ask, answered: &Result<Answered>, lang: Lang) -> Respon
     let body = html! {
         (form(ask, lang))
         div id="answer" { (below) }
-        script defer src=(script_path()) {}
     };
-    (status, page(lang, Tab::Sql, "SQL", &body)).into_response()
+    (status, page_with_scripts(lang, Tab::Sql, "SQL", &body, &[SQL_SCRIPT.href()])).into_response()
 }
 
 fn form(ask: &Ask, lang: Lang) -> Markup {
-    let params = one_statement(&ask.query).map(|statement| statement.params()).unwrap_or_default();
+    let params =
+        one_statement(&ask.query).map(|statement| statement.parameters()).unwrap_or_default();
     let n_lines = ask.query.lines().count().clamp(4, 18);
     html! {
         form.ask id="ask" method="get" action="/sql" {
@@ -69,7 +69,7 @@ fn form(ask: &Ask, lang: Lang) -> Markup {
                     aria-describedby="q-help" autofocus placeholder="select split, count(*) from examples group by split" { "\n" (ask.query) }
                 ul id="words" role="listbox" aria-label=(lang.say("Completions", "补全")) hidden {}
             }
-            p.quiet id="q-help" {
+            p.faint.small id="q-help" {
                 kbd { "Ctrl" } "+" kbd { "Enter" } (lang.say(" runs it, ", " 运行，")) kbd { "Ctrl" } "+" kbd { "Space" } (lang.say(" completes a name (then ", " 补全名称（再按 "))
                 kbd { "Tab" } (lang.say(" takes the first, ", " 取第一个，")) kbd { "↓" } (lang.say(" another). ", " 选其他）。"))
                 code { "$name" } (lang.say(" is a parameter. ", " 是参数。")) a href="/tables" { (lang.say("Tables and columns", "表和列")) }
@@ -90,14 +90,14 @@ fn form(ask: &Ask, lang: Lang) -> Markup {
                 } }
                 span.busy id="busy" hidden { span id="elapsed" {} " " button type="button" id="stop" { (lang.say("Stop", "停止")) } }
             }
-            p.status.hidden id="word-status" role="status" data-one=(lang.say("1 completion", "1 个补全")) data-many=(lang.say("completions", "个补全")) {}
+            p.sr id="word-status" role="status" data-one=(lang.say("1 completion", "1 个补全")) data-many=(lang.say("completions", "个补全")) {}
         }
         div.shelves {
             details open[ask.query.trim().is_empty()] {
                 summary { (lang.say("Queries to begin with", "现成的查询")) }
                 ul.saved {
                     @for saved in SAVED {
-                        li { a href=(to_sql(saved.text)) title={ "sql/queries/" (saved.file) ".sql" } { (saved.name(lang)) } " " span.quiet lang="en" { (first_comment(saved.text)) } }
+                        li { a href=(to_sql(saved.text)) title={ "sql/queries/" (saved.file) ".sql" } { (saved.name(lang)) } " " span.faint.small lang="en" { (first_comment(saved.text)) } }
                     }
                 }
             }
@@ -125,13 +125,13 @@ fn beginning(lang: Lang) -> Markup {
 }
 
 fn notice(text: &str) -> Markup {
-    html! { p.notice role="status" { (text) } }
+    html! { p.note role="status" { (text) } }
 }
 
 /// The message, the line with the place marked, and what to do.
 fn wrong(error: &QueryError) -> Markup {
     html! {
-        div.wrong role="alert" {
+        div.error.wrong role="alert" {
             p.message { (error.message()) }
             @if let Some(place) = error.place() {
                 @let (first, rest) = place.after.split_at(place.after.chars().next().map_or(0, char::len_utf8));
@@ -159,7 +159,7 @@ fn rows(ask: &Ask, table: &Table, lang: Lang) -> Markup {
             }
             (drawing(ask, table, lang))
         }
-        div.wide.rows tabindex="0" role="region" aria-label=(lang.say("Rows", "各行")) {
+        div.scroll.rows tabindex="0" role="region" aria-label=(lang.say("Rows", "各行")) {
             table {
                 thead { tr { @for column in &table.columns { th class=[column.is_number().then_some("number")] scope="col" title=(tuwen_etl::sql::sql_type(&column.data_type)) { (column.name) } } } }
                 tbody {
@@ -191,7 +191,7 @@ fn of_cell(column: &str, cell: &Cell, lang: Lang) -> Markup {
         }
         Cell::Text { text, more: 0 } => html! { (text) },
         Cell::Text { text, more } => html! {
-            (text) "… " span.quiet { (HumanCount(*more as u64)) (lang.say(" more letters", " 字未显示")) }
+            (text) "… " span.faint.small { (HumanCount(*more as u64)) (lang.say(" more letters", " 字未显示")) }
         },
     }
 }
@@ -260,11 +260,11 @@ fn drawn_points(drawn: &Drawn, points: &Points, table: &Table, lang: Lang) -> Ma
     };
     html! {
         @match made {
-            Some(made) => figure.wide { (made) figcaption.quiet {
+            Some(made) => figure.drawing { (made) figcaption.faint.small {
                 (lang.say("The first ", "前 ")) (HumanCount(shown as u64)) (lang.say(" rows", " 行"))
                 @if points.y.len() >= MOST_DRAWN { (lang.say("; no more are drawn", "；不再多画")) }
             } },
-            None => p.notice { (lang.say("These two columns cannot be drawn so: y has to be numbers, none of them below zero in bars.", "这两列不能这样画：y 须为数值，条形图不能有负数。")) }
+            None => p.note { (lang.say("These two columns cannot be drawn so: y has to be numbers, none of them below zero in bars.", "这两列不能这样画：y 须为数值，条形图不能有负数。")) }
         }
     }
 }

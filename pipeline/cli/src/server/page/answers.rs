@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use tokio::sync::{Mutex, OnceCell};
+use tokio_util::sync::CancellationToken;
 use tuwen_corpus::TableVersions;
 use tuwen_etl::sql::{Params, Session, statements};
 
 use crate::server::Served;
+use crate::server::queries::Queries;
 use crate::sql::output::{Bytes, for_each_row};
-use crate::sql::rows::Rows;
 
 /// Rows of an answer that are kept; no query of a page has more.
 const MOST_ROWS: usize = 5_000;
@@ -46,8 +47,9 @@ impl Answer {
 }
 
 /// A corpus with the answers that are known of it.
-pub(super) struct Asked {
+pub(super) struct Answers {
     served: Arc<Served>,
+    queries: Arc<Queries>,
     known: Mutex<Known>,
 }
 
@@ -58,9 +60,9 @@ struct Known {
     answers: HashMap<&'static str, Arc<OnceCell<Arc<Answer>>>>,
 }
 
-impl Asked {
-    pub(super) fn of(served: Arc<Served>) -> Self {
-        Self { served, known: Mutex::default() }
+impl Answers {
+    pub(super) fn of(served: Arc<Served>, queries: Arc<Queries>) -> Self {
+        Self { served, queries, known: Mutex::default() }
     }
 
     /// The session that answers are of.
@@ -82,32 +84,35 @@ impl Asked {
             }
             Arc::clone(known.answers.entry(query).or_default())
         };
-        let timeout = self.served.bounds().timeout;
-        let answer =
-            cell.get_or_try_init(|| async { asked(&session, query, timeout).await.map(Arc::new) });
+        let answer = cell.get_or_try_init(|| async {
+            Ok::<_, anyhow::Error>(Arc::new(self.ask(&session, query).await?))
+        });
         answer.await.map(Arc::clone)
     }
-}
 
-async fn asked(session: &Session, query: &str, timeout: Option<Duration>) -> Result<Answer> {
-    let clock = Instant::now();
-    let statement = statements(query)?.into_iter().next().context("expected a query")?;
-    let prepared = Box::pin(session.prepare(&statement, &Params::default())).await?;
-    let fields = prepared.frame().schema().fields().iter();
-    let mut answer =
-        Answer { columns: fields.map(|field| field.name().clone()).collect(), ..Answer::default() };
-    let mut rows = Rows::of(prepared, timeout);
-    // A query of the page that fails is no fault of who looks at it.
-    while let Some(batch) = rows.next().await.map_err(|error| anyhow!("{error}"))? {
-        for_each_row(&batch, Bytes::Number, |cells| {
-            answer.rows.push(cells.iter().map(|cell| cell.as_deref().map(str::to_owned)).collect());
-            Ok(())
-        })?;
-        if answer.rows.len() >= MOST_ROWS {
-            answer.rows.truncate(MOST_ROWS);
-            break;
+    async fn ask(&self, session: &Session, query: &'static str) -> Result<Answer> {
+        let clock = Instant::now();
+        let statement = statements(query)?.into_iter().next().context("expected a query")?;
+        let prepared = Box::pin(session.prepare(&statement, &Params::default())).await?;
+        let fields = prepared.frame().schema().fields().iter();
+        let columns = fields.map(|field| field.name().clone()).collect();
+        let mut answer = Answer { columns, ..Answer::default() };
+        // A query of the page that fails is no fault of who looks at it.
+        let failed = |failure| anyhow!("{failure}");
+        let mut rows =
+            self.queries.run(prepared, CancellationToken::new()).await.map_err(failed)?;
+        while let Some(batch) = rows.next().await {
+            for_each_row(&batch.map_err(failed)?, Bytes::Number, |cells| {
+                let cells = cells.iter().map(|cell| cell.as_deref().map(str::to_owned));
+                answer.rows.push(cells.collect());
+                Ok(())
+            })?;
+            if answer.rows.len() >= MOST_ROWS {
+                answer.rows.truncate(MOST_ROWS);
+                break;
+            }
         }
+        answer.took = clock.elapsed();
+        Ok(answer)
     }
-    answer.took = clock.elapsed();
-    Ok(answer)
 }

@@ -1,0 +1,125 @@
+//! The rows that a reader's text or condition chooses. In: a session, and the condition. Out: a bit for each row. The query runs once;
+//! the pages after the first read its bits. It may take so long, and what it has found by then is shown as what it is.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use arrow::array::AsArray;
+use tuwen_etl::sql::{Params, Prepared, QueryError, Session, statements};
+
+use super::rows::{GalleryRows, Marks, key_of};
+use crate::sql::rows::Rows;
+
+/// How long a query may take.
+const LONGEST: Duration = Duration::from_secs(8);
+
+/// What a reader looks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Condition {
+    /// Captions with this in them.
+    Text(String),
+    /// Rows of which this is true.
+    Where(String),
+}
+
+/// What was found.
+pub(super) struct Chosen {
+    pub(super) marks: Marks,
+    pub(super) took: Duration,
+    /// Whether time was up before the last row.
+    pub(super) is_stopped: bool,
+}
+
+/// Asks for the rows that meet `condition`.
+///
+/// # Errors
+/// The condition is wrong: the error says where in it.
+pub(super) async fn choose(
+    session: &Session,
+    rows: &GalleryRows,
+    condition: &Condition,
+) -> anyhow::Result<Chosen> {
+    let clock = Instant::now();
+    let prepared = match condition {
+        Condition::Text(text) => {
+            let pattern = format!("pattern=%{}%", escaped(text));
+            let query = include_str!("../../../../../../sql/page/captions_like.sql");
+            prepare(session, query, &Params::of([pattern.as_str()])?).await?
+        }
+        Condition::Where(condition) => prepare_condition(session, condition).await?,
+    };
+    let mut batches = Rows::of(prepared, Some(LONGEST));
+    let mut keys = HashSet::new();
+    let is_stopped = loop {
+        match batches.next().await {
+            Ok(Some(batch)) => {
+                keys.extend(batch.column(0).as_string::<i32>().iter().flatten().map(key_of));
+            }
+            Ok(None) => break false,
+            Err(_) if clock.elapsed() >= LONGEST => break true,
+            Err(error) => return Err(of_condition(&error, condition).into()),
+        }
+    };
+    let marks = rows.marked(&keys);
+    Ok(Chosen { marks, took: clock.elapsed(), is_stopped })
+}
+
+async fn prepare(session: &Session, query: &str, params: &Params) -> Result<Prepared, QueryError> {
+    let mut found = statements(query)?;
+    match (found.pop(), found.is_empty()) {
+        (Some(statement), true) => session.prepare(&statement, params).await,
+        _ => Err(QueryError::new("expected one condition, without a semicolon")),
+    }
+}
+
+/// Of the columns of `examples` alone if these are enough, which is faster, else of all.
+async fn prepare_condition(session: &Session, condition: &str) -> Result<Prepared, QueryError> {
+    let joined = include_str!("../../../../../../sql/page/gallery_columns.sql");
+    let none = Params::default();
+    let of_table = format!("select example_id from examples where (\n{}\n)", one_line(condition));
+    if let Ok(prepared) = prepare(session, &of_table, &none).await {
+        return Ok(prepared);
+    }
+    let lines: Vec<&str> = joined.lines().filter(|line| !line.starts_with("--")).collect();
+    let joined = lines.join(" ");
+    let of_all = format!(
+        "select example_id from ({joined}) as examples where (\n{}\n)",
+        one_line(condition)
+    );
+    let prepared = prepare(session, &of_all, &none).await;
+    prepared.map_err(|error| of_condition(&error, &Condition::Where(condition.to_owned())))
+}
+
+/// A condition as the second line of a query.
+fn one_line(condition: &str) -> String {
+    condition.split(['\n', '\r']).collect::<Vec<_>>().join(" ")
+}
+
+/// An error with its caret as if the condition, which stands in the second line, were all that there is.
+fn of_condition(error: &QueryError, condition: &Condition) -> QueryError {
+    const LINE: &str = "LINE 2: ";
+    let Condition::Where(_) = condition else { return error.clone() };
+    let text = error.to_string();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    if let Some(at) = lines.iter().position(|line| line.starts_with(LINE)) {
+        for line in lines.iter_mut().skip(at).take(2) {
+            *line = line.get(LINE.len()..).unwrap_or_default().to_owned();
+        }
+    } else if let Some(at) = lines.iter().position(|line| line.starts_with("LINE 3: )")) {
+        // Something is missing at its end, behind which the query goes on.
+        lines.truncate(at);
+    }
+    QueryError::new(lines.join("\n"))
+}
+
+/// `text` as a part of a pattern of LIKE that stands for itself.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}

@@ -1,0 +1,142 @@
+//! What the pages keep of a snapshot, so that the next page need not ask again. In: a session. Out: the rows of its examples, what
+//! conditions have chosen of them, the captions of models. What many ask for at once is made once; all of it is bounded.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use moka::future::Cache;
+use tokio::sync::Semaphore;
+
+use super::beside::Beside;
+use super::chosen::{Chosen, Condition, choose};
+use super::filter::Filter;
+use super::rows::{GalleryRows, Marks, TABLE, Wanted};
+use crate::server::Served;
+use crate::server::page::fault::Fault;
+
+/// Versions whose rows are kept: who scrolls through the last one when a new one comes goes on with it.
+const VERSIONS: u64 = 2;
+
+/// Bytes of what conditions have chosen.
+const CHOSEN_BYTES: u64 = 64 << 20;
+
+/// How long that is kept.
+const CHOSEN_FOR: Duration = Duration::from_secs(600);
+
+/// Conditions that are asked at once; the others wait.
+const ASKED_AT_ONCE: usize = 2;
+
+/// The caches.
+pub(in crate::server::page) struct Shelf {
+    served: Arc<Served>,
+    rows: Cache<i64, Arc<GalleryRows>>,
+    newest: Mutex<Option<Arc<GalleryRows>>>,
+    chosen: Cache<(i64, Condition), Arc<Chosen>>,
+    beside: Cache<i64, Arc<Beside>>,
+    asking: Semaphore,
+}
+
+/// What a filter leaves of the rows.
+pub(in crate::server::page) struct Filtered {
+    filter: Filter,
+    /// By its text, and by its condition.
+    pub(super) chosen: Vec<Arc<Chosen>>,
+    /// By both, if it has both.
+    both: Option<Marks>,
+}
+
+impl Filtered {
+    /// Which rows are wanted.
+    pub(in crate::server::page) fn wanted(&self) -> Wanted<'_> {
+        Wanted { is_wanted: Box::new(|fate| self.filter.wants(fate)), marks: self.marks() }
+    }
+
+    /// What its text and its condition have chosen; none: all.
+    pub(super) fn marks(&self) -> Option<&Marks> {
+        self.both.as_ref().or(self.chosen.first().map(|chosen| &chosen.marks))
+    }
+}
+
+impl Shelf {
+    pub(in crate::server::page) fn new(served: Arc<Served>) -> Self {
+        let weight = |_: &(i64, Condition), chosen: &Arc<Chosen>| {
+            u32::try_from(chosen.marks.n_bytes()).unwrap_or(u32::MAX)
+        };
+        let chosen = Cache::builder().weigher(weight).max_capacity(CHOSEN_BYTES);
+        Self {
+            served,
+            rows: Cache::new(VERSIONS),
+            newest: Mutex::default(),
+            chosen: chosen.time_to_live(CHOSEN_FOR).build(),
+            beside: Cache::new(1),
+            asking: Semaphore::new(ASKED_AT_ONCE),
+        }
+    }
+
+    /// The rows of the newest version.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub(in crate::server::page) async fn rows(&self) -> Result<Arc<GalleryRows>, Fault> {
+        let session = self.served.session().await?;
+        let snapshot = session.snapshot();
+        let opened = self.rows.try_get_with(snapshot.version(TABLE).unwrap_or(-1), async {
+            let before = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let rows = Arc::new(GalleryRows::open(snapshot, before.as_deref()).await?);
+            *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&rows));
+            anyhow::Ok(rows)
+        });
+        opened.await.map_err(|error| Fault::from(error.as_ref()))
+    }
+
+    /// The rows of an earlier version, if they are still kept.
+    pub(in crate::server::page) async fn rows_at(&self, version: i64) -> Option<Arc<GalleryRows>> {
+        self.rows.get(&version).await
+    }
+
+    /// What `filter` leaves of `rows`.
+    ///
+    /// # Errors
+    /// Its condition is wrong.
+    pub(in crate::server::page) async fn filtered(
+        &self,
+        rows: &GalleryRows,
+        filter: Filter,
+    ) -> Result<Filtered, Fault> {
+        let text = filter.text.clone().map(Condition::Text);
+        let condition = filter.condition.clone().map(Condition::Where);
+        let mut chosen = Vec::new();
+        for condition in text.into_iter().chain(condition) {
+            chosen.push(self.chosen(rows, condition).await?);
+        }
+        let both = match &chosen[..] {
+            [a, b] => Some(rows.marked_by_both(&a.marks, &b.marks)),
+            _ => None,
+        };
+        Ok(Filtered { filter, chosen, both })
+    }
+
+    async fn chosen(&self, rows: &GalleryRows, condition: Condition) -> Result<Arc<Chosen>, Fault> {
+        let key = (rows.version(), condition.clone());
+        let chosen = self.chosen.try_get_with(key, async {
+            let _turn = self.asking.acquire().await.context("the server stops")?;
+            let session = self.served.own_session().await?;
+            anyhow::Ok(Arc::new(choose(&session, rows, &condition).await?))
+        });
+        chosen.await.map_err(|error| Fault::from(error.as_ref()))
+    }
+
+    /// The captions of the model that wrote last.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub(in crate::server::page) async fn beside(&self) -> Result<Arc<Beside>, Fault> {
+        let session = self.served.session().await?;
+        let version = session.snapshot().version("captions").unwrap_or(-1);
+        let opened = self
+            .beside
+            .try_get_with(version, async { anyhow::Ok(Arc::new(Beside::open(&session).await?)) });
+        opened.await.map_err(|error| Fault::from(error.as_ref()))
+    }
+}
