@@ -204,6 +204,7 @@ fn reader_views() -> Vec<View> {
         view("rejected_pairs", "report/rejected_pairs").param("shown", 2i64),
         view("near_pictures", "report/near_pictures").param("groups", 1i64).param("shown", 2i64),
     ];
+    views.extend(page_views());
     views.extend(AUDITS.map(|(name, _)| match name {
         "examples_have_tokens" => {
             view(name, format!("audits/{name}")).param("max_length", MAX_LENGTH as i64)
@@ -211,6 +212,30 @@ fn reader_views() -> Vec<View> {
         _ => view(name, format!("audits/{name}")),
     }));
     views
+}
+
+/// The views of the web page.
+fn page_views() -> Vec<View> {
+    let of_a = |name, file: &str| view(name, format!("page/{file}")).param("image_id", "a");
+    let like = |name, pattern: &str| view(name, "page/captions_like").param("pattern", pattern);
+    vec![
+        like("page_captions_like", "%红%"),
+        like("page_captions_like_red", "%rED 100\\%"),
+        of_a("page_picture", "picture"),
+        of_a("page_pairs", "picture_pairs").param("shown", 9i64),
+        view("page_pair", "page/pair").param("example_id", "4"),
+        of_a("page_attempts", "attempts")
+            .param("locators", texts(&["http://a.cn/1", "file:f.jpg"]))
+            .param("shown", 9i64),
+        of_a("page_captions", "picture_captions"),
+        of_a("page_scores", "picture_scores"),
+        of_a("page_near", "near_candidates")
+            .param("dhash", 0i64)
+            .param("bits", 2i64)
+            .param("shown", 9i64),
+        of_a("page_differences", "near_differences").param("others", texts(&["b", "e", "d"])),
+        of_a("page_original", "original"),
+    ]
 }
 
 fn sql_folder() -> PathBuf {
