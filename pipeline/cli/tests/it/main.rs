@@ -21,6 +21,7 @@ mod python;
 mod races;
 mod report;
 mod s3;
+mod serve_explore;
 mod serve_page;
 mod server;
 mod slt;

@@ -82,7 +82,7 @@ async fn shown(session: &Session, name: &'static str, changes: &Answer) -> Resul
     let is_table = TABLES.iter().any(|table| table.name == name);
     let snapshot = session.snapshot();
     let size = if is_table { snapshot.size(name)? } else { None };
-    let described = columns(session, name, true).await?;
+    let described = Box::pin(columns(session, name, true)).await?;
     let text = |column: usize, row: usize| {
         let texts = described.column(column).as_string::<i32>();
         if texts.is_null(row) { String::new() } else { texts.value(row).to_owned() }

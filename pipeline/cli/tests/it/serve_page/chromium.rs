@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 /// A browser with one page, until it is dropped.
-pub(super) struct Chromium {
+pub(crate) struct Chromium {
     child: Child,
     pipe: RefCell<Pipe>,
     session: String,
@@ -33,7 +33,7 @@ struct Pipe {
 
 impl Chromium {
     /// Starts one; none if it is not installed. Where CI is set a look at the page may not fall out: it fails.
-    pub(super) fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let is_there = |name: &&&str| {
             Command::new("sh").args(["-c", &format!("command -v {name}")]).output().is_ok_and(|found| found.status.success())
         };
@@ -66,7 +66,7 @@ impl Chromium {
     }
 
     /// Sends a command and waits for its answer.
-    pub(super) fn call(&self, method: &str, params: Value) -> Value {
+    pub(crate) fn call(&self, method: &str, params: Value) -> Value {
         let mut pipe = self.pipe.borrow_mut();
         pipe.n_sent += 1;
         let id = pipe.n_sent;
@@ -90,18 +90,18 @@ impl Chromium {
     }
 
     /// Opens an address, and waits until the page and its pictures are there.
-    pub(super) fn open(&self, url: &str) {
+    pub(crate) fn open(&self, url: &str) {
         self.call("Page.navigate", json!({ "url": url }));
         self.arrived();
     }
 
     /// Waits for a page.
-    pub(super) fn arrived(&self) {
+    pub(crate) fn arrived(&self) {
         self.wait("document.readyState === 'complete' && location.protocol === 'http:'");
     }
 
     /// What an expression is, once it has come about.
-    pub(super) fn eval(&self, expression: &str) -> Value {
+    pub(crate) fn eval(&self, expression: &str) -> Value {
         let params = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let answer = self.call("Runtime.evaluate", params);
         assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
@@ -109,7 +109,7 @@ impl Chromium {
     }
 
     /// Waits until an expression is true.
-    pub(super) fn wait(&self, expression: &str) {
+    pub(crate) fn wait(&self, expression: &str) {
         let clock = Instant::now();
         let params = json!({ "expression": format!("Boolean({expression})"), "returnByValue": true });
         // Between two pages there is nothing to ask.
@@ -120,7 +120,7 @@ impl Chromium {
     }
 
     /// Presses a key: its name, and the text that it types if it types any.
-    pub(super) fn press(&self, key: &str) {
+    pub(crate) fn press(&self, key: &str) {
         let code = match key {
             "Enter" => 13,
             "Tab" => 9,
@@ -145,19 +145,19 @@ impl Chromium {
     }
 
     /// The window's width.
-    pub(super) fn resize(&self, width: u32) {
+    pub(crate) fn resize(&self, width: u32) {
         let params = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
         self.call("Emulation.setDeviceMetricsOverride", params);
     }
 
     /// Colours for the dark, or for the light.
-    pub(super) fn prefer(&self, scheme: &str) {
+    pub(crate) fn prefer(&self, scheme: &str) {
         let feature = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.call("Emulation.setEmulatedMedia", json!({ "features": feature }));
     }
 
     /// What the browser said of itself under `method`, from the beginning.
-    pub(super) fn events(&self, method: &str) -> Vec<Value> {
+    pub(crate) fn events(&self, method: &str) -> Vec<Value> {
         // Whatever it has not said yet comes before this answer.
         self.eval("0");
         let pipe = self.pipe.borrow();

@@ -105,7 +105,7 @@ fn band([x1, y1]: [f64; 2], [x2, y2]: [f64; 2], thick: f64) -> String {
 
 /// The gallery where it shows just these pairs, otherwise a query.
 fn target(node: &Node) -> String {
-    let is_of_gallery = node.stage == Stage::Curate;
+    let is_of_gallery = matches!(node.stage, Stage::Source | Stage::Curate);
     node.gallery().filter(|_| is_of_gallery).unwrap_or_else(|| to_sql(&node.query()))
 }
 

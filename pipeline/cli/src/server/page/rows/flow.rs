@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::answers::Answer;
-use super::super::links::{literal, to_reason, to_split};
+use super::super::links::{literal, to_reason, to_split, with_values};
 
 /// Sources that are shown by their names; the others together.
 const MOST_SOURCES: usize = 8;
@@ -129,6 +129,10 @@ impl Node {
     /// Where the gallery shows its pairs; none where the gallery has no such filter.
     pub(super) fn gallery(&self) -> Option<String> {
         match self.stage {
+            Stage::Source if !self.is_rest => {
+                let condition = format!("source = {}", literal(&self.name));
+                Some(with_values("/", [("where", condition.as_str())]))
+            }
             _ if !self.is_end => None,
             _ if self.is_kept => Some(to_split(&self.name)),
             Stage::Curate if self.name == "not_curated" => None,

@@ -66,7 +66,7 @@ fn form(ask: &Ask, lang: Lang) -> Markup {
             label for="q" { (lang.say("A query over the tables and views", "对表和视图的查询")) }
             div.box {
                 textarea id="q" name="q" rows=(n_lines) wrap="off" spellcheck="false" autocapitalize="off" autocomplete="off"
-                    aria-describedby="q-help" autofocus placeholder="select split, count(*) from examples group by split" { "\n" (ask.query) }
+                    aria-describedby="q-help" autofocus[ask.query.is_empty()] placeholder="select split, count(*) from examples group by split" { "\n" (ask.query) }
                 ul id="words" role="listbox" aria-label=(lang.say("Completions", "补全")) hidden {}
             }
             p.faint.small id="q-help" {
