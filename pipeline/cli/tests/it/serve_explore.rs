@@ -45,20 +45,30 @@ fn every_pair_ends_once_and_the_figures_are_those_of_the_tables() {
     let foot = between(&page, "<tfoot>", "</tfoot>")[0];
     assert_eq!(number(between(foot, "<td class=\"number\">", "</td>")[0]), all);
 
-    let of = |name: &str| ends.iter().find(|(known, _)| known == name).map_or(0, |(_, pairs)| *pairs);
+    let of =
+        |name: &str| ends.iter().find(|(known, _)| known == name).map_or(0, |(_, pairs)| *pairs);
     for split in ["train", "test"] {
-        assert_eq!(of(split), count(&format!("select count(*) from examples where split = '{split}'")));
+        assert_eq!(
+            of(split),
+            count(&format!("select count(*) from examples where split = '{split}'"))
+        );
     }
     // Reasons of curate as they stand in examples; what is said of a picture or an attempt, by what stands there.
-    for reason in column("select distinct reject_reason from examples where reject_reason is not null") {
-        let pairs = count(&format!("select count(*) from examples where reject_reason = '{reason}'"));
+    for reason in
+        column("select distinct reject_reason from examples where reject_reason is not null")
+    {
+        let pairs =
+            count(&format!("select count(*) from examples where reject_reason = '{reason}'"));
         match reason.as_str() {
             "image_rejected" => {
-                let reasons = column("select distinct reject_reason from images where reject_reason is not null");
+                let reasons = column(
+                    "select distinct reject_reason from images where reject_reason is not null",
+                );
                 assert_eq!(reasons.iter().map(|name| of(name)).sum::<u64>(), pairs);
             }
             "fetch_failed" => {
-                let outcomes = column("select distinct outcome from originals where outcome <> 'ok'");
+                let outcomes =
+                    column("select distinct outcome from originals where outcome <> 'ok'");
                 assert_eq!(outcomes.iter().map(|name| of(name)).sum::<u64>(), pairs);
             }
             reason => assert_eq!(of(reason), pairs, "{reason}"),
@@ -66,7 +76,8 @@ fn every_pair_ends_once_and_the_figures_are_those_of_the_tables() {
     }
     // Each part leads to rows: as many as it counts, up to the limit of the query.
     let serving = serving();
-    let targets: Vec<String> = between(body, "href=\"/sql?", "\"").into_iter().map(unescaped).collect();
+    let targets: Vec<String> =
+        between(body, "href=\"/sql?", "\"").into_iter().map(unescaped).collect();
     assert_eq!(targets.len(), ends.len());
     for (target, (name, pairs)) in targets.iter().zip(&ends) {
         let answer = serving.get(&format!("/sql?{target}"));
@@ -82,7 +93,9 @@ fn plots_show_what_is_counted() {
     let page = serving().get("/plots");
     assert_eq!(page.status, 200, "{}", page.text());
     let text = page.text();
-    let figure = |title: &str| text.split(&format!("<h2>{title}</h2>")).nth(1).unwrap().split("</section>").next().unwrap();
+    let figure = |title: &str| {
+        text.split(&format!("<h2>{title}</h2>")).nth(1).unwrap().split("</section>").next().unwrap()
+    };
     for (title, query) in [
         ("Lengths of captions", "select count(split) from examples"),
         ("Sizes of pictures", "select count(*) from images where width > 0 and height > 0"),
@@ -95,7 +108,12 @@ fn plots_show_what_is_counted() {
     let formats = between(figure("Formats"), "<td class=\"number\">", "</td>");
     assert_eq!(formats.into_iter().map(number).sum::<u64>(), count("select count(*) from images"));
     let runs = between(figure("How long runs took"), "<circle", "</circle>").len() as u64;
-    assert_eq!(runs, count("select count(*) from runs where finished > started"));
+    assert_eq!(
+        runs,
+        count(
+            "select count(*) from runs where round(date_part('epoch', finished) - date_part('epoch', started), 2) > 0"
+        )
+    );
     assert!(!text.contains("NaN") && !text.contains(" style="));
 }
 
@@ -105,12 +123,19 @@ fn tables_say_what_columns_mean_and_how_much_there_is() {
     for table in tuwen_schemas::TABLES.iter() {
         assert!(page.contains(&format!("id=\"{}\"", table.name)), "{}", table.name);
         for field in table.schema.fields() {
-            let meaning = field.metadata()[tuwen_schemas::COMMENT].replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            let meaning = field.metadata()[tuwen_schemas::COMMENT]
+                .replace('&', "&amp;")
+                .replace('<', "&lt;")
+                .replace('>', "&gt;")
+                .replace('"', "&quot;");
             assert!(page.contains(&meaning), "{}.{}: {meaning}", table.name, field.name());
         }
     }
     let row = between(&page, "<a href=\"#pairs\">", "</tr>")[0];
-    assert_eq!(number(between(row, "<td class=\"number\">", "</td>")[0]), count("select count(*) from pairs"));
+    assert_eq!(
+        number(between(row, "<td class=\"number\">", "</td>")[0]),
+        count("select count(*) from pairs")
+    );
 }
 
 #[test]
@@ -123,20 +148,38 @@ fn rows_of_a_query_are_text_and_say_what_they_are() {
     assert!(page.contains("<td class=\"number\">1.5</td>"));
     let id = &column("select min(image_id) from examples where split = 'train'")[0];
     assert!(page.contains(&format!("<a href=\"/pictures/{id}\"><code>{id}</code></a>")));
-    assert_eq!(page.matches("<img src=\"data:image/jpeg;base64,").count() as u64, count("select count(*) from examples where split = 'train'"));
+    assert_eq!(
+        page.matches("<img src=\"data:image/jpeg;base64,").count() as u64,
+        count("select count(*) from examples where split = 'train'")
+    );
 
     // What a query says of what was crawled, or of itself, runs nothing.
     let mut hostile = vec![sql("select text, url, filename from pairs")];
     for text in HOSTILE {
         let literal = text.replace('\'', "''").replace('\0', "");
         let name = text.replace('"', "\"\"").replace('\0', "");
-        hostile.push(sql(&format!("select '{literal}' as \"{name}\", 1 as n union all select '', 2")));
+        hostile
+            .push(sql(&format!("select '{literal}' as \"{name}\", 1 as n union all select '', 2")));
         hostile.push(sql(text));
-        hostile.push(format!("{}&p.x={}&plot=bars&x={}&y=n", sql("select $x as \"<b>\", 1 as n union all select 'b', 2"), encoded(&text.replace('\0', "")), encoded("<b>")));
+        hostile.push(format!(
+            "{}&p.x={}&plot=bars&x={}&y=n",
+            sql("select $x as \"<b>\", 1 as n union all select 'b', 2"),
+            encoded(&text.replace('\0', "")),
+            encoded("<b>")
+        ));
     }
     for path in hostile {
         let page = serving.get(&path).text();
-        for mark in ["<script>", "<img src=x", "<svg/onload", "<iframe", "<base", "<meta http-equiv", "<a href=\"javascript", "<math"] {
+        for mark in [
+            "<script>",
+            "<img src=x",
+            "<svg/onload",
+            "<iframe",
+            "<base",
+            "<meta http-equiv",
+            "<a href=\"javascript",
+            "<math",
+        ] {
             assert!(!page.contains(mark), "{path}: {mark}");
         }
     }
@@ -144,7 +187,9 @@ fn rows_of_a_query_are_text_and_say_what_they_are() {
     // More rows than are shown are told of, and not computed.
     let many = serving.get(&sql("select value from generate_series(1, 100000000000)")).text();
     assert!(many.contains("there are more") && many.contains("<b>100</b>"));
-    let five = serving.get(&format!("{}&rows=500", sql("select value from generate_series(1, 500)"))).text();
+    let five = serving
+        .get(&format!("{}&rows=500", sql("select value from generate_series(1, 500)")))
+        .text();
     assert!(!five.contains("there are more") && five.contains("<b>500</b>"));
     // A long value is cut, and says so.
     let long = serving.get(&sql("select repeat('红', 2000) as long")).text();
@@ -164,24 +209,38 @@ fn what_is_wrong_is_said_with_its_place() {
         let page = serving.get(&sql(query));
         assert_eq!(page.status, 400, "{query}");
         let text = page.text();
-        assert!(text.contains("role=\"alert\"") && text.contains(message) && text.contains(more), "{query}: {text}");
+        assert!(
+            text.contains("role=\"alert\"") && text.contains(message) && text.contains(more),
+            "{query}: {text}"
+        );
         // The query stays in the box.
         assert!(text.contains(&query.replace('<', "&lt;")), "{query}");
     }
     // Parameters are asked for, and bound.
     let query = "select count(*) as n from examples where split = $split";
     let asks = serving.get(&sql(query)).text();
-    assert!(asks.contains("name=\"p.split\"") && asks.contains("The query has parameters"), "{asks}");
+    assert!(
+        asks.contains("name=\"p.split\"") && asks.contains("The query has parameters"),
+        "{asks}"
+    );
     let bound = serving.get(&format!("{}&p.split=train", sql(query))).text();
     let n = count("select count(*) from examples where split = 'train'");
-    assert!(bound.contains(&format!("<td class=\"number\">{n}</td>")) && bound.contains("value=\"train\""));
+    assert!(
+        bound.contains(&format!("<td class=\"number\">{n}</td>"))
+            && bound.contains("value=\"train\"")
+    );
     let plan = serving.get(&format!("{}&explain=1&p.split=train", sql(query))).text();
     assert!(plan.contains("AggregateExec"), "{plan}");
     // A link of another site is not run by following it.
-    let headers = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+    let headers = [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-dest", "document"),
+    ];
     let held = serving.ask("GET", &sql("select 424242 + 1 as n"), &headers, "");
     assert!(held.status == 200 && !held.text().contains("424243"), "{}", held.text());
-    for path in ["/sql/complete", "/sql/download?format=exe&q=select", "/sql/download?q=select%201"] {
+    for path in ["/sql/complete", "/sql/download?format=exe&q=select", "/sql/download?q=select%201"]
+    {
         assert_eq!(serving.get(path).status, 400, "{path}");
     }
 }
@@ -204,7 +263,9 @@ fn names_are_completed_as_in_the_shell() {
 fn chunks(mut bytes: &[u8]) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
     loop {
-        let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") else { return (body, false) };
+        let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") else {
+            return (body, false);
+        };
         let size = usize::from_str_radix(std::str::from_utf8(&bytes[..end]).unwrap(), 16).unwrap();
         let rest = &bytes[end + 2..];
         if size == 0 {
@@ -245,23 +306,43 @@ fn downloaded(host: &str, path: &str) -> (String, Vec<u8>, bool) {
 fn files_are_those_that_tuwen_sql_writes() {
     let serving = serving();
     let query = "select pair_id, text, url, filename, source_line from pairs order by pair_id";
-    for (format, content_type) in [("csv", "text/csv"), ("tsv", "text/tab"), ("json", "application/json"), ("ndjson", "application/x-ndjson"), ("markdown", "text/markdown")] {
-        let (head, body, is_whole) = downloaded(serving.host(), &format!("/sql/download?format={format}&q={}", encoded(query)));
-        assert!(head.starts_with("http/1.1 200") && head.contains(content_type) && is_whole, "{format}: {head}");
+    for (format, content_type) in [
+        ("csv", "text/csv"),
+        ("tsv", "text/tab"),
+        ("json", "application/json"),
+        ("ndjson", "application/x-ndjson"),
+        ("markdown", "text/markdown"),
+    ] {
+        let (head, body, is_whole) = downloaded(
+            serving.host(),
+            &format!("/sql/download?format={format}&q={}", encoded(query)),
+        );
+        assert!(
+            head.starts_with("http/1.1 200") && head.contains(content_type) && is_whole,
+            "{format}: {head}"
+        );
         assert!(head.contains("attachment; filename=\"rows."), "{head}");
         let expected = tuwen(CORPUS.path(), &["sql", query, "--format", format]);
         assert_eq!(String::from_utf8(body).unwrap(), stdout(&expected), "{format}");
     }
-    let (_, body, _) = downloaded(serving.host(), &format!("/sql/download?format=parquet&q={}", encoded(query)));
-    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(body)).unwrap();
+    let (_, body, _) =
+        downloaded(serving.host(), &format!("/sql/download?format=parquet&q={}", encoded(query)));
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(
+        bytes::Bytes::from(body),
+    )
+    .unwrap();
     let n: usize = reader.build().unwrap().map(|batch| batch.unwrap().num_rows()).sum();
     assert_eq!(n as u64, count("select count(*) from pairs"));
 
     // What fails at once is an error; what fails later breaks off.
-    let (head, ..) = downloaded(serving.host(), &format!("/sql/download?format=csv&q={}", encoded("select nothing from pairs")));
+    let (head, ..) = downloaded(
+        serving.host(),
+        &format!("/sql/download?format=csv&q={}", encoded("select nothing from pairs")),
+    );
     assert!(head.starts_with("http/1.1 400"), "{head}");
     let late = "select 1 / (value - 4000000) as n from generate_series(1, 100000000000)";
-    let (head, body, is_whole) = downloaded(serving.host(), &format!("/sql/download?format=csv&q={}", encoded(late)));
+    let (head, body, is_whole) =
+        downloaded(serving.host(), &format!("/sql/download?format=csv&q={}", encoded(late)));
     assert!(head.starts_with("http/1.1 200") && body.len() > 100_000 && !is_whole, "{head}");
 }
 
@@ -269,15 +350,24 @@ fn files_are_those_that_tuwen_sql_writes() {
 fn a_query_ends_when_its_reader_leaves() {
     let serving = serving();
     let endless = "select value, random() as r from generate_series(1, 1000000000000)";
-    let mut left = asking(serving.host(), &format!("/sql/download?format=ndjson&q={}", encoded(endless)));
+    let mut left =
+        asking(serving.host(), &format!("/sql/download?format=ndjson&q={}", encoded(endless)));
     let mut some = [0; 4096];
     left.read_exact(&mut some).unwrap();
     let silent = "select count(*) from generate_series(1, 1000000000000) where random() < 0";
     let page = asking(serving.host(), &sql(silent));
     let running = || {
         let metrics = serving.get("/metrics").text();
-        let line = metrics.lines().find(|line| line.starts_with("tuwen_serve_queries_running ")).map(str::to_owned);
-        line.unwrap_or_else(|| panic!("{metrics}")).rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("tuwen_serve_queries_running "))
+            .map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{metrics}"))
+            .rsplit(' ')
+            .next()
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
     };
     while running() < 2 {
         std::thread::yield_now();
@@ -302,11 +392,20 @@ fn the_box_is_used_by_keys_alone() {
     };
     typed("select split, count(*) as n from exam");
     browser.wait("!document.querySelector('#words').hidden");
-    assert_eq!(browser.eval("[...document.querySelectorAll('#words li')].map((li) => li.textContent)"), json!(["examples"]));
-    assert_eq!(browser.eval("document.querySelector('#q').getAttribute('aria-expanded')"), json!("true"));
+    assert_eq!(
+        browser.eval("[...document.querySelectorAll('#words li')].map((li) => li.textContent)"),
+        json!(["examples"])
+    );
+    assert_eq!(
+        browser.eval("document.querySelector('#q').getAttribute('aria-expanded')"),
+        json!("true")
+    );
     browser.press("Tab");
     typed(" group by split order by split");
-    assert_eq!(browser.eval("document.querySelector('#q').value"), json!("select split, count(*) as n from examples group by split order by split"));
+    assert_eq!(
+        browser.eval("document.querySelector('#q').value"),
+        json!("select split, count(*) as n from examples group by split order by split")
+    );
     browser.press("Escape");
     key("Enter", 2, 13);
     browser.wait("document.querySelector('.rows tbody tr')");
@@ -320,7 +419,10 @@ fn the_box_is_used_by_keys_alone() {
     // The cursor stands where the error is.
     browser.open(&format!("{}{}", serving.base, sql("select 1,\n  nothing\nfrom pairs")));
     browser.wait("document.querySelector('.wrong mark')");
-    assert_eq!(browser.eval("document.querySelector('#q').selectionStart"), json!("select 1,\n  ".len()));
+    assert_eq!(
+        browser.eval("document.querySelector('#q').selectionStart"),
+        json!("select 1,\n  ".len())
+    );
     assert_eq!(browser.events("Runtime.exceptionThrown"), Vec::<serde_json::Value>::new());
 }
 
@@ -328,7 +430,8 @@ fn the_box_is_used_by_keys_alone() {
 fn pages_fit_the_window_and_nothing_of_a_query_runs() {
     let Some(browser) = Chromium::start() else { return };
     let serving = serving();
-    let hostile = sql("select text, url, filename from pairs where text like '%xss%' or url like '%xss%'");
+    let hostile =
+        sql("select text, url, filename from pairs where text like '%xss%' or url like '%xss%'");
     let paths = ["/rows", "/plots", "/sql", "/tables", &hostile];
     for (width, scheme) in [(380, "light"), (1400, "dark")] {
         browser.resize(width);
@@ -336,16 +439,29 @@ fn pages_fit_the_window_and_nothing_of_a_query_runs() {
         for path in paths {
             let lang = if path.contains('?') { "&lang=zh" } else { "?lang=zh" };
             browser.open(&format!("{}{path}{lang}", serving.base));
-            assert_eq!(browser.eval("document.documentElement.scrollWidth <= innerWidth"), json!(true), "{path} at {width}");
+            assert_eq!(
+                browser.eval("document.documentElement.scrollWidth <= innerWidth"),
+                json!(true),
+                "{path} at {width}"
+            );
             assert_eq!(browser.eval("typeof window.xss"), json!("undefined"), "{path}");
             // What a chart says is said as text as well.
             assert_eq!(browser.eval("[...document.querySelectorAll('svg.plot')].every((svg) => svg.querySelector('title') && svg.closest('section').querySelector('table'))"), json!(true));
         }
     }
-    let stopped: Vec<_> = browser.events("Log.entryAdded").into_iter().filter(|entry| entry["entry"]["source"] == json!("security")).collect();
+    let stopped: Vec<_> = browser
+        .events("Log.entryAdded")
+        .into_iter()
+        .filter(|entry| entry["entry"]["source"] == json!("security"))
+        .collect();
     assert_eq!(stopped, [json!(null); 0], "{stopped:?}");
     for request in browser.events("Network.requestWillBeSent") {
         let url = request["request"]["url"].as_str().unwrap().to_owned();
-        assert!(url.starts_with(&serving.base) || url == "about:blank" || url.starts_with("data:image/jpeg"), "{url}");
+        assert!(
+            url.starts_with(&serving.base)
+                || url == "about:blank"
+                || url.starts_with("data:image/jpeg"),
+            "{url}"
+        );
     }
 }

@@ -31,6 +31,9 @@ const LETTERS: usize = 26;
 #[derive(Clone, Copy)]
 struct Place {
     left: f64,
+    /// Of its room.
+    slot: f64,
+    /// Of its bar, which stands beside the middle of its name where it is thin.
     top: f64,
     height: f64,
 }
@@ -39,7 +42,7 @@ struct Place {
 pub(super) fn draw(flow: &Flow, lang: Lang) -> Markup {
     let scale = HEIGHT / flow.pairs.max(1) as f64;
     let places = places(flow, scale);
-    let bottom = places.iter().map(|place| place.top + place.height.max(SLOT)).fold(0.0, f64::max);
+    let bottom = places.iter().map(|place| place.slot + place.height.max(SLOT)).fold(0.0, f64::max);
     let width = COLUMN * Stage::ALL.len() as f64;
     html! {
         svg.flow viewBox={ "0 0 " (width) " " (px(bottom + GAP)) } role="group" aria-label=(lang.say("The flow of pairs through the stages; the table below says the same", "各阶段的图文对流向；下表内容相同")) {
@@ -51,8 +54,8 @@ pub(super) fn draw(flow: &Flow, lang: Lang) -> Markup {
                 a href=(target(node)) class=(kind(node)) {
                     title { (title(node, flow, lang)) }
                     rect x=(px(place.left)) y=(px(place.top)) width=(BAR) height=(px(place.height)) rx="2" {}
-                    text x=(px(place.left + BAR + 8.0)) y=(px(place.top + 13.0)) { (shortened(&name(node, lang))) }
-                    text.count x=(px(place.left + BAR + 8.0)) y=(px(place.top + 28.0)) {
+                    text x=(px(place.left + BAR + 8.0)) y=(px(place.slot + 13.0)) { (shortened(&name(node, lang))) }
+                    text.count x=(px(place.left + BAR + 8.0)) y=(px(place.slot + 28.0)) {
                         (HumanCount(node.pairs)) " · " (percent(node.pairs, flow.pairs))
                     }
                 }
@@ -67,7 +70,9 @@ fn places(flow: &Flow, scale: f64) -> Vec<Place> {
     let place = |node: &Node| {
         let column = node.stage as usize;
         let height = (node.pairs as f64 * scale).max(LEAST);
-        let place = Place { left: column as f64 * COLUMN, top: tops[column], height };
+        let slot = tops[column];
+        let top = slot + ((SLOT - height) / 2.0).max(0.0);
+        let place = Place { left: column as f64 * COLUMN, slot, top, height };
         tops[column] += height.max(SLOT) + GAP;
         place
     };

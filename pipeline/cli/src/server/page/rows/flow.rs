@@ -170,13 +170,18 @@ impl Node {
                 of_examples(&format!("e.reject_reason = {name}"))
             }
             (Stage::Fetch, _) => format!(
-                "select p.text, r.id as locator, r.detail, p.source, p.source_line\n\
-                 from rejects as r\ninner join pairs as p on r.id = coalesce(p.url, 'file:' || p.filename)\n\
-                 where r.stage = 'fetch' and r.reason = {name}\nlimit {EXAMPLES}"
+                "with refused as (\n    select id, detail from rejects where stage = 'fetch' and reason = {name}\n),\n\n\
+                 asked as (\n    select *, url as locator from pairs where url is not null\n    union all\n    \
+                 select *, 'file:' || filename as locator from pairs where filename is not null\n)\n\n\
+                 select a.text, a.locator, r.detail, a.source, a.source_line\n\
+                 from refused as r\ninner join asked as a on r.id = a.locator\n\
+                 left join examples as e on a.pair_id = e.example_id\n\
+                 where e.example_id is null or e.reject_reason = 'fetch_failed'\nlimit {EXAMPLES}"
             ),
-            (Stage::Decode, "decoded") => format!(
+            (Stage::Decode, "decoded") => {
                 "select image_id, width, height, format, pixels\nfrom images\nwhere reject_reason is null\nlimit 20"
-            ),
+                    .to_owned()
+            }
             (Stage::Decode, "not_decoded") => of_examples("e.reject_reason = 'not_decoded'"),
             (Stage::Decode, _) => format!(
                 "select i.image_id, i.format, i.width, i.height, i.detail, e.text\n\

@@ -74,7 +74,7 @@ fn table(flow: &Flow, lang: Lang) -> Markup {
         h2 { (lang.say("Where pairs ended", "各对的终点")) }
         p { (lang.say("Each pair ended in exactly one of these.", "每一对恰好终止于其中之一。")) }
         div.scroll {
-            table {
+            table.ends {
                 thead { tr {
                     th scope="col" { (lang.say("stage", "阶段")) }
                     th scope="col" { (lang.say("ended as", "终点")) }
