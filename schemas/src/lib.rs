@@ -19,6 +19,8 @@ pub const COMMENT: &str = "comment";
 pub struct Table {
     /// The table's name, the folder's name in a corpus, and the DDL file's name.
     pub name: &'static str,
+    /// What a row is: the lines above the DDL.
+    pub comment: String,
     /// The columns.
     pub schema: SchemaRef,
     /// Columns that tell a row from any other.
@@ -77,11 +79,18 @@ fn parse(name: &'static str, ddl: &str) -> Result<Table, String> {
     });
     Ok(Table {
         name,
+        comment: header(ddl),
         schema: Arc::new(Schema::new(fields?)),
         key: primary_key(&create.constraints)?,
         identity: identity.map(|column| column.name.value.clone()),
         version: version(&create.table_options)?,
     })
+}
+
+/// The comment that a file of SQL begins with, on one line.
+pub fn header(sql: &str) -> String {
+    let lines = sql.lines().map_while(|line| line.strip_prefix("--")).map(str::trim);
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 fn primary_key(constraints: &[TableConstraint]) -> Result<Vec<String>, String> {
@@ -151,6 +160,7 @@ mod tests {
     fn every_table_has_a_key_that_is_never_null_and_comments_on_all_columns() {
         for table in TABLES.iter() {
             assert!(!table.key.is_empty() && table.version > 1);
+            assert!(table.comment.starts_with("A row is one "), "{}", table.comment);
             for column in table.key.iter().chain(&table.identity) {
                 assert!(!table.schema.field_with_name(column).unwrap().is_nullable());
             }

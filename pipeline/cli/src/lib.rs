@@ -3,6 +3,7 @@
 pub mod bench;
 
 mod export;
+mod plot;
 mod report;
 mod server;
 mod sql;

@@ -16,7 +16,35 @@ use crate::snapshot::{Snapshot, TableVersions};
 /// What a snapshot has more than an earlier one: files by table.
 pub type NewFiles = std::collections::BTreeMap<&'static str, BTreeSet<String>>;
 
+/// What a table is made of, as far as the log says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableSize {
+    /// Rows.
+    pub rows: u64,
+    /// Data files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 impl Snapshot {
+    /// Rows, files and bytes of table `name`; none if the corpus lacks it.
+    ///
+    /// # Errors
+    /// Never for a table that is there.
+    pub fn size(&self, name: &str) -> Result<Option<TableSize>> {
+        if self.version(name).is_none() {
+            return Ok(None);
+        }
+        let mut size = TableSize::default();
+        for file in self.delta(name).snapshot()?.log_data().iter() {
+            size.rows += file.num_records().unwrap_or(0) as u64;
+            size.files += 1;
+            size.bytes += file.size() as u64;
+        }
+        Ok(Some(size))
+    }
+
     /// The paths of table `name`'s files, below its folder.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ pub use at::CommitRow;
 pub use audits::{AUDITS, audit};
 pub use commit::{Author, Change, Committed};
 pub use corpus::Corpus;
-pub use files::NewFiles;
+pub use files::{NewFiles, TableSize};
 pub use host::registered_domain;
 pub use last_run::LastRun;
 pub use lease::{Asked, Holder, Lease};

@@ -4,11 +4,9 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 
 use super::{Body, Group, Report, Rows, Section};
+use crate::plot::{Bar, bars};
 
 const STYLE: &str = include_str!("report.css");
-
-/// Longest bar, percent of the width.
-const WIDEST: f64 = 100.0;
 
 /// The page.
 pub(crate) fn html(report: &Report) -> String {
@@ -53,7 +51,7 @@ fn of_section(i: usize, section: &Section) -> Markup {
             h2 { (section.title) }
             @if !section.note.is_empty() { p { (section.note) } }
             @match &section.body {
-                Body::Bars(bars) => (of_bars(bars)),
+                Body::Bars(rows) => (of_bars(rows)),
                 Body::Table(rows) => (of_rows(rows)),
                 Body::Gallery(groups) => @for group in groups { (of_group(group)) },
             }
@@ -61,22 +59,8 @@ fn of_section(i: usize, section: &Section) -> Markup {
     }
 }
 
-/// A bar chart that is a table as well: for screen readers, and where styles are not shown.
-fn of_bars(bars: &[(String, u64)]) -> Markup {
-    let most = bars.iter().map(|(_, n)| *n).max().unwrap_or(0).max(1) as f64;
-    markup! {
-        table.bars {
-            tbody {
-                @for (name, n) in bars {
-                    tr {
-                        th scope="row" { (name) }
-                        td.number { (with_commas(*n)) }
-                        td.bar { span style={ "width:" (format!("{:.2}", *n as f64 / most * WIDEST)) "%" } {} }
-                    }
-                }
-            }
-        }
-    }
+fn of_bars(rows: &[(String, u64)]) -> Markup {
+    bars(&rows.iter().map(|(name, n)| Bar::counts(name.as_str(), &[*n])).collect::<Vec<_>>())
 }
 
 fn of_rows(rows: &Rows) -> Markup {

@@ -75,7 +75,7 @@ pub(crate) async fn serve(
         serving.spawn(http::serve(listener, router, stop.clone()));
     }
     if let Some(listener) = page {
-        let router = page::router(Arc::clone(&served), access.clone(), tls.is_some());
+        let router = page::router(Arc::clone(&served), &queries, access.clone(), tls.is_some());
         let router = router.merge(metrics_router(served, metrics, access));
         serving.spawn(http::serve(listener, router, stop.clone()));
     }

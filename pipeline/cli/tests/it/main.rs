@@ -22,6 +22,7 @@ mod python;
 mod races;
 mod report;
 mod s3;
+mod serve_explore;
 mod serve_flight;
 mod serve_page;
 mod server;

@@ -2,8 +2,8 @@
 //! who may not ask gets nothing. `serve_page/browser.rs` looks at it through Chromium.
 
 mod browser;
-mod chromium;
-mod http;
+pub(crate) mod chromium;
+pub(crate) mod http;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,7 +18,7 @@ use crate::cli::{stdout, tuwen};
 use http::{Answer, Serving, unescaped};
 
 /// Captions, URLs and file names that would break out of a page, or of what stands in one.
-const HOSTILE: [&str; 14] = [
+pub(crate) const HOSTILE: [&str; 14] = [
     "<script>window.xss=1</script>",
     "\"><img src=x onerror=window.xss=1>",
     "'><svg/onload=window.xss=1>",
@@ -36,7 +36,7 @@ const HOSTILE: [&str; 14] = [
 ];
 
 /// The sample crawl, rows that would break out of a page, and a model's captions beside the pictures.
-static CORPUS: LazyLock<TempDir> = LazyLock::new(|| {
+pub(crate) static CORPUS: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/sample");
     for name in ["train.csv", "test.csv", "tokenizer.json"] {
@@ -77,12 +77,12 @@ async fn write_captions(location: &str) {
     snapshot.commit("captions", change, &author).await.unwrap();
 }
 
-fn serving() -> Serving {
+pub(crate) fn serving() -> Serving {
     Serving::start(CORPUS.path(), &[])
 }
 
 /// The one column of a query, as `tuwen sql` has it.
-fn column(query: &str) -> Vec<String> {
+pub(crate) fn column(query: &str) -> Vec<String> {
     let output = tuwen(CORPUS.path(), &["sql", query, "--format", "json"]);
     assert!(output.status.success(), "{query}: {}", String::from_utf8_lossy(&output.stderr));
     let rows: Vec<serde_json::Value> = serde_json::from_str(&stdout(&output)).unwrap();
@@ -91,7 +91,7 @@ fn column(query: &str) -> Vec<String> {
 }
 
 /// What stands in `text` between each `from` and the next `to`.
-fn between<'a>(text: &'a str, from: &str, to: &str) -> Vec<&'a str> {
+pub(crate) fn between<'a>(text: &'a str, from: &str, to: &str) -> Vec<&'a str> {
     text.split(from).skip(1).map(|rest| rest.split(to).next().unwrap()).collect()
 }
 

@@ -42,6 +42,21 @@ impl QueryError {
         Self { message: message.into(), place: None, hint: None }
     }
 
+    /// What is wrong, without its place and what to do.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Where it is, if it is about a place.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// What to do, if that is known.
+    pub fn what_to_do(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// With what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

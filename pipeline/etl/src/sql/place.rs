@@ -10,12 +10,13 @@ const SHOWN_WIDTH: usize = 60;
 
 /// A place in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct Place {
     /// The number of its line, from 1 on.
-    number: u64,
-    /// The line up to it, and from it on.
-    before: String,
-    after: String,
+    pub number: u64,
+    /// The line up to it.
+    pub before: String,
+    /// The line from it on.
+    pub after: String,
 }
 
 impl Place {

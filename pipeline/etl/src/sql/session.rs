@@ -24,7 +24,7 @@ use datafusion::sql::parser::Statement as Parsed;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 use tokio::sync::Mutex;
 use tuwen_corpus::{Snapshot, asking_session};
-use tuwen_schemas::TABLES;
+use tuwen_schemas::{TABLES, header};
 use tuwen_settings::Settings;
 
 use crate::read_only::{VIEWS, register_view};
@@ -142,6 +142,21 @@ impl Session {
     pub fn tables() -> impl Iterator<Item = &'static str> {
         let views = VIEWS.iter().map(|(name, _)| *name);
         TABLES.iter().map(|table| table.name).chain(views).chain([HISTORY])
+    }
+
+    /// What a row of a table or view is; none if there is none of that name.
+    pub fn comment(name: &str) -> Option<String> {
+        if name == HISTORY {
+            return Some("A row is one commit to one table.".to_owned());
+        }
+        let table = TABLES.iter().find(|table| table.name == name);
+        let view = || VIEWS.iter().find(|(view, _)| *view == name);
+        match table {
+            Some(table) => Some(table.comment.clone()),
+            None => view().map(|(_, text)| {
+                header(text).split(" reads: ").next().unwrap_or_default().to_owned()
+            }),
+        }
     }
 
     /// Plans `statement` with values for its parameters.
@@ -344,6 +359,26 @@ impl Prepared {
     /// Its rows, not yet asked for.
     pub fn frame(&self) -> &DataFrame {
         &self.frame
+    }
+
+    /// The same with at most `n` rows: an engine that knows how many are wanted finds them sooner.
+    ///
+    /// # Errors
+    /// Never for a statement that is planned.
+    pub fn limited(self, n: usize) -> std::result::Result<Self, QueryError> {
+        let is_query = !matches!(
+            self.frame.logical_plan(),
+            LogicalPlan::Explain(_)
+                | LogicalPlan::Analyze(_)
+                | LogicalPlan::DescribeTable(_)
+                | LogicalPlan::Statement(_)
+        );
+        if !is_query {
+            return Ok(self);
+        }
+        let limited = self.frame.clone().limit(0, Some(n));
+        let frame = limited.map_err(|error| self.explain(&error))?;
+        Ok(Self { frame, ..self })
     }
 
     /// An error of running it, for whoever wrote it.

@@ -36,8 +36,11 @@ pub(super) static SCRIPT: Asset = asset!("page.js", "text/javascript; charset=ut
 /// The picture in a tab of the browser.
 pub(super) static ICON: Asset = asset!("icon.svg", "image/svg+xml");
 
+/// The script of the box of SQL.
+pub(super) static SQL_SCRIPT: Asset = asset!("sql.js", "text/javascript; charset=utf-8");
+
 /// All of them.
-static ASSETS: [&Asset; 3] = [&STYLE, &SCRIPT, &ICON];
+static ASSETS: [&Asset; 4] = [&STYLE, &SCRIPT, &ICON, &SQL_SCRIPT];
 
 impl Asset {
     /// Where it is.

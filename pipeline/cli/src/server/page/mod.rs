@@ -1,7 +1,9 @@
 //! The web page. In: requests of a browser. Out: whole pages, made here; no build step, nothing from elsewhere. `guard.rs` says who may
 //! see them, `layout.rs` is what all pages have around them, `lang.rs` the language that a reader wants, `words.rs` what the tables'
-//! own words mean, `fault.rs` a page that says what went wrong. `gallery/` and `picture/` are pages.
+//! own words mean, `fault.rs` a page that says what went wrong. `gallery/`, `picture/`, `rows/`,
+//! `plots.rs`, `sql/` and `tables.rs` are pages; `answers.rs` keeps what was counted for them.
 
+mod answers;
 mod ask;
 mod assets;
 mod cookies;
@@ -10,10 +12,16 @@ mod gallery;
 mod guard;
 mod lang;
 mod layout;
+mod links;
 mod login;
 mod originals;
+mod outcomes;
 mod picture;
 mod pixels;
+mod plots;
+mod rows;
+mod sql;
+mod tables;
 mod words;
 
 use std::sync::Arc;
@@ -22,16 +30,25 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 
+use self::answers::Answers;
 use self::ask::Seeker;
 use self::gallery::Shelf;
 use self::guard::{Guard, LOGIN};
 use self::picture::Pictures;
 use self::pixels::Squares;
+use self::sql::Desk;
 use crate::server::Served;
 use crate::server::access::Access;
+use crate::server::queries::Queries;
 
 /// All pages, for those whom `access` lets in; `is_tls`: they are read by https.
-pub(crate) fn router(served: Arc<Served>, access: Access, is_tls: bool) -> Router {
+pub(crate) fn router(
+    served: Arc<Served>,
+    queries: &Arc<Queries>,
+    access: Access,
+    is_tls: bool,
+) -> Router {
+    let explored = explored(&served, queries);
     let shelf = Arc::new(Shelf::new(Arc::clone(&served)));
     let seeker = Arc::new(Seeker::new(Arc::clone(&served)));
     let squares = Arc::new(Squares::new(served));
@@ -54,11 +71,29 @@ pub(crate) fn router(served: Arc<Served>, access: Access, is_tls: bool) -> Route
         .merge(pictures)
         .merge(files)
         .merge(originals)
+        .merge(explored)
         .merge(door)
         .fallback(nothing)
         .layer(from_fn_with_state(guard, guard::guarded))
         .layer(from_fn(fault::framed))
         .layer(from_fn(guard::sealed))
+}
+
+/// What was counted, and the box of SQL.
+fn explored(served: &Arc<Served>, queries: &Arc<Queries>) -> Router {
+    let answers = Arc::new(Answers::of(Arc::clone(served), Arc::clone(queries)));
+    let desk = Arc::new(Desk { served: Arc::clone(served), queries: Arc::clone(queries) });
+    let counted = Router::new()
+        .route("/rows", get(rows::rows))
+        .route("/plots", get(plots::plots))
+        .route("/tables", get(tables::tables))
+        .with_state(answers);
+    let asked = Router::new()
+        .route("/sql", get(sql::page))
+        .route("/sql/download", get(sql::download))
+        .route("/sql/complete", get(sql::complete))
+        .with_state(desk);
+    counted.merge(asked)
 }
 
 async fn nothing() -> fault::Fault {

@@ -11,7 +11,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 /// How bytes are shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bytes {
+pub(crate) enum Bytes {
     /// In hexadecimal.
     Hex,
     /// `<150528 bytes>`.
@@ -39,7 +39,7 @@ impl Column<'_> {
 }
 
 /// Calls `row` with the cells of each row of `batch`.
-pub(super) fn for_each_row(
+pub(crate) fn for_each_row(
     batch: &RecordBatch,
     bytes: Bytes,
     mut row: impl FnMut(&[Option<Cow<'_, str>>]) -> Result<()>,

@@ -16,8 +16,9 @@ mod table;
 mod text;
 mod visible;
 
+pub(crate) use self::cells::{Bytes, for_each_row};
 pub(crate) use self::names::unique;
-pub(crate) use self::visible::Visible;
+pub(crate) use self::visible::{Visible, visible};
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -13,7 +13,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Editor, Helper};
 use tuwen_etl::sql::{Session, is_whole};
 
-use crate::sql::shell::words::Words;
+use crate::sql::words::Words;
 
 /// Entries of the history that are kept.
 const HISTORY_ENTRIES: usize = 10_000;

@@ -1,8 +1,7 @@
-//! The interactive shell. In: what a person types at a terminal. Out: rows, through a pager where they do not fit. `words.rs` completes
-//! names, `input.rs` edits lines and knows when a statement is whole.
+//! The interactive shell. In: what a person types at a terminal. Out: rows, through a pager where they do not fit. `input.rs` edits
+//! lines and knows when a statement is whole.
 
 mod input;
-mod words;
 
 use std::io::{Write, stdin};
 use std::time::Instant;

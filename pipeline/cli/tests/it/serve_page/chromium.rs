@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 /// A browser with one page, until it is dropped.
-pub(super) struct Chromium {
+pub(crate) struct Chromium {
     child: Child,
     pipe: RefCell<Pipe>,
     session: String,
@@ -33,7 +33,7 @@ struct Pipe {
 
 impl Chromium {
     /// Starts one; none if it is not installed. Where CI is set a look at the page may not fall out: it fails.
-    pub(super) fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let is_there = |name: &&&str| {
             Command::new("sh")
                 .args(["-c", &format!("command -v {name}")])
@@ -85,7 +85,7 @@ impl Chromium {
     }
 
     /// Sends a command and waits for its answer.
-    pub(super) fn call(&self, method: &str, params: Value) -> Value {
+    pub(crate) fn call(&self, method: &str, params: Value) -> Value {
         let mut pipe = self.pipe.borrow_mut();
         pipe.n_sent += 1;
         let id = pipe.n_sent;
@@ -109,18 +109,18 @@ impl Chromium {
     }
 
     /// Opens an address, and waits until the page and its pictures are there.
-    pub(super) fn open(&self, url: &str) {
+    pub(crate) fn open(&self, url: &str) {
         self.call("Page.navigate", json!({ "url": url }));
         self.arrived();
     }
 
     /// Waits for a page.
-    pub(super) fn arrived(&self) {
+    pub(crate) fn arrived(&self) {
         self.wait("document.readyState === 'complete' && location.protocol === 'http:'");
     }
 
     /// What an expression is, once it has come about.
-    pub(super) fn eval(&self, expression: &str) -> Value {
+    pub(crate) fn eval(&self, expression: &str) -> Value {
         let params =
             json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let answer = self.call("Runtime.evaluate", params);
@@ -133,7 +133,7 @@ impl Chromium {
     }
 
     /// Waits until an expression is true.
-    pub(super) fn wait(&self, expression: &str) {
+    pub(crate) fn wait(&self, expression: &str) {
         let clock = Instant::now();
         let params =
             json!({ "expression": format!("Boolean({expression})"), "returnByValue": true });
@@ -149,7 +149,7 @@ impl Chromium {
     }
 
     /// Presses a key: its name, and the text that it types if it types any.
-    pub(super) fn press(&self, key: &str) {
+    pub(crate) fn press(&self, key: &str) {
         let code = match key {
             "Enter" => 13,
             "Tab" => 9,
@@ -177,20 +177,20 @@ impl Chromium {
     }
 
     /// The window's width.
-    pub(super) fn resize(&self, width: u32) {
+    pub(crate) fn resize(&self, width: u32) {
         let params =
             json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
         self.call("Emulation.setDeviceMetricsOverride", params);
     }
 
     /// Colours for the dark, or for the light.
-    pub(super) fn prefer(&self, scheme: &str) {
+    pub(crate) fn prefer(&self, scheme: &str) {
         let feature = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.call("Emulation.setEmulatedMedia", json!({ "features": feature }));
     }
 
     /// What the browser said of itself under `method`, from the beginning.
-    pub(super) fn events(&self, method: &str) -> Vec<Value> {
+    pub(crate) fn events(&self, method: &str) -> Vec<Value> {
         // Whatever it has not said yet comes before this answer.
         self.eval("0");
         let pipe = self.pipe.borrow();

@@ -6,33 +6,33 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// A server of a corpus, until it is dropped.
-pub(super) struct Serving {
+pub(crate) struct Serving {
     child: Child,
     /// `http://127.0.0.1:PORT`
-    pub(super) base: String,
+    pub(crate) base: String,
 }
 
 /// What came back.
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// Names in lower case.
     headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
 impl Serving {
     /// Serves the corpus `corpus` in `folder`, at a port of the system's choice.
-    pub(super) fn start(folder: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start(folder: &Path, more: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tuwen"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TUWEN_")) {
             command.env_remove(name);
@@ -52,16 +52,16 @@ impl Serving {
         Self { child, base: base.unwrap_or_else(|| panic!("it does not serve: {said}")) }
     }
 
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         self.base.trim_start_matches("http://")
     }
 
-    pub(super) fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, &[], "")
     }
 
     /// A request of these headers, which win over the usual ones.
-    pub(super) fn ask(
+    pub(crate) fn ask(
         &self,
         method: &str,
         path: &str,
@@ -104,6 +104,6 @@ impl Drop for Serving {
 }
 
 /// A text of a page as it is seen.
-pub(super) fn unescaped(text: &str) -> String {
+pub(crate) fn unescaped(text: &str) -> String {
     text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
 }

@@ -14,7 +14,7 @@ mod pictures;
 mod text;
 mod tokens;
 
-pub use pictures::thumbnail;
+pub use pictures::{thumbnail, thumbnail_of};
 
 /// A function as a person sees it.
 pub struct Function {

@@ -91,6 +91,12 @@ pub fn thumbnail(pixels: &[u8], size: u32) -> Option<String> {
     square.resized(THUMBNAIL_PX, &DecodeSettings::default())?.data_uri()
 }
 
+/// The same of a picture, which is a file of any format or the pixels of a square; none if it is neither.
+pub fn thumbnail_of(picture: &[u8], settings: &DecodeSettings) -> Option<String> {
+    let square = Square::of(picture, THUMBNAIL_PX, settings)?;
+    square.resized(THUMBNAIL_PX, settings)?.data_uri()
+}
+
 /// All of them, by the settings of `decode`.
 pub(super) fn picture_udfs(settings: &DecodeSettings) -> [ScalarUDF; 6] {
     let with = || settings.clone();
@@ -111,10 +117,7 @@ pub(super) fn picture_udfs(settings: &DecodeSettings) -> [ScalarUDF; 6] {
             Ok(Arc::new(column("to_png", pictures.map(|picture| Ok(picture.and_then(png))))?))
         }),
         of_bytes("thumbnail", DataType::Utf8, move |pictures| {
-            let uri = |picture: &[u8]| {
-                let square = Square::of(picture, THUMBNAIL_PX, &of_thumbnail)?;
-                square.resized(THUMBNAIL_PX, &of_thumbnail)?.data_uri()
-            };
+            let uri = |picture: &[u8]| thumbnail_of(picture, &of_thumbnail);
             Ok(Arc::new(pictures.map(|picture| uri(picture?)).collect::<StringArray>()))
         }),
         hamming_udf(),

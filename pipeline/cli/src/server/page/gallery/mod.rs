@@ -60,7 +60,9 @@ pub(super) async fn gallery(
     let filtered = match shelf.filtered(&rows, filter.clone()).await {
         Ok(filtered) => filtered,
         Err(fault) if fault.is_readers() && asked.part.is_none() => {
-            let body = head(lang, &filter, &rows, None, Some(&fault));
+            let head = head(lang, &filter, &rows, None, Some(&fault));
+            let body =
+                html! { (head) p.empty { (lang.say("The condition is not one.", "条件有误。")) } };
             let title = lang.say("Pictures", "图片");
             return Ok(
                 (StatusCode::BAD_REQUEST, page(lang, Tab::Pictures, title, &body)).into_response()

@@ -52,13 +52,13 @@ const KEYWORDS: [&str; 40] = [
 const OF_TABLES: [&str; 5] = ["from", "join", "describe", "\\d", "\\d+"];
 
 /// The words of a session.
-pub(super) struct Words {
+pub(crate) struct Words {
     tables: Vec<String>,
     functions: Vec<String>,
 }
 
 impl Words {
-    pub(super) fn of(session: &Session) -> Self {
+    pub(crate) fn of(session: &Session) -> Self {
         let state = session.state();
         let (scalar, aggregate) = (state.scalar_functions(), state.aggregate_functions());
         let names = scalar.keys().chain(aggregate.keys()).chain(state.window_functions().keys());
@@ -69,7 +69,7 @@ impl Words {
     }
 
     /// Where the last word of `line` begins, and what it may become.
-    pub(super) fn complete(&self, line: &str) -> (usize, Vec<String>) {
+    pub(crate) fn complete(&self, line: &str) -> (usize, Vec<String>) {
         let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '@');
         let start = line
             .rfind(|c| !is_part(c))

@@ -1,0 +1,81 @@
+//! The box of SQL. In: a query in the URL, so that it can be shared, with values for its parameters. Out: a page with its rows, or
+//! with what is wrong; the same rows as a file. `ask.rs` is what the URL says, `answer.rs` runs it within bounds, `show.rs` is the
+//! page, `download.rs` the file, `saved.rs` has queries to begin with. Everything works without the script `sql.js`, which completes
+//! names and remembers queries.
+
+mod answer;
+mod ask;
+mod download;
+mod saved;
+mod show;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use self::ask::Ask;
+pub(super) use self::download::download;
+use super::fault::Fault;
+use super::lang::Lang;
+use crate::server::Served;
+use crate::server::queries::Queries;
+use crate::sql::words::Words;
+
+/// Bytes of a line that is completed: no name is longer.
+const MOST_LINE: usize = 4096;
+
+/// Where queries are asked.
+pub(super) struct Desk {
+    pub(super) served: Arc<Served>,
+    pub(super) queries: Arc<Queries>,
+}
+
+/// `/sql`.
+pub(super) async fn page(
+    State(desk): State<Arc<Desk>>,
+    lang: Lang,
+    headers: HeaderMap,
+    Query(values): Query<Vec<(String, String)>>,
+) -> Response {
+    let ask = Ask::of(values);
+    let answered = answer::answer(&desk, &ask, is_asked_here(&headers)).await;
+    show::show(&ask, &answered, lang)
+}
+
+/// Whether this page, its reader, or a program asks. A query that stands in a link of another site is shown, and not run: it may be
+/// one that keeps this machine busy.
+fn is_asked_here(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(|value| value.as_bytes());
+    matches!(site, None | Some(b"same-origin" | b"none"))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Line {
+    line: String,
+}
+
+/// What the last word of a line may become, and how much of the line that word is, in units of UTF-16 as scripts count.
+#[derive(Serialize)]
+struct Completion {
+    replaces: usize,
+    words: Vec<String>,
+}
+
+/// `/sql/complete?line=…`: as the shell does at Tab.
+pub(super) async fn complete(
+    State(desk): State<Arc<Desk>>,
+    Query(Line { line }): Query<Line>,
+) -> Result<Response, Fault> {
+    let session = desk.served.session().await?;
+    let from = line.len().saturating_sub(MOST_LINE);
+    let line = &line[line.ceil_char_boundary(from)..];
+    let (start, words) = Words::of(&session).complete(line);
+    let found = Completion { replaces: line[start..].encode_utf16().count(), words };
+    let json = serde_json::to_string(&found).context("writing JSON")?;
+    Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
+}
