@@ -1,7 +1,7 @@
 //! Messages about sessions, which the arrow-flight crate has not: those of Flight.proto, by the numbers of their fields.
 //! <https://arrow.apache.org/docs/format/Flight.html>
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use prost::{Enumeration, Message, Oneof};
 
@@ -37,15 +37,15 @@ pub(super) struct StringListValue {
 /// `SetSessionOptions`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct SetSessionOptionsRequest {
-    #[prost(map = "string, message", tag = "1")]
-    pub(super) session_options: HashMap<String, SessionOptionValue>,
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub(super) session_options: BTreeMap<String, SessionOptionValue>,
 }
 
 /// What was wrong with which options.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct SetSessionOptionsResult {
-    #[prost(map = "string, message", tag = "1")]
-    pub(super) errors: HashMap<String, OptionError>,
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub(super) errors: BTreeMap<String, OptionError>,
 }
 
 /// What was wrong with an option.
@@ -68,8 +68,8 @@ pub(super) enum OptionFault {
 /// The answer to `GetSessionOptions`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct GetSessionOptionsResult {
-    #[prost(map = "string, message", tag = "1")]
-    pub(super) session_options: HashMap<String, SessionOptionValue>,
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub(super) session_options: BTreeMap<String, SessionOptionValue>,
 }
 
 /// The answer to `CloseSession`: 1, closed.

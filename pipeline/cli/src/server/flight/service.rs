@@ -1,7 +1,7 @@
 //! The calls of the protocol. In: requests. Out: answers. The crate's own `FlightSqlService` is not used: it answers no GetSchema.
 //! <https://arrow.apache.org/docs/format/FlightSql.html>
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -170,7 +170,7 @@ impl Flight {
         caller: &Caller,
         asked: SetSessionOptionsRequest,
     ) -> Result<(SetSessionOptionsResult, Option<String>), Status> {
-        let (mut errors, mut cookie) = (HashMap::new(), caller.cookie.clone());
+        let (mut errors, mut cookie) = (BTreeMap::new(), caller.cookie.clone());
         for (name, value) in asked.session_options {
             let value = match value.value {
                 Some(OptionValue::Text(text)) => Some(text),
@@ -211,7 +211,7 @@ fn options(versions: &TableVersions) -> GetSessionOptionsResult {
         (SNAPSHOT, caller::text(versions)),
     ];
     let session_options = session_options.map(|(name, text)| (name.to_owned(), value(&text)));
-    GetSessionOptionsResult { session_options: HashMap::from(session_options) }
+    GetSessionOptionsResult { session_options: BTreeMap::from(session_options) }
 }
 
 /// The command in the bytes of a descriptor or a ticket.

@@ -301,10 +301,8 @@ mod tests {
         }
         let long = "x".repeat(MOST_TEXT_BYTES + 1);
         let error = one_statement(&long).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "expected a statement of at most 1048576 bytes, found 1048577"
-        );
+        let expected = "expected a statement of at most 262144 bytes, found 262145";
+        assert_eq!(error.to_string(), expected);
         assert_eq!(short("short"), "short");
         let shortened = short(&"图".repeat(10_000));
         assert!(shortened.len() < MOST_MESSAGE_BYTES && shortened.ends_with("图…"));
