@@ -105,8 +105,7 @@ impl RowFile {
     }
 
     async fn read_rows(&self, columns: &[&str], rows: Option<&[u32]>) -> Result<Vec<RecordBatch>> {
-        let mask =
-            ProjectionMask::columns(self.metadata.parquet_schema(), columns.iter().copied());
+        let mask = ProjectionMask::columns(self.metadata.parquet_schema(), columns.iter().copied());
         let mut builder = ParquetPushDecoderBuilder::new_with_metadata(self.metadata.clone())
             .with_projection(mask)
             .with_batch_size(BATCH_ROWS);

@@ -8,7 +8,8 @@ use tokio::runtime::Handle;
 
 use super::id::parse_id;
 use super::read::{
-    FILE_COLUMNS, FileAccess, ImageFiles, LiveFile, Pick, ScannedFile, Slots, rows_by_id, scan_files,
+    FILE_COLUMNS, FileAccess, ImageFiles, LiveFile, Pick, ScannedFile, Slots, rows_by_id,
+    scan_files,
 };
 use super::select::PinnedTable;
 use tuwen_settings::ReadPath;

@@ -99,7 +99,9 @@ fn between<'a>(text: &'a str, from: &str, to: &str) -> Vec<&'a str> {
 fn tiles(page: &str) -> (Vec<String>, Option<String>) {
     let list = page.split("id=\"tiles\"").nth(1).unwrap().split("</ol>").next().unwrap();
     let links = between(list, "<a class=\"picture\" href=\"", "\"").into_iter().map(unescaped);
-    let next = between(page, "<a rel=\"next\" href=\"/?", "\"").first().map(|next| format!("/?{}", unescaped(next)));
+    let next = between(page, "<a rel=\"next\" href=\"/?", "\"")
+        .first()
+        .map(|next| format!("/?{}", unescaped(next)));
     (links.collect(), next)
 }
 
@@ -129,27 +131,39 @@ fn pages_one_after_the_other_are_what_sql_gives() {
         ("/?q=WINDOW.xss", "text ilike '%window.xss%'"),
         ("/?q=%25", "text like '%\\%%'"),
         ("/?where=n_tokens%20%3E%206", "n_tokens > 6"),
-        ("/?where=width%20%3C%20250", "image_id in (select image_id from images where width < 250)"),
-        ("/?where=url%20is%20null%20--%20no", "example_id in (select pair_id from pairs where url is null)"),
+        (
+            "/?where=width%20%3C%20250",
+            "image_id in (select image_id from images where width < 250)",
+        ),
+        (
+            "/?where=url%20is%20null%20--%20no",
+            "example_id in (select pair_id from pairs where url is null)",
+        ),
         (
             "/?q=%E7%BA%A2&where=n_tokens%20%3E%206&split=test",
             "text like '%红%' and n_tokens > 6 and split = 'test'",
         ),
     ] {
         let shown = scrolled(&serving, path);
-        let query = format!("select coalesce(image_id, example_id) as id from examples where {condition}");
-        let (mut expected, id) = (column(&query), |link: &String| link[1..].split(['/', '?']).nth(1).unwrap().to_owned());
+        let query =
+            format!("select coalesce(image_id, example_id) as id from examples where {condition}");
+        let (mut expected, id) = (column(&query), |link: &String| {
+            link[1..].split(['/', '?']).nth(1).unwrap().to_owned()
+        });
         let mut found: Vec<String> = shown.iter().map(id).collect();
         expected.sort();
         found.sort();
         assert_eq!(found, expected, "{path}");
-        let places: BTreeSet<&str> = shown.iter().map(|link| link.split("at=").nth(1).unwrap()).collect();
+        let places: BTreeSet<&str> =
+            shown.iter().map(|link| link.split("at=").nth(1).unwrap()).collect();
         assert_eq!(places.len(), shown.len(), "{path}: no row twice");
     }
     // The same order each time, and the counts of the choices are those of the table.
     assert_eq!(scrolled(&serving, "/"), scrolled(&serving, "/"));
     let page = serving.get("/").text();
-    for split in column("select split || ' (' || cast(count(*) as varchar) || ')' from examples where split is not null group by split") {
+    for split in column(
+        "select split || ' (' || cast(count(*) as varchar) || ')' from examples where split is not null group by split",
+    ) {
         assert!(page.contains(&format!(">{split}<")), "{split}");
     }
 }
@@ -158,14 +172,33 @@ fn pages_one_after_the_other_are_what_sql_gives() {
 fn what_was_crawled_is_text_on_every_page() {
     let serving = serving();
     let links = scrolled(&serving, "/");
-    let pages = ["/", "/?q=%3Cscript%3E%22%27", "/?where=1%20%3D%20%27%3Cb%3E%27", "/?split=%22%3E%3Cscript%3E", "/%3Cscript%3E"];
+    let pages = [
+        "/",
+        "/?q=%3Cscript%3E%22%27",
+        "/?where=1%20%3D%20%27%3Cb%3E%27",
+        "/?split=%22%3E%3Cscript%3E",
+        "/%3Cscript%3E",
+    ];
     let mut seen = String::new();
     for path in pages.iter().map(|path| (*path).to_owned()).chain(links) {
         let page = serving.get(&path);
         let text = page.text();
         for mark in [
-            "<script>", "<img src=x", "<svg", "<iframe", "<math", "<base", "<meta http-equiv", "<b>", "<b ", "href=\"javascript", "href=\"data",
-            "href=\"http", "src=\"http", " style=", " onerror=window.xss=1 ",
+            "<script>",
+            "<img src=x",
+            "<svg",
+            "<iframe",
+            "<math",
+            "<base",
+            "<meta http-equiv",
+            "<b>",
+            "<b ",
+            "href=\"javascript",
+            "href=\"data",
+            "href=\"http",
+            "src=\"http",
+            " style=",
+            " onerror=window.xss=1 ",
         ] {
             assert!(!text.contains(mark), "{path}: {mark}");
         }
@@ -175,8 +208,14 @@ fn what_was_crawled_is_text_on_every_page() {
         }
         assert_eq!(page.header("x-content-type-options"), Some("nosniff"), "{path}");
         let policy = page.header("content-security-policy").unwrap();
-        assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'self'"), "{policy}");
-        assert!(!policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("script-src 'self'"),
+            "{policy}"
+        );
+        assert!(
+            !policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
         assert_eq!(page.header("referrer-policy"), Some("no-referrer"), "{path}");
         assert_eq!(page.header("cross-origin-resource-policy"), Some("same-origin"), "{path}");
         seen += &text;
@@ -191,9 +230,14 @@ fn what_was_crawled_is_text_on_every_page() {
 #[test]
 fn a_picture_has_its_pairs_its_attempts_and_what_cleaning_changed() {
     let serving = serving();
-    let ids = column("select image_id from examples where split = 'train' and text like '%圆%' order by example_id limit 1");
+    let ids = column(
+        "select image_id from examples where split = 'train' and text like '%圆%' order by example_id limit 1",
+    );
     let page = serving.get(&format!("/pictures/{}", ids[0])).text();
-    let query = format!("select pair_id from pairs join examples on pair_id = example_id where image_id = '{}'", ids[0]);
+    let query = format!(
+        "select pair_id from pairs join examples on pair_id = example_id where image_id = '{}'",
+        ids[0]
+    );
     assert_eq!(between(&page, "<li class=\"pair\">", "</li>").len(), column(&query).len());
     assert!(page.contains("src=\"/pixels/") && page.contains("?as=png\" alt=\""), "{page}");
     // What is said to show the same rows does.
@@ -212,9 +256,14 @@ fn a_picture_has_its_pairs_its_attempts_and_what_cleaning_changed() {
     let page = serving.get(&format!("/pictures/{}", cleaned[0])).text();
     assert!(page.contains("<del>"), "{page}");
     // A pair without a picture has a page; one with a picture leads there.
-    let lost = column("select example_id from examples where image_id is null and reject_reason = 'fetch_failed' limit 1");
+    let lost = column(
+        "select example_id from examples where image_id is null and reject_reason = 'fetch_failed' limit 1",
+    );
     let page = serving.get(&format!("/pairs/{}", lost[0])).text();
-    assert!(page.contains("No attempt brought a picture") && page.contains("missing_file"), "{page}");
+    assert!(
+        page.contains("No attempt brought a picture") && page.contains("missing_file"),
+        "{page}"
+    );
     let pair = column("select example_id from examples where split = 'test' limit 1");
     let answer = serving.get(&format!("/pairs/{}?split=test", pair[0]));
     assert_eq!(answer.status, 303);
@@ -222,11 +271,12 @@ fn a_picture_has_its_pairs_its_attempts_and_what_cleaning_changed() {
     // The ways to the pictures before and behind it are those of the gallery.
     let links = scrolled(&serving, "/?split=test");
     let page = serving.get(&links[1]).text();
-    let ways: BTreeMap<&str, String> = between(&page, "<a class=\"button ghost\" rel=\"", "\" data-key")
-        .into_iter()
-        .map(|way| way.split_once("\" href=\"").unwrap())
-        .map(|(rel, href)| (rel, unescaped(href)))
-        .collect();
+    let ways: BTreeMap<&str, String> =
+        between(&page, "<a class=\"button ghost\" rel=\"", "\" data-key")
+            .into_iter()
+            .map(|way| way.split_once("\" href=\"").unwrap())
+            .map(|(rel, href)| (rel, unescaped(href)))
+            .collect();
     assert_eq!(ways["prev"], links[0]);
     assert_eq!(ways["next"], links[2]);
 }
@@ -252,7 +302,8 @@ fn pixels_are_those_of_the_table_and_files_those_that_were_fetched() {
 
         let file = serving.get(&format!("/originals/{id}"));
         assert_eq!(file.status, 200);
-        let digest: String = Sha256::digest(&file.body).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let digest: String =
+            Sha256::digest(&file.body).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(digest, id);
         assert!(file.header("content-disposition").unwrap().starts_with("attachment; filename=\""));
         assert!(file.header("content-security-policy").unwrap().contains("sandbox"));
@@ -325,10 +376,31 @@ fn another_site_reads_nothing() {
         (&[("sec-fetch-site", "same-origin")], 200),
         (&[("sec-fetch-site", "none")], 200),
         (&[("sec-fetch-site", "cross-site")], 403),
-        (&[("sec-fetch-site", "same-site"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")], 403),
-        (&[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")], 403),
+        (
+            &[
+                ("sec-fetch-site", "same-site"),
+                ("sec-fetch-mode", "no-cors"),
+                ("sec-fetch-dest", "image"),
+            ],
+            403,
+        ),
+        (
+            &[
+                ("sec-fetch-site", "cross-site"),
+                ("sec-fetch-mode", "navigate"),
+                ("sec-fetch-dest", "iframe"),
+            ],
+            403,
+        ),
         // A link that somebody follows.
-        (&[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")], 200),
+        (
+            &[
+                ("sec-fetch-site", "cross-site"),
+                ("sec-fetch-mode", "navigate"),
+                ("sec-fetch-dest", "document"),
+            ],
+            200,
+        ),
         (&[("origin", "https://evil.example")], 403),
         (&[("origin", "null")], 403),
         (&[("origin", &format!("http://{host}"))], 200),
@@ -363,7 +435,9 @@ fn a_token_is_asked_for_where_one_is_set() {
     let right = serving.ask("POST", "/login", &[form], &format!("token={TOKEN}"));
     assert_eq!(right.status, 303);
     let cookie = right.header("set-cookie").unwrap().to_owned();
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && !cookie.contains(TOKEN));
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && !cookie.contains(TOKEN)
+    );
     let cookie = cookie.split(';').next().unwrap();
     assert_eq!(serving.ask("GET", "/", &[("cookie", cookie)], "").status, 200);
     assert_eq!(serving.ask("GET", "/", &[("cookie", "tuwen_pass=x")], "").status, 401);

@@ -86,11 +86,15 @@ impl IntoResponse for Fault {
 /// Puts what went wrong into a page; what axum itself refuses too.
 pub(super) async fn framed(request: Request, next: Next) -> Response {
     let lang = Lang::of(request.uri().query(), request.headers());
-    let is_part = request.uri().query().is_some_and(|query| query.split('&').any(|p| p == "part=1"));
+    let is_part =
+        request.uri().query().is_some_and(|query| query.split('&').any(|p| p == "part=1"));
     let response = next.run(request).await;
     let status = response.status();
     let is_refusal = status.is_client_error() || status.is_server_error();
-    let is_html = response.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let is_html = response
+        .headers()
+        .get("content-type")
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     if !is_refusal || is_html {
         return response;
     }

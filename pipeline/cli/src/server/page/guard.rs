@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, SET_COOKIE,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY,
+    SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
@@ -102,7 +102,9 @@ impl Guard {
             && method == Method::GET;
         let is_own_site = matches!(header("sec-fetch-site"), None | Some("same-origin" | "none"));
         if !is_own_site && !is_followed {
-            return Err(Fault::forbidden("another site may link to this page, but not read from it"));
+            return Err(Fault::forbidden(
+                "another site may link to this page, but not read from it",
+            ));
         }
         if let Some(origin) = headers.get(ORIGIN) {
             let own = origin.to_str().ok().and_then(|origin| origin.split_once("://"));

@@ -113,7 +113,10 @@ fn whole(
 /// What the keys do, in a box that the key `?` opens.
 fn keys(lang: Lang) -> Markup {
     let keys: [(&[&str], &str); 6] = [
-        (&["j", "k", "←", "→", "↑", "↓"], lang.say("next and previous picture", "下一张、上一张图片")),
+        (
+            &["j", "k", "←", "→", "↑", "↓"],
+            lang.say("next and previous picture", "下一张、上一张图片"),
+        ),
         (&["Enter"], lang.say("open the picture", "打开图片")),
         (&["u", "Esc"], lang.say("back to the gallery", "回到图库")),
         (&["/"], lang.say("search captions", "搜索描述")),

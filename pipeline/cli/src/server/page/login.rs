@@ -26,7 +26,8 @@ pub(super) async fn form(lang: Lang) -> Response {
 /// What was typed.
 pub(super) async fn login(State(guard): State<Guard>, lang: Lang, body: Bytes) -> Response {
     // A form is written as a query is.
-    let uri = std::str::from_utf8(&body).ok().and_then(|text| format!("/?{text}").parse::<Uri>().ok());
+    let uri =
+        std::str::from_utf8(&body).ok().and_then(|text| format!("/?{text}").parse::<Uri>().ok());
     let form = uri.and_then(|uri| Query::<Form>::try_from_uri(&uri).ok());
     let token = form.map(|Query(form)| form.token).unwrap_or_default();
     match guard.pass(token.trim()) {

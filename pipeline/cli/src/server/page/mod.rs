@@ -14,6 +14,7 @@ mod login;
 mod originals;
 mod picture;
 mod pixels;
+mod places;
 mod words;
 
 use std::sync::Arc;
@@ -35,7 +36,7 @@ pub(crate) fn router(served: Arc<Served>, access: Access, is_tls: bool) -> Route
     let shelf = Arc::new(Shelf::new(Arc::clone(&served)));
     let seeker = Arc::new(Seeker::new(Arc::clone(&served)));
     let squares = Arc::new(Squares::new(served));
-    warm_up(Arc::clone(&shelf), Arc::clone(&squares));
+    warm_up(Arc::clone(&shelf), Arc::clone(&squares), Arc::clone(&seeker));
     let guard = Guard::new(access, is_tls);
     let gallery = Router::new().route("/", get(gallery::gallery)).with_state(Arc::clone(&shelf));
     let pictures = Router::new()
@@ -66,11 +67,12 @@ async fn nothing() -> fault::Fault {
 }
 
 /// Reads ahead what the first page needs, while nobody waits for it.
-fn warm_up(shelf: Arc<Shelf>, squares: Arc<Squares>) {
+fn warm_up(shelf: Arc<Shelf>, squares: Arc<Squares>, seeker: Arc<Seeker>) {
     tokio::spawn(async move {
         // What goes wrong is told to who asks for a page.
         let _ = shelf.rows().await;
         let _ = squares.open().await;
         let _ = shelf.beside().await;
+        let _ = seeker.open().await;
     });
 }

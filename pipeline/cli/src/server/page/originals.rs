@@ -35,11 +35,14 @@ pub(super) async fn original(
     if !is_id(&image_id) {
         return Err(Fault::not_found("an image's id has 32 hexadecimal digits"));
     }
-    let ctx = seeker.session().await?;
+    let ctx = seeker.open().await?.file_of(&image_id).await?;
     let text = include_str!("../../../../../sql/page/original.sql");
     let rows = async {
         let frame = ctx.sql(text).await?;
-        frame.with_param_values(vec![("image_id", ScalarValue::from(image_id.as_str()))])?.collect().await
+        frame
+            .with_param_values(vec![("image_id", ScalarValue::from(image_id.as_str()))])?
+            .collect()
+            .await
     };
     let rows = rows.await.context("sql/page/original.sql")?;
     let Some(row) = rows.iter().find(|batch| batch.num_rows() > 0) else {

@@ -56,7 +56,9 @@ impl Squares {
         };
         let location = session.snapshot().corpus().root().to_string();
         let opened = self.opened.try_get_with(version, async {
-            anyhow::Ok(Arc::new(ImagePixels::open(&location, u64::try_from(version)?, false).await?))
+            anyhow::Ok(Arc::new(
+                ImagePixels::open(&location, u64::try_from(version)?, false).await?,
+            ))
         });
         Ok((version, opened.await.map_err(|error| Fault::from(error.as_ref()))?))
     }
@@ -86,7 +88,8 @@ pub(super) async fn pixels(
         known.to_str().is_ok_and(|known| known.split(',').any(|known| known.trim() == tag))
     });
     if is_known {
-        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag), (CACHE_CONTROL, KEEP.to_owned())]).into_response());
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag), (CACHE_CONTROL, KEEP.to_owned())])
+            .into_response());
     }
     let read = tokio::task::spawn_blocking(move || encoded(&opened.0, row, format));
     let file = read.await.context("reading pixels panicked")??;
@@ -94,11 +97,7 @@ pub(super) async fn pixels(
         Format::Jpeg => "image/jpeg",
         Format::Png => "image/png",
     };
-    let headers = [
-        (CONTENT_TYPE, kind.to_owned()),
-        (ETAG, tag),
-        (CACHE_CONTROL, KEEP.to_owned()),
-    ];
+    let headers = [(CONTENT_TYPE, kind.to_owned()), (ETAG, tag), (CACHE_CONTROL, KEEP.to_owned())];
     Ok((headers, file).into_response())
 }
 

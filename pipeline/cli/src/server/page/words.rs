@@ -70,7 +70,9 @@ pub(super) fn split_explained(lang: Lang, split: &str) -> &'static str {
     match split {
         "train" => lang.say("It is trained on.", "用于训练。"),
         "validation" => lang.say("It is held out, to choose a model by.", "留出，用来挑选模型。"),
-        "test" => lang.say("It is held out, to judge the chosen model by.", "留出，用来评测选定的模型。"),
+        "test" => {
+            lang.say("It is held out, to judge the chosen model by.", "留出，用来评测选定的模型。")
+        }
         _ => lang.say("It is in a split of your own.", "属于自定义的划分。"),
     }
 }

@@ -35,7 +35,10 @@ impl Chromium {
     /// Starts one; none if it is not installed. Where CI is set a look at the page may not fall out: it fails.
     pub(super) fn start() -> Option<Self> {
         let is_there = |name: &&&str| {
-            Command::new("sh").args(["-c", &format!("command -v {name}")]).output().is_ok_and(|found| found.status.success())
+            Command::new("sh")
+                .args(["-c", &format!("command -v {name}")])
+                .output()
+                .is_ok_and(|found| found.status.success())
         };
         let Some(name) = NAMES.iter().find(is_there) else {
             let said = "no Chromium: the page is not looked at; `make test` installs it for root";
@@ -47,18 +50,31 @@ impl Chromium {
         let mut command = Command::new("sh");
         // It reads its commands at 3 and answers at 4.
         command.args(["-c", "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1", "sh", name]);
-        command.args(["--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu"]);
+        command.args([
+            "--headless=new",
+            "--remote-debugging-pipe",
+            "--no-sandbox",
+            "--disable-gpu",
+        ]);
         command.args(["--disable-dev-shm-usage", "--no-first-run", "--disable-extensions"]);
-        command.args(["--disable-background-networking", "--disable-component-update", "--hide-scrollbars"]);
+        command.args([
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--hide-scrollbars",
+        ]);
         command.arg("--window-size=1280,900");
         command.arg(format!("--user-data-dir={}", profile.path().display())).arg("about:blank");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let (send, receive) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        let (send, receive) =
+            (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         let pipe = RefCell::new(Pipe { send, receive, n_sent: 0, events: Vec::new() });
         let mut browser = Self { child, pipe, session: String::new(), _profile: profile };
         let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
-        let attached = browser.call("Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true }));
+        let attached = browser.call(
+            "Target.attachToTarget",
+            json!({ "targetId": target["targetId"], "flatten": true }),
+        );
         browser.session = attached["sessionId"].as_str().unwrap().to_owned();
         for domain in ["Page", "Runtime", "Network", "Log"] {
             browser.call(&format!("{domain}.enable"), json!({}));
@@ -103,19 +119,29 @@ impl Chromium {
 
     /// What an expression is, once it has come about.
     pub(super) fn eval(&self, expression: &str) -> Value {
-        let params = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let params =
+            json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let answer = self.call("Runtime.evaluate", params);
-        assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
+        assert!(
+            answer["exceptionDetails"].is_null(),
+            "{expression}: {}",
+            answer["exceptionDetails"]
+        );
         answer["result"]["value"].clone()
     }
 
     /// Waits until an expression is true.
     pub(super) fn wait(&self, expression: &str) {
         let clock = Instant::now();
-        let params = json!({ "expression": format!("Boolean({expression})"), "returnByValue": true });
+        let params =
+            json!({ "expression": format!("Boolean({expression})"), "returnByValue": true });
         // Between two pages there is nothing to ask.
         while self.call("Runtime.evaluate", params.clone())["result"]["value"] != json!(true) {
-            assert!(clock.elapsed() < PATIENCE, "waited for {expression}; there is {}", self.eval("document.body.innerText"));
+            assert!(
+                clock.elapsed() < PATIENCE,
+                "waited for {expression}; there is {}",
+                self.eval("document.body.innerText")
+            );
             std::thread::yield_now();
         }
     }
@@ -142,12 +168,16 @@ impl Chromium {
             down["text"] = json!(text);
         }
         self.call("Input.dispatchKeyEvent", down);
-        self.call("Input.dispatchKeyEvent", json!({ "type": "keyUp", "key": key, "windowsVirtualKeyCode": code }));
+        self.call(
+            "Input.dispatchKeyEvent",
+            json!({ "type": "keyUp", "key": key, "windowsVirtualKeyCode": code }),
+        );
     }
 
     /// The window's width.
     pub(super) fn resize(&self, width: u32) {
-        let params = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
+        let params =
+            json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
         self.call("Emulation.setDeviceMetricsOverride", params);
     }
 

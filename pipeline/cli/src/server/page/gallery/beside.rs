@@ -32,7 +32,9 @@ impl Beside {
             let [ids, captions, models] = [0, 1, 2].map(|i| batch.column(i).as_string::<i32>());
             for i in 0..batch.num_rows() {
                 if beside.texts.len() + captions.value(i).len() > MOST_BYTES {
-                    tracing::warn!("page: captions of models take more than {MOST_BYTES} bytes, so the gallery is without them");
+                    tracing::warn!(
+                        "page: captions of models take more than {MOST_BYTES} bytes, so the gallery is without them"
+                    );
                     return Ok(Self::default());
                 }
                 places.push((key_of(ids.value(i)), beside.texts.len() as u32));

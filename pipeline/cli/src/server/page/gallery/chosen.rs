@@ -82,8 +82,10 @@ async fn prepare_condition(session: &Session, condition: &str) -> Result<Prepare
     }
     let lines: Vec<&str> = joined.lines().filter(|line| !line.starts_with("--")).collect();
     let joined = lines.join(" ");
-    let of_all =
-        format!("select example_id from ({joined}) as examples where (\n{}\n)", one_line(condition));
+    let of_all = format!(
+        "select example_id from ({joined}) as examples where (\n{}\n)",
+        one_line(condition)
+    );
     let prepared = prepare(session, &of_all, &none).await;
     prepared.map_err(|error| of_condition(&error, &Condition::Where(condition.to_owned())))
 }

@@ -91,7 +91,8 @@ impl Filter {
         ];
         let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let pairs = own.chain(more.iter().copied());
-        let pairs: Vec<String> = pairs.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+        let pairs: Vec<String> =
+            pairs.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
         pairs.join("&")
     }
 }
@@ -117,7 +118,9 @@ impl Place {
             (is_number(version) && is_number(row))
                 .then(|| Some(Self { version: version.parse().ok()?, row: row.parse().ok()? }))?
         });
-        parsed.ok_or_else(|| Fault::bad_request(format!("expected a place such as 3-48, found `{text}`")))
+        parsed.ok_or_else(|| {
+            Fault::bad_request(format!("expected a place such as 3-48, found `{text}`"))
+        })
     }
 
     pub(in crate::server::page) fn text(self) -> String {
@@ -133,7 +136,9 @@ mod tests {
     fn a_place_is_read_as_it_is_written() {
         let place = Place { version: 12, row: 4_000_000_000 };
         assert_eq!(Place::of(&place.text()).unwrap(), place);
-        for text in ["", "-", "1", "1-", "-1", "a-b", "1-4294967296", "1--1", "+1-1", "1-2-3", "１-２"] {
+        for text in
+            ["", "-", "1", "1-", "-1", "a-b", "1-4294967296", "1--1", "+1-1", "1-2-3", "１-２"]
+        {
             assert!(Place::of(text).is_err(), "{text}");
         }
     }
@@ -148,9 +153,13 @@ mod tests {
         };
         let filter = Filter::of(&asked).unwrap();
         let query = filter.query(&[("after", "1-2")]);
-        assert!(query.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"%&=".contains(&byte)), "{query}");
+        assert!(
+            query.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"%&=".contains(&byte)),
+            "{query}"
+        );
         let uri = format!("/?{query}").parse().unwrap();
-        let axum::extract::Query(again) = axum::extract::Query::<Asked>::try_from_uri(&uri).unwrap();
+        let axum::extract::Query(again) =
+            axum::extract::Query::<Asked>::try_from_uri(&uri).unwrap();
         assert_eq!(again.after.as_deref(), Some("1-2"));
         assert_eq!(Filter::of(&again).unwrap(), filter);
     }

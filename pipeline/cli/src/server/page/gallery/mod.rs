@@ -25,7 +25,7 @@ use super::words;
 use tiles::Tiles;
 
 pub(super) use self::filter::{Asked, Filter, Place, encoded};
-pub(super) use self::rows::{Example, Fate, GalleryRows};
+pub(super) use self::rows::{Example, Fate, GalleryRows, key_of};
 pub(super) use self::shelf::{Filtered, Shelf};
 pub(super) use self::tiles::fate;
 
@@ -62,7 +62,9 @@ pub(super) async fn gallery(
         Err(fault) if fault.is_readers() && asked.part.is_none() => {
             let body = head(lang, &filter, &rows, None, Some(&fault));
             let title = lang.say("Pictures", "图片");
-            return Ok((StatusCode::BAD_REQUEST, page(lang, Tab::Pictures, title, &body)).into_response());
+            return Ok(
+                (StatusCode::BAD_REQUEST, page(lang, Tab::Pictures, title, &body)).into_response()
+            );
         }
         Err(fault) => return Err(fault),
     };
@@ -177,8 +179,10 @@ fn splits(lang: Lang, filter: &Filter, counts: &BTreeMap<Fate, u64>) -> Markup {
         *of_splits.entry(fate.split.as_deref()).or_default() += n;
     }
     let rejected = of_splits.remove(&None).unwrap_or(0);
-    let mut options: Vec<(&str, &str, u64)> =
-        of_splits.into_iter().map(|(split, n)| (split.unwrap_or_default(), split.unwrap_or_default(), n)).collect();
+    let mut options: Vec<(&str, &str, u64)> = of_splits
+        .into_iter()
+        .map(|(split, n)| (split.unwrap_or_default(), split.unwrap_or_default(), n))
+        .collect();
     options.sort_by_key(|(_, _, n)| std::cmp::Reverse(*n));
     options.push((filter::REJECTED, lang.say("in none, refused", "被拒绝"), rejected));
     choices(lang, filter.split.as_deref(), &options)

@@ -221,8 +221,9 @@ impl Part {
                 name.as_deref() == column.is_valid(i).then(|| column.value(i))
             };
             for i in 0..batch.num_rows() {
-                let known =
-                    names.iter().position(|f| is(&f.split, &splits, i) && is(&f.reason, &reasons, i));
+                let known = names
+                    .iter()
+                    .position(|f| is(&f.split, &splits, i) && is(&f.reason, &reasons, i));
                 let number = known.unwrap_or_else(|| {
                     names.push(Fate { split: cell(&splits, i), reason: cell(&reasons, i) });
                     names.len() - 1
@@ -270,7 +271,7 @@ fn text(batch: &RecordBatch, name: &str) -> Result<StringArray> {
 }
 
 /// A hash of an id: of a million ids two are equal once in forty million tables, and then a row too many is shown.
-pub(super) fn key_of(id: &str) -> u64 {
+pub(in crate::server::page) fn key_of(id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(id.as_bytes());
     hasher.finish()

@@ -134,9 +134,9 @@ impl Shelf {
     pub(in crate::server::page) async fn beside(&self) -> Result<Arc<Beside>, Fault> {
         let session = self.served.session().await?;
         let version = session.snapshot().version("captions").unwrap_or(-1);
-        let opened = self.beside.try_get_with(version, async {
-            anyhow::Ok(Arc::new(Beside::open(&session).await?))
-        });
+        let opened = self
+            .beside
+            .try_get_with(version, async { anyhow::Ok(Arc::new(Beside::open(&session).await?)) });
         opened.await.map_err(|error| Fault::from(error.as_ref()))
     }
 }

@@ -13,7 +13,7 @@ use crate::server::page::ask::{Query, Row, query, texts};
 pub(super) const MOST_ROWS: i64 = 200;
 
 /// Bits of 64 by which the hashes of near-identical images differ at most, and how many are compared closely.
-const NEAR_BITS: i64 = 10;
+pub(super) const NEAR_BITS: i64 = 10;
 const MOST_NEAR: i64 = 24;
 
 /// All that is known.
@@ -82,7 +82,8 @@ pub(super) async fn of_pair(ctx: &SessionContext, example_id: &str) -> Result<Op
 /// The attempts at the URLs and files of some pairs.
 fn attempts(pairs: &[Row], image_id: ScalarValue) -> Query {
     let urls = pairs.iter().filter_map(|pair| pair.get("url")).map(str::to_owned);
-    let files = pairs.iter().filter_map(|pair| pair.get("filename")).map(|name| format!("file:{name}"));
+    let files =
+        pairs.iter().filter_map(|pair| pair.get("filename")).map(|name| format!("file:{name}"));
     let mut locators: Vec<String> = urls.chain(files).collect();
     locators.sort_unstable();
     locators.dedup();

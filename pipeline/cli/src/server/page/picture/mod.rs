@@ -17,7 +17,7 @@ use super::gallery::{Asked, Example, Filter, Place, Shelf, encoded};
 use super::lang::Lang;
 use super::layout::{Tab, page};
 use super::originals::is_id;
-use asked::{of_pair, of_picture};
+use asked::{NEAR_BITS, of_pair, of_picture};
 
 /// What the pages of pictures need.
 #[derive(Clone)]
@@ -37,7 +37,9 @@ pub(super) async fn picture(
         return Err(Fault::not_found("an image's id has 32 hexadecimal digits"));
     }
     let ways = ways(&pictures.shelf, lang, &asked).await?;
-    let known = of_picture(&pictures.seeker.session().await?, &image_id).await?;
+    let tables = pictures.seeker.open().await?;
+    let ctx = tables.around_image(&image_id, NEAR_BITS as u32).await?;
+    let known = of_picture(&ctx, &image_id).await?;
     if known.image.is_none() && known.pairs.is_empty() && known.attempts.is_empty() {
         return Err(Fault::not_found("the corpus has no image of this id"));
     }
@@ -56,12 +58,15 @@ pub(super) async fn pair(
         return Err(Fault::not_found("a pair's id has 32 hexadecimal digits"));
     }
     let ways = ways(&pictures.shelf, lang, &asked).await?;
-    let known = of_pair(&pictures.seeker.session().await?, &example_id).await?;
+    let tables = pictures.seeker.open().await?;
+    let known = of_pair(&tables.around_pair(&example_id).await?, &example_id).await?;
     let known = known.ok_or_else(|| Fault::not_found("the corpus has no pair of this id"))?;
     if let Some(image_id) = known.pairs[0].get("image_id") {
         let at: Vec<(&str, &str)> = asked.at.iter().map(|at| ("at", at.as_str())).collect();
         let query = Filter::of(&asked)?.query(&at);
-        return Ok(Redirect::to(&format!("/pictures/{}?{query}", encoded(image_id))).into_response());
+        return Ok(
+            Redirect::to(&format!("/pictures/{}?{query}", encoded(image_id))).into_response()
+        );
     }
     let body = html! { (ways) (show::body(lang, None, &known)) };
     let title = lang.say("A pair without a picture", "没有图片的图文对");
@@ -93,7 +98,8 @@ async fn ways(shelf: &Shelf, lang: Lang, asked: &Asked) -> Result<Markup, Fault>
             drop(wanted);
             let read = futures::try_join!(rows.read(&before), rows.read(&behind));
             let (before, behind) = read?;
-            ways = [before, behind].map(|rows| rows.first().map(|row| href(row, &filter, place.version)));
+            ways = [before, behind]
+                .map(|rows| rows.first().map(|row| href(row, &filter, place.version)));
         }
     }
     let [before, behind] = ways;

@@ -34,7 +34,9 @@ fn picture(lang: Lang, image_id: Option<&str>, known: &Known) -> Markup {
     let image = known.image.as_ref();
     let refused = image.and_then(|image| image.get("reject_reason"));
     let without = match image {
-        None => known.pairs.first().and_then(|pair| pair.get("reject_reason")).or(Some("not_decoded")),
+        None => {
+            known.pairs.first().and_then(|pair| pair.get("reject_reason")).or(Some("not_decoded"))
+        }
         Some(_) => refused,
     };
     html! {
@@ -53,7 +55,11 @@ fn picture(lang: Lang, image_id: Option<&str>, known: &Known) -> Markup {
 }
 
 fn facts(lang: Lang, image_id: Option<&str>, known: &Known) -> Markup {
-    let fetched = known.attempts.iter().rev().find(|attempt| attempt.get("image_id") == image_id && image_id.is_some());
+    let fetched = known
+        .attempts
+        .iter()
+        .rev()
+        .find(|attempt| attempt.get("image_id") == image_id && image_id.is_some());
     html! {
         dl.facts {
             @if let Some(id) = image_id { (fact("image_id", html! { code { (id) } (copy(lang, id)) })) }
@@ -120,8 +126,10 @@ fn pair(lang: Lang, row: &Row, scores: &[Row]) -> Markup {
         split: row.get("split").map(str::to_owned),
         reason: row.get("reject_reason").map(str::to_owned),
     };
-    let explained = ended.reason.as_deref().and_then(|reason| words::reason_explained(lang, reason));
-    let explained = explained.or(ended.split.as_deref().map(|split| words::split_explained(lang, split)));
+    let explained =
+        ended.reason.as_deref().and_then(|reason| words::reason_explained(lang, reason));
+    let explained =
+        explained.or(ended.split.as_deref().map(|split| words::split_explained(lang, split)));
     let score = scores.iter().find(|score| score.get("example_id") == row.get("example_id"));
     html! {
         li.pair {
