@@ -1,18 +1,79 @@
 //! The queries of `sql/page` that look for few rows in large tables. In: a query's name and parameters. Out: its rows; and the same
-//! query as somebody may type it, with the values in it.
+//! query as somebody may type it, with the values in it. They run on the rows that have to do with what they ask of, which stand at
+//! known places (`places.rs`): the tables of the queries' sessions hold no others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 use moka::future::Cache;
 use tuwen_corpus::TableVersions;
+use tuwen_etl::sql::Session;
 
 use super::fault::Fault;
+use super::gallery::key_of;
+use super::places::{Places, keys_in};
 use crate::server::Served;
+
+/// What the queries read of each table.
+const EXAMPLES: [&str; 7] =
+    ["example_id", "image_id", "split", "text", "n_tokens", "reject_reason", "near_group"];
+const PAIRS: [&str; 7] =
+    ["pair_id", "text", "url", "filename", "source", "source_line", "malformed"];
+const IMAGES: [&str; 18] = [
+    "image_id",
+    "width",
+    "height",
+    "format",
+    "color",
+    "orientation",
+    "frames",
+    "dhash",
+    "thumb",
+    "look",
+    "size_px",
+    "codec",
+    "pixels_crc32",
+    "reject_reason",
+    "detail",
+    "filter",
+    "speed",
+    "oriented",
+];
+const ORIGINALS: [&str; 14] = [
+    "seq",
+    "locator",
+    "image_id",
+    "media_type",
+    "outcome",
+    "http_status",
+    "detail",
+    "attempt",
+    "elapsed_ms",
+    "bytes_len",
+    "fetched_at",
+    "next_try_at",
+    "final_url",
+    "address",
+];
+const CAPTIONS: [&str; 7] =
+    ["image_id", "caption", "score", "model", "model_id", "settings", "captioned_at"];
+const SCORES: [&str; 9] = [
+    "image_id",
+    "example_id",
+    "text",
+    "loss",
+    "loss_without_image",
+    "model",
+    "model_id",
+    "settings",
+    "scored_at",
+];
 
 /// A query of a file, with values for its parameters.
 pub(super) struct Query {
@@ -46,33 +107,131 @@ impl Row {
     }
 }
 
-/// One session a snapshot, which looks at filters before it decodes the other columns.
+/// The tables of a snapshot, in which few rows are found without asking all.
+pub(super) struct Tables {
+    session: Arc<Session>,
+    examples: Places,
+    pairs: Places,
+    images: Places,
+    originals: Places,
+    captions: Places,
+    scores: Places,
+}
+
+/// The tables of the newest snapshot, opened once.
 pub(super) struct Seeker {
     served: Arc<Served>,
-    sessions: Cache<TableVersions, SessionContext>,
+    opened: Cache<TableVersions, Arc<Tables>>,
 }
 
 impl Seeker {
     pub(super) fn new(served: Arc<Served>) -> Self {
-        Self { served, sessions: Cache::new(1) }
+        Self { served, opened: Cache::new(1) }
     }
 
-    /// The session of the newest snapshot.
+    /// The tables of the newest snapshot.
     ///
     /// # Errors
     /// A table cannot be read.
-    pub(super) async fn session(&self) -> Result<SessionContext, Fault> {
-        let shared = self.served.session().await?;
-        let snapshot = shared.snapshot();
-        let opened = self.sessions.try_get_with(snapshot.versions(), async {
-            // Tables of its own: those of the other session were opened without what follows.
-            let mut state = shared.over(snapshot.clone())?.state();
-            state.config_mut().options_mut().execution.parquet.pushdown_filters = true;
-            let ctx = SessionContext::new_with_state(state);
-            snapshot.register(&ctx).await?;
-            anyhow::Ok(ctx)
+    pub(super) async fn open(&self) -> Result<Arc<Tables>, Fault> {
+        let session = self.served.session().await?;
+        let snapshot = session.snapshot();
+        let opened = self.opened.try_get_with(snapshot.versions(), async {
+            anyhow::Ok(Arc::new(Tables {
+                session: Arc::clone(&session),
+                examples: Places::open(snapshot, "examples", &["image_id", "example_id"]).await?,
+                pairs: Places::open(snapshot, "pairs", &["pair_id"]).await?,
+                images: Places::open(snapshot, "images", &["image_id", "dhash"]).await?,
+                originals: Places::open(snapshot, "originals", &["image_id", "locator"]).await?,
+                captions: Places::open(snapshot, "captions", &["image_id"]).await?,
+                scores: Places::open(snapshot, "scores", &["image_id"]).await?,
+            }))
         });
         opened.await.map_err(|error| Fault::from(error.as_ref()))
+    }
+}
+
+impl Tables {
+    /// A session whose tables hold the rows that have to do with an image, and with images whose hash differs by at most `near_bits`.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(super) async fn around_image(
+        &self,
+        image_id: &str,
+        near_bits: u32,
+    ) -> Result<SessionContext> {
+        let key = key_of(image_id);
+        let of_image = |column: usize, other: u64| column == 0 && other == key;
+        let examples = self.examples.rows(&EXAMPLES, of_image).await?;
+        let own = self.images.rows(&["dhash"], of_image).await?;
+        let dhash = own.column(0).as_primitive::<Int64Type>().iter().flatten().next();
+        let images = self.images.rows(&IMAGES, |column, other| match (column, dhash) {
+            (0, _) => other == key,
+            (_, Some(dhash)) => (other ^ dhash.cast_unsigned()).count_ones() <= near_bits,
+            _ => false,
+        });
+        let images = images.await?;
+        let captions = self.captions.rows(&CAPTIONS, of_image).await?;
+        let scores = self.scores.rows(&SCORES, of_image).await?;
+        let ids = keys_in(&examples, "example_id");
+        let ctx = self.around_pairs(examples, &ids, Some(key)).await?;
+        for (name, rows) in [("images", images), ("captions", captions), ("scores", scores)] {
+            ctx.register_batch(name, rows)?;
+        }
+        Ok(ctx)
+    }
+
+    /// A session whose tables hold the rows that have to do with a pair.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(super) async fn around_pair(&self, example_id: &str) -> Result<SessionContext> {
+        let key = key_of(example_id);
+        let examples = self.examples.rows(&EXAMPLES, |column, other| column == 1 && other == key);
+        self.around_pairs(examples.await?, &HashSet::from([key]), None).await
+    }
+
+    /// A session with the file of an image in the table `originals`.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(super) async fn file_of(&self, image_id: &str) -> Result<SessionContext> {
+        let key = key_of(image_id);
+        let shown = ["seq", "image_id", "bytes", "media_type"];
+        let rows = self.originals.rows(&shown, |column, other| column == 0 && other == key);
+        let ctx = self.ctx()?;
+        ctx.register_batch("originals", rows.await?)?;
+        Ok(ctx)
+    }
+
+    async fn around_pairs(
+        &self,
+        examples: RecordBatch,
+        ids: &HashSet<u64>,
+        image: Option<u64>,
+    ) -> Result<SessionContext> {
+        let pairs = self.pairs.rows(&PAIRS, |_, key| ids.contains(&key)).await?;
+        let mut locators = keys_in(&pairs, "url");
+        let names = pairs.column_by_name("filename").map(|names| names.as_string::<i32>());
+        let names = names.into_iter().flatten().flatten();
+        locators.extend(names.map(|name| key_of(&format!("file:{name}"))));
+        let originals = self.originals.rows(&ORIGINALS, |column, key| match column {
+            0 => image == Some(key),
+            _ => locators.contains(&key),
+        });
+        let originals = originals.await?;
+        let ctx = self.ctx()?;
+        for (name, rows) in [("examples", examples), ("pairs", pairs), ("originals", originals)] {
+            ctx.register_batch(name, rows)?;
+        }
+        Ok(ctx)
+    }
+
+    /// A session with the functions of the other, and tables of its own.
+    fn ctx(&self) -> Result<SessionContext> {
+        let apart = self.session.over(self.session.snapshot().clone())?;
+        Ok(SessionContext::new_with_state(apart.state()))
     }
 }
 

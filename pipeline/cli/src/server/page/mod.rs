@@ -22,6 +22,7 @@ mod plots;
 mod rows;
 mod sql;
 mod tables;
+mod places;
 mod words;
 
 use std::sync::Arc;
@@ -52,7 +53,7 @@ pub(crate) fn router(
     let shelf = Arc::new(Shelf::new(Arc::clone(&served)));
     let seeker = Arc::new(Seeker::new(Arc::clone(&served)));
     let squares = Arc::new(Squares::new(served));
-    warm_up(Arc::clone(&shelf), Arc::clone(&squares));
+    warm_up(Arc::clone(&shelf), Arc::clone(&squares), Arc::clone(&seeker));
     let guard = Guard::new(access, is_tls);
     let gallery = Router::new().route("/", get(gallery::gallery)).with_state(Arc::clone(&shelf));
     let pictures = Router::new()
@@ -101,11 +102,12 @@ async fn nothing() -> fault::Fault {
 }
 
 /// Reads ahead what the first page needs, while nobody waits for it.
-fn warm_up(shelf: Arc<Shelf>, squares: Arc<Squares>) {
+fn warm_up(shelf: Arc<Shelf>, squares: Arc<Squares>, seeker: Arc<Seeker>) {
     tokio::spawn(async move {
         // What goes wrong is told to who asks for a page.
         let _ = shelf.rows().await;
         let _ = squares.open().await;
         let _ = shelf.beside().await;
+        let _ = seeker.open().await;
     });
 }

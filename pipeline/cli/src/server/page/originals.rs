@@ -35,7 +35,7 @@ pub(super) async fn original(
     if !is_id(&image_id) {
         return Err(Fault::not_found("an image's id has 32 hexadecimal digits"));
     }
-    let ctx = seeker.session().await?;
+    let ctx = seeker.open().await?.file_of(&image_id).await?;
     let text = include_str!("../../../../../sql/page/original.sql");
     let rows = async {
         let frame = ctx.sql(text).await?;

@@ -17,7 +17,7 @@ fn nothing_that_was_crawled_runs_and_nothing_is_asked_elsewhere() {
         "/?split=%22%3E%3Cscript%3Ewindow.xss%3D1%3C/script%3E".to_owned(),
         "/%3Cscript%3Ewindow.xss=1%3C/script%3E".to_owned(),
     ];
-    let hostile = scrolled(&serving, "/?q=xss");
+    let hostile = scrolled(&serving, "/?where=source%20%3D%20%27hostile.csv%27");
     assert!(hostile.len() >= HOSTILE.len());
     paths.extend(hostile);
     for path in &paths {

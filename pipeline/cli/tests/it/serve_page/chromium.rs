@@ -57,7 +57,11 @@ impl Chromium {
             "--disable-gpu",
         ]);
         command.args(["--disable-dev-shm-usage", "--no-first-run", "--disable-extensions"]);
-        command.args(["--disable-background-networking", "--disable-component-update", "--hide-scrollbars"]);
+        command.args([
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--hide-scrollbars",
+        ]);
         command.arg("--window-size=1280,900");
         command.arg(format!("--user-data-dir={}", profile.path().display())).arg("about:blank");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -67,7 +71,10 @@ impl Chromium {
         let pipe = RefCell::new(Pipe { send, receive, n_sent: 0, events: Vec::new() });
         let mut browser = Self { child, pipe, session: String::new(), _profile: profile };
         let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
-        let attached = browser.call("Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true }));
+        let attached = browser.call(
+            "Target.attachToTarget",
+            json!({ "targetId": target["targetId"], "flatten": true }),
+        );
         browser.session = attached["sessionId"].as_str().unwrap().to_owned();
         for domain in ["Page", "Runtime", "Network", "Log"] {
             browser.call(&format!("{domain}.enable"), json!({}));

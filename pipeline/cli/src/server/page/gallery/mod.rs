@@ -25,7 +25,7 @@ use super::words;
 use tiles::Tiles;
 
 pub(super) use self::filter::{Asked, Filter, Place, encoded};
-pub(super) use self::rows::{Example, Fate, GalleryRows};
+pub(super) use self::rows::{Example, Fate, GalleryRows, key_of};
 pub(super) use self::shelf::{Filtered, Shelf};
 pub(super) use self::tiles::fate;
 

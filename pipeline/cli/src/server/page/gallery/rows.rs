@@ -271,7 +271,7 @@ fn text(batch: &RecordBatch, name: &str) -> Result<StringArray> {
 }
 
 /// A hash of an id: of a million ids two are equal once in forty million tables, and then a row too many is shown.
-pub(super) fn key_of(id: &str) -> u64 {
+pub(in crate::server::page) fn key_of(id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(id.as_bytes());
     hasher.finish()

@@ -13,7 +13,7 @@ use crate::server::page::ask::{Query, Row, query, texts};
 pub(super) const MOST_ROWS: i64 = 200;
 
 /// Bits of 64 by which the hashes of near-identical images differ at most, and how many are compared closely.
-const NEAR_BITS: i64 = 10;
+pub(super) const NEAR_BITS: i64 = 10;
 const MOST_NEAR: i64 = 24;
 
 /// All that is known.

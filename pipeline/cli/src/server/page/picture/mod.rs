@@ -17,7 +17,7 @@ use super::gallery::{Asked, Example, Filter, Place, Shelf, encoded};
 use super::lang::Lang;
 use super::layout::{Tab, page};
 use super::originals::is_id;
-use asked::{of_pair, of_picture};
+use asked::{NEAR_BITS, of_pair, of_picture};
 
 /// What the pages of pictures need.
 #[derive(Clone)]
@@ -37,7 +37,9 @@ pub(super) async fn picture(
         return Err(Fault::not_found("an image's id has 32 hexadecimal digits"));
     }
     let ways = ways(&pictures.shelf, lang, &asked).await?;
-    let known = of_picture(&pictures.seeker.session().await?, &image_id).await?;
+    let tables = pictures.seeker.open().await?;
+    let ctx = tables.around_image(&image_id, NEAR_BITS as u32).await?;
+    let known = of_picture(&ctx, &image_id).await?;
     if known.image.is_none() && known.pairs.is_empty() && known.attempts.is_empty() {
         return Err(Fault::not_found("the corpus has no image of this id"));
     }
@@ -56,7 +58,8 @@ pub(super) async fn pair(
         return Err(Fault::not_found("a pair's id has 32 hexadecimal digits"));
     }
     let ways = ways(&pictures.shelf, lang, &asked).await?;
-    let known = of_pair(&pictures.seeker.session().await?, &example_id).await?;
+    let tables = pictures.seeker.open().await?;
+    let known = of_pair(&tables.around_pair(&example_id).await?, &example_id).await?;
     let known = known.ok_or_else(|| Fault::not_found("the corpus has no pair of this id"))?;
     if let Some(image_id) = known.pairs[0].get("image_id") {
         let at: Vec<(&str, &str)> = asked.at.iter().map(|at| ("at", at.as_str())).collect();

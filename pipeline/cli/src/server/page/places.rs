@@ -1,0 +1,125 @@
+//! The rows of a table by what stands in some of its columns. In: a snapshot, a table, columns. Out: the rows that have a value in one
+//! of them, by reading the pages that they stand in. What is kept is a hash a row and column, 8 bytes; files are read once a version.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use futures::{StreamExt, TryStreamExt, stream};
+use tuwen_corpus::{RowFile, Snapshot};
+use tuwen_schemas::table;
+
+use super::gallery::key_of;
+
+/// Files that are read at once.
+const FILES_AT_ONCE: usize = 4;
+
+/// Rows that are read at most for one page: a placeholder has thousands of pairs.
+const MOST_ROWS: usize = 1000;
+
+/// A table at one version.
+pub(super) struct Places {
+    name: &'static str,
+    parts: Vec<Part>,
+}
+
+struct Part {
+    file: RowFile,
+    /// For each column a key of each row.
+    keys: Vec<Vec<u64>>,
+}
+
+impl Places {
+    /// Reads `columns` of table `name`; none has a row if it is not there.
+    pub(super) async fn open(
+        snapshot: &Snapshot,
+        name: &'static str,
+        columns: &'static [&'static str],
+    ) -> Result<Self> {
+        let parts = snapshot.listed_files(name)?.into_iter().map(|listed| {
+            let snapshot = snapshot.clone();
+            async move {
+                let file = snapshot.open_file(name, listed).await?;
+                let read = tokio::spawn(async move { Part::read(file, columns).await });
+                read.await.context("a file was not read")?
+            }
+        });
+        let parts = stream::iter(parts).buffered(FILES_AT_ONCE).try_collect().await?;
+        Ok(Self { name, parts })
+    }
+
+    /// `shown` of the rows for which `is_wanted` says yes of the keys of their columns.
+    pub(super) async fn rows(
+        &self,
+        shown: &[&str],
+        is_wanted: impl Fn(usize, u64) -> bool,
+    ) -> Result<RecordBatch> {
+        let fields: Vec<Field> = shown.iter().map(|column| self.field(column)).collect();
+        let schema = Arc::new(Schema::new(fields));
+        let (mut batches, mut n_rows) = (Vec::new(), 0);
+        for part in &self.parts {
+            let rows = (0..part.file.n_rows()).filter(|&row| {
+                let mut keys = part.keys.iter().enumerate();
+                keys.any(|(column, keys)| is_wanted(column, keys[row as usize]))
+            });
+            let rows: Vec<u32> = rows.take(MOST_ROWS - n_rows).collect();
+            if rows.is_empty() {
+                continue;
+            }
+            n_rows += rows.len();
+            for batch in part.file.read(shown, Some(&rows)).await? {
+                // A file may be older than a column, and another tool may have written other types.
+                let columns =
+                    schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
+                        Some(column) => Ok(cast(column, field.data_type())?),
+                        None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+                    });
+                let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
+                batches.push(RecordBatch::try_new(Arc::clone(&schema), columns)?);
+            }
+        }
+        Ok(concat_batches(&schema, &batches)?)
+    }
+
+    /// A column as the contract has it, which may be null here.
+    fn field(&self, column: &str) -> Field {
+        let fields = table(self.name).schema.fields();
+        let (_, field) = fields.find(column).expect("a column of the contract");
+        Field::new(column, field.data_type().clone(), true)
+    }
+}
+
+impl Part {
+    async fn read(file: RowFile, columns: &[&str]) -> Result<Self> {
+        let mut keys = vec![Vec::with_capacity(file.n_rows() as usize); columns.len()];
+        for batch in file.read(columns, None).await? {
+            for (name, keys) in columns.iter().zip(&mut keys) {
+                let column = batch.column_by_name(name);
+                let column = column.with_context(|| format!("there is no column `{name}`"))?;
+                keys.extend(keys_of(column)?);
+            }
+        }
+        Ok(Self { file, keys })
+    }
+}
+
+/// Of numbers themselves, of texts their hashes; of what is null, nothing that a value has but by chance.
+fn keys_of(column: &ArrayRef) -> Result<Vec<u64>> {
+    if column.data_type().is_integer() {
+        let numbers = cast(column, &DataType::Int64)?;
+        let numbers = numbers.as_primitive::<Int64Type>();
+        return Ok(numbers.iter().map(|n| n.map_or(0, i64::cast_unsigned)).collect());
+    }
+    let texts = cast(column, &DataType::Utf8)?;
+    let texts = texts.as_string::<i32>();
+    Ok(texts.iter().map(|text| text.map_or(0, key_of)).collect())
+}
+
+/// The keys of a column of texts.
+pub(super) fn keys_in(batch: &RecordBatch, column: &str) -> HashSet<u64> {
+    let texts = batch.column_by_name(column).map(|column| column.as_string::<i32>());
+    texts.into_iter().flatten().flatten().map(key_of).collect()
+}
