@@ -4,7 +4,7 @@
 select
     history.table_name as table_name,
     history.version as version,
-    date_trunc('second', history.committed) as committed,
+    date_trunc('second', history.committed) as committed_utc,
     coalesce(history.operation, '') as operation,
     coalesce(history.stage, '') as stage,
     runs.rows_in as rows_in,

@@ -142,7 +142,7 @@ fn frame(
                     text x=(LEFT - 8.0) y=(top) dy="0.32em" text-anchor="end" { (text) }
                 }
                 @for (left, text) in x_ticks {
-                    text x=(px(*left)) y=(HEIGHT - BOTTOM + 18.0) text-anchor="middle" { (text) }
+                    text x=(px(*left)) y=(HEIGHT - BOTTOM + 18.0) text-anchor=(if *left > WIDTH - RIGHT - 24.0 { "end" } else { "middle" }) { (text) }
                 }
             }
             g.names {

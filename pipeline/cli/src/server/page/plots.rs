@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use axum::extract::State;
 use axum::response::Html;
-use futures::future::try_join_all;
+use futures::future::join_all;
 use maud::{Markup, html};
 
 use super::answers::{Answer, Answers};
@@ -59,7 +59,7 @@ const FIGURES: [Figure; 8] = [
         ],
         query: query!("page/picture_shapes"),
         draw: |answer, title, lang| {
-            let axis = |name: &str| Axis { name: name.to_owned(), scale: Scale::Log };
+            let axis = |name: &str| Axis { name: name.to_owned(), scale: Scale::Linear };
             let points = answer
                 .rows
                 .iter()
@@ -156,7 +156,7 @@ pub(super) async fn plots(
     State(answers): State<Arc<Answers>>,
     lang: Lang,
 ) -> Result<Html<String>, Fault> {
-    let found = try_join_all(FIGURES.iter().map(|figure| answers.answer(figure.query))).await?;
+    let found = join_all(FIGURES.iter().map(|figure| answers.answer(figure.query))).await;
     let drawn: Vec<Markup> = FIGURES
         .iter()
         .zip(&found)
@@ -169,8 +169,20 @@ pub(super) async fn plots(
     Ok(page(lang, Tab::Plots, lang.say("Plots", "图表"), &body))
 }
 
-fn of_figure(figure: &Figure, answer: &Answer, lang: Lang) -> Option<Markup> {
+/// A figure; what went wrong where it could not be counted, and nothing where there is nothing to draw.
+fn of_figure(figure: &Figure, answer: &Result<Arc<Answer>>, lang: Lang) -> Option<Markup> {
     let say = |texts: [&'static str; 2]| lang.say(texts[0], texts[1]);
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            return Some(html! {
+                section.figure {
+                    h2 { (say(figure.title)) }
+                    pre.error role="alert" { (format!("{error:#}")) }
+                }
+            });
+        }
+    };
     let drawn = (figure.draw)(answer, say(figure.title), lang)?;
     Some(html! {
         section.figure {

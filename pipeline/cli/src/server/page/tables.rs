@@ -203,7 +203,7 @@ fn of_commits(answer: &Answer) -> Markup {
                     tr {
                         td { code { (name) } }
                         td.number { a href=(to_sql(&format!("select count(*) as rows\nfrom {name}@v{version}"))) { (version) } }
-                        td { (time(answer.text(row, "committed"))) }
+                        td { (time(answer.text(row, "committed_utc"))) }
                         td { (answer.text(row, "operation")) }
                         td { (answer.text(row, "stage")) }
                         td.number { (with_commas(answer.text(row, "rows_in"))) }

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::super::lang::Lang;
 use super::super::links::to_sql;
 use super::flow::{Flow, Node, Stage};
-use super::{meaning, name, percent, stage_name};
+use super::names::{meaning, name, percent, stage_name};
 
 /// Units from one column to the next, and those that all pairs are high.
 const COLUMN: f64 = 280.0;

@@ -1,8 +1,10 @@
 //! What became of the rows. In: the ways that pairs went (sql/page/flow.sql). Out: a page with a flow from the sources to the splits
-//! and the reasons, and the same as a table; each part leads to examples of it. `flow.rs` adds up, `draw.rs` lays out.
+//! and the reasons, and the same as a table; each part leads to examples of it. `flow.rs` adds up, `draw.rs` lays out,
+//! `names.rs` has the words.
 
 mod draw;
 mod flow;
+mod names;
 
 use std::sync::Arc;
 
@@ -12,14 +14,13 @@ use indicatif::HumanCount;
 use maud::{Markup, html};
 
 use self::draw::draw;
-use self::flow::{Flow, Node, Stage};
+use self::flow::Flow;
+use self::names::{meaning, name, percent, stage_name};
 use super::answers::Answers;
 use super::fault::Fault;
 use super::lang::Lang;
 use super::layout::{Tab, page};
 use super::links::to_sql;
-use super::outcomes::outcome;
-use super::words::{reason_explained, split_explained};
 
 const WAYS: &str = include_str!("../../../../../../sql/page/flow.sql");
 
@@ -103,67 +104,6 @@ fn table(flow: &Flow, lang: Lang) -> Markup {
                     td.number { (HumanCount(flow.pairs)) } td.number { "100 %" } td {}
                 } }
             }
-        }
-    }
-}
-
-/// What a node is called on the page.
-fn name(node: &Node, lang: Lang) -> String {
-    match (node.stage, node.name.as_str()) {
-        (Stage::Fetch, "got") => lang.say("picture got", "拿到图片").to_owned(),
-        (Stage::Decode, "decoded") => lang.say("decoded", "已解码").to_owned(),
-        (_, name) => name.to_owned(),
-    }
-}
-
-fn stage_name(stage: Stage, lang: Lang) -> &'static str {
-    match stage {
-        Stage::Source => lang.say("Sources", "数据源"),
-        Stage::Fetch => lang.say("Fetch", "抓取"),
-        Stage::Decode => lang.say("Decode", "解码"),
-        Stage::Curate => lang.say("Curate", "整理"),
-    }
-}
-
-/// What a node means, where that is known.
-fn meaning(node: &Node, lang: Lang) -> &'static str {
-    let known = match node.stage {
-        Stage::Source => None,
-        Stage::Curate if node.is_kept => Some(split_explained(lang, &node.name)),
-        _ if node.name == "not_curated" => {
-            Some(lang.say("The pair waits for `tuwen curate`.", "这一对还在等待 `tuwen curate`。"))
-        }
-        _ => outcome(lang, &node.name).or_else(|| reason_explained(lang, &node.name)),
-    };
-    known.unwrap_or_default()
-}
-
-/// `12.3 %`; what is there is never 0 %, and what is missing never 100 %.
-fn percent(part: u64, whole: u64) -> String {
-    let percent = part as f64 / whole.max(1) as f64 * 100.0;
-    match percent {
-        _ if part == 0 || part == whole => format!("{percent:.0} %"),
-        ..0.05 => "< 0.1 %".to_owned(),
-        99.95.. => "> 99.9 %".to_owned(),
-        _ => format!("{percent:.1} %"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_there_is_not_nothing() {
-        for (part, whole, expected) in [
-            (0, 10, "0 %"),
-            (10, 10, "100 %"),
-            (1, 1_000_000, "< 0.1 %"),
-            (999_999, 1_000_000, "> 99.9 %"),
-            (1, 3, "33.3 %"),
-            (0, 0, "0 %"),
-        ] {
-            assert_eq!(percent(part, whole), expected);
         }
     }
 }

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tuwen_etl::sql::{Params, Prepared, QueryError, Statement, statements, thumbnail_of};
 use tuwen_settings::DecodeSettings;
 
-use super::Desk;
 use super::ask::{Ask, Drawn};
+use super::desk::Desk;
 use crate::server::queries::Failure;
 use crate::sql::output::{Bytes, for_each_row, visible};
 

@@ -21,10 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tuwen_etl::sql::QueryError;
 
 use super::super::fault::Fault;
-use super::Desk;
 use super::answer::{one_statement, prepare, said};
 use super::ask::Ask;
-use super::is_asked_here;
+use super::desk::{Desk, is_asked_here};
 use crate::server::queries::Sent;
 use crate::sql::output::{Format, writer};
 

@@ -1,10 +1,11 @@
 //! The box of SQL. In: a query in the URL, so that it can be shared, with values for its parameters. Out: a page with its rows, or
 //! with what is wrong; the same rows as a file. `ask.rs` is what the URL says, `answer.rs` runs it within bounds, `show.rs` is the
-//! page, `download.rs` the file, `saved.rs` has queries to begin with. Everything works without the script `sql.js`, which completes
+//! page, `download.rs` the file, `saved.rs` has queries to begin with, `desk.rs` is where they run. Everything works without the script `sql.js`, which completes
 //! names and remembers queries.
 
 mod answer;
 mod ask;
+mod desk;
 mod download;
 mod saved;
 mod show;
@@ -19,21 +20,15 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use self::ask::Ask;
+pub(super) use self::desk::Desk;
+use self::desk::is_asked_here;
 pub(super) use self::download::download;
 use super::fault::Fault;
 use super::lang::Lang;
-use crate::server::Served;
-use crate::server::queries::Queries;
 use crate::sql::words::Words;
 
 /// Bytes of a line that is completed: no name is longer.
 const MOST_LINE: usize = 4096;
-
-/// Where queries are asked.
-pub(super) struct Desk {
-    pub(super) served: Arc<Served>,
-    pub(super) queries: Arc<Queries>,
-}
 
 /// `/sql`.
 pub(super) async fn page(
@@ -45,13 +40,6 @@ pub(super) async fn page(
     let ask = Ask::of(values);
     let answered = answer::answer(&desk, &ask, is_asked_here(&headers)).await;
     show::show(&ask, &answered, lang)
-}
-
-/// Whether this page, its reader, or a program asks. A query that stands in a link of another site is shown, and not run: it may be
-/// one that keeps this machine busy.
-fn is_asked_here(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site").map(|value| value.as_bytes());
-    matches!(site, None | Some(b"same-origin" | b"none"))
 }
 
 #[derive(Deserialize)]
