@@ -18,11 +18,11 @@ mod originals;
 mod outcomes;
 mod picture;
 mod pixels;
+mod places;
 mod plots;
 mod rows;
 mod sql;
 mod tables;
-mod places;
 mod words;
 
 use std::sync::Arc;

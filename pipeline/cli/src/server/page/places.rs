@@ -39,7 +39,7 @@ impl Places {
         name: &'static str,
         columns: &'static [&'static str],
     ) -> Result<Self> {
-        let parts = snapshot.listed_files(name)?.into_iter().map(|listed| {
+        let parts = snapshot.plain_files(name)?.into_iter().map(|listed| {
             let snapshot = snapshot.clone();
             async move {
                 let file = snapshot.open_file(name, listed).await?;

@@ -247,7 +247,7 @@ pub(super) mod tests {
         }
         let of = |stage| flow.nodes.iter().filter(move |node| node.stage == stage);
         assert_eq!(of(Stage::Source).count(), MOST_SOURCES);
-        assert_eq!(of(Stage::Source).last().unwrap().name, "+ 4");
+        assert_eq!(of(Stage::Source).next_back().unwrap().name, "+ 4");
         let names: Vec<&str> = of(Stage::Curate).map(|node| node.name.as_str()).collect();
         assert_eq!(names, ["train", "test", "leak"]);
         assert_eq!(Flow::of(&answer(&[])).pairs, 0);
