@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
@@ -74,6 +73,9 @@ const SCORES: [&str; 9] = [
     "settings",
     "scored_at",
 ];
+
+/// Near-identical images that are compared closely.
+pub(super) const MOST_NEAR: usize = 24;
 
 /// A query of a file, with values for its parameters.
 pub(super) struct Query {
@@ -152,7 +154,8 @@ impl Seeker {
 }
 
 impl Tables {
-    /// A session whose tables hold the rows that have to do with an image, and with images whose hash differs by at most `near_bits`.
+    /// A session whose tables hold the rows that have to do with an image, and with the [`MOST_NEAR`] images whose hash differs least, by
+    /// at most `near_bits`.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -164,14 +167,12 @@ impl Tables {
         let key = key_of(image_id);
         let of_image = |column: usize, other: u64| column == 0 && other == key;
         let examples = self.examples.rows(&EXAMPLES, of_image).await?;
-        let own = self.images.rows(&["dhash"], of_image).await?;
-        let dhash = own.column(0).as_primitive::<Int64Type>().iter().flatten().next();
-        let images = self.images.rows(&IMAGES, |column, other| match (column, dhash) {
-            (0, _) => other == key,
-            (_, Some(dhash)) => (other ^ dhash.cast_unsigned()).count_ones() <= near_bits,
-            _ => false,
-        });
-        let images = images.await?;
+        let mut places = self.images.find(of_image);
+        if let Some(own) = places.first() {
+            let dhash = self.images.key(*own, 1);
+            places.extend(self.images.nearest(1, dhash, near_bits, MOST_NEAR, &places));
+        }
+        let images = self.images.read(&IMAGES, places).await?;
         let captions = self.captions.rows(&CAPTIONS, of_image).await?;
         let scores = self.scores.rows(&SCORES, of_image).await?;
         let ids = keys_in(&examples, "example_id");

@@ -26,6 +26,13 @@ pub(super) struct Places {
     parts: Vec<Part>,
 }
 
+/// Where a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    part: usize,
+    row: u32,
+}
+
 struct Part {
     file: RowFile,
     /// For each column a key of each row.
@@ -51,37 +58,79 @@ impl Places {
         Ok(Self { name, parts })
     }
 
-    /// `shown` of the rows for which `is_wanted` says yes of the keys of their columns.
+    /// Where the rows are for which `is_wanted` says yes of the keys of their columns.
+    pub(super) fn find(&self, is_wanted: impl Fn(usize, u64) -> bool) -> Vec<Place> {
+        let rows = self.all().filter(|place| {
+            let mut keys = self.parts[place.part].keys.iter().enumerate();
+            keys.any(|(column, keys)| is_wanted(column, keys[place.row as usize]))
+        });
+        rows.take(MOST_ROWS).collect()
+    }
+
+    /// Where the `most` rows are whose number in `column` differs from `number` by the fewest bits, `bits` at most, but for `others`.
+    pub(super) fn nearest(
+        &self,
+        column: usize,
+        number: u64,
+        bits: u32,
+        most: usize,
+        others: &[Place],
+    ) -> Vec<Place> {
+        let mut near: Vec<(u32, Place)> = self
+            .all()
+            .map(|place| ((self.key(place, column) ^ number).count_ones(), place))
+            .filter(|(differing, place)| *differing <= bits && !others.contains(place))
+            .collect();
+        near.sort_unstable();
+        near.truncate(most);
+        near.into_iter().map(|(_, place)| place).collect()
+    }
+
+    /// The key of a row in `column`; of a number itself.
+    pub(super) fn key(&self, place: Place, column: usize) -> u64 {
+        self.parts[place.part].keys[column][place.row as usize]
+    }
+
+    fn all(&self) -> impl Iterator<Item = Place> + '_ {
+        let parts = self.parts.iter().enumerate();
+        parts.flat_map(|(part, of)| (0..of.file.n_rows()).map(move |row| Place { part, row }))
+    }
+
+    /// `shown` of the rows at `places`.
+    pub(super) async fn read(&self, shown: &[&str], mut places: Vec<Place>) -> Result<RecordBatch> {
+        let fields: Vec<Field> = shown.iter().map(|column| self.field(column)).collect();
+        let schema = Arc::new(Schema::new(fields));
+        places.sort_unstable();
+        let mut reads = Vec::new();
+        for of_part in places.chunk_by(|a, b| a.part == b.part) {
+            let rows: Vec<u32> = of_part.iter().map(|place| place.row).collect();
+            let file = &self.parts[of_part[0].part].file;
+            reads.push(async move { file.read(shown, Some(&rows)).await });
+        }
+        let read: Vec<Vec<RecordBatch>> =
+            stream::iter(reads).buffered(FILES_AT_ONCE).try_collect().await?;
+        let mut batches = Vec::new();
+        for batch in read.into_iter().flatten() {
+            // A file may be older than a column, and another tool may have written other types.
+            let columns =
+                schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
+                    Some(column) => Ok(cast(column, field.data_type())?),
+                    None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+                });
+            let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
+            batches.push(RecordBatch::try_new(Arc::clone(&schema), columns)?);
+        }
+        Ok(concat_batches(&schema, &batches)?)
+    }
+
+    /// As [`Self::find`], and `shown` of them.
     pub(super) async fn rows(
         &self,
         shown: &[&str],
         is_wanted: impl Fn(usize, u64) -> bool,
     ) -> Result<RecordBatch> {
-        let fields: Vec<Field> = shown.iter().map(|column| self.field(column)).collect();
-        let schema = Arc::new(Schema::new(fields));
-        let (mut batches, mut n_rows) = (Vec::new(), 0);
-        for part in &self.parts {
-            let rows = (0..part.file.n_rows()).filter(|&row| {
-                let mut keys = part.keys.iter().enumerate();
-                keys.any(|(column, keys)| is_wanted(column, keys[row as usize]))
-            });
-            let rows: Vec<u32> = rows.take(MOST_ROWS - n_rows).collect();
-            if rows.is_empty() {
-                continue;
-            }
-            n_rows += rows.len();
-            for batch in part.file.read(shown, Some(&rows)).await? {
-                // A file may be older than a column, and another tool may have written other types.
-                let columns =
-                    schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-                        Some(column) => Ok(cast(column, field.data_type())?),
-                        None => Ok(new_null_array(field.data_type(), batch.num_rows())),
-                    });
-                let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
-                batches.push(RecordBatch::try_new(Arc::clone(&schema), columns)?);
-            }
-        }
-        Ok(concat_batches(&schema, &batches)?)
+        let places = self.find(is_wanted);
+        self.read(shown, places).await
     }
 
     /// A column as the contract has it, which may be null here.

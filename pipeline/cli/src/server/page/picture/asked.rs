@@ -7,14 +7,13 @@ use anyhow::Result;
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 
-use crate::server::page::ask::{Query, Row, query, texts};
+use crate::server::page::ask::{MOST_NEAR, Query, Row, query, texts};
 
 /// Pairs and attempts that are shown of one picture; a placeholder has thousands.
 pub(super) const MOST_ROWS: i64 = 200;
 
-/// Bits of 64 by which the hashes of near-identical images differ at most, and how many are compared closely.
+/// Bits of 64 by which the hashes of near-identical images differ at most.
 pub(super) const NEAR_BITS: i64 = 10;
-const MOST_NEAR: i64 = 24;
 
 /// All that is known.
 #[derive(Default)]
@@ -103,7 +102,7 @@ async fn near(
         image_id = image_id,
         dhash = dhash,
         bits = NEAR_BITS,
-        shown = MOST_NEAR,
+        shown = MOST_NEAR as i64,
     );
     let found = candidates.rows(ctx).await?;
     if found.is_empty() {
