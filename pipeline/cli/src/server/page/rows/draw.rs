@@ -146,8 +146,19 @@ fn px(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::flow::tests::answer;
+    use super::super::super::answers::Answer;
     use super::*;
+
+    /// Ways of a crawl: of source, fetched, decoded, ended, is_kept, pairs.
+    fn answer(ways: &[[&str; 6]]) -> Answer {
+        let columns = ["source", "fetched", "decoded", "ended", "is_kept", "pairs"];
+        let cell = |text: &&str| Some((*text).to_owned()).filter(|text| !text.is_empty());
+        Answer {
+            columns: columns.map(str::to_owned).to_vec(),
+            rows: ways.iter().map(|way| way.iter().map(cell).collect()).collect(),
+            ..Answer::default()
+        }
+    }
 
     #[test]
     fn names_of_sources_stay_text_and_bands_are_as_thick_as_they_are_many() {

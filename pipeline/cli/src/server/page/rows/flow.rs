@@ -207,11 +207,11 @@ fn is_of_examples(reason: &str) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
     /// Ways of a crawl: of source, fetched, decoded, ended, is_kept, pairs.
-    pub(crate) fn answer(ways: &[[&str; 6]]) -> Answer {
+    fn answer(ways: &[[&str; 6]]) -> Answer {
         let columns = ["source", "fetched", "decoded", "ended", "is_kept", "pairs"];
         let cell = |text: &&str| Some((*text).to_owned()).filter(|text| !text.is_empty());
         Answer {

@@ -8,9 +8,9 @@ use crate::server::Served;
 use crate::server::queries::Queries;
 
 /// Where queries are asked.
-pub(in crate::server::page) struct Desk {
-    pub(in crate::server::page) served: Arc<Served>,
-    pub(in crate::server::page) queries: Arc<Queries>,
+pub(crate) struct Desk {
+    pub(crate) served: Arc<Served>,
+    pub(crate) queries: Arc<Queries>,
 }
 
 /// Whether this page, its reader, or a program asks. A query that stands in a link of another site is shown, and not run: it may be

@@ -43,8 +43,8 @@ pub(super) const FORMATS: [(&str, &str); 6] = [
     ("markdown", "text/markdown; charset=utf-8"),
 ];
 
-/// `/sql/download`.
-pub(in crate::server::page) async fn download(
+/// The file, or why there is none.
+pub(super) async fn download(
     State(desk): State<Arc<Desk>>,
     headers: HeaderMap,
     Query(values): Query<Vec<(String, String)>>,

@@ -22,7 +22,6 @@ use serde::{Deserialize, Serialize};
 use self::ask::Ask;
 pub(super) use self::desk::Desk;
 use self::desk::is_asked_here;
-pub(super) use self::download::download;
 use super::fault::Fault;
 use super::lang::Lang;
 use crate::sql::words::Words;
@@ -40,6 +39,15 @@ pub(super) async fn page(
     let ask = Ask::of(values);
     let answered = answer::answer(&desk, &ask, is_asked_here(&headers)).await;
     show::show(&ask, &answered, lang)
+}
+
+/// `/sql/download`.
+pub(super) async fn download(
+    desk: State<Arc<Desk>>,
+    headers: HeaderMap,
+    values: Query<Vec<(String, String)>>,
+) -> Result<Response, Fault> {
+    download::download(desk, headers, values).await
 }
 
 #[derive(Deserialize)]
