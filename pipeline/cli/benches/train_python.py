@@ -52,7 +52,8 @@ def main():
     corpus = args.folder / f"{args.images}"
     if not (corpus / "examples").is_dir():
         subprocess.run([binary, "make", corpus, "--images", str(args.images), "--examples", str(args.images)], check=True)
-    pictures = stream.make_pictures(min(args.pictures, args.images))
+    # Only the seed's loader reads picture files.
+    pictures = stream.make_pictures(min(args.pictures, args.images)) if "seed" in args.feeds else args.folder
     pythons = {None: sys.executable}
     if any(FEEDS[feed] for feed in args.feeds):
         pythons["requirements.txt"] = stream.environment.python_with(stream.HERE / "peers/requirements.txt")
