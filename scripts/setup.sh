@@ -1,32 +1,32 @@
 #!/usr/bin/env bash
 # Makes sure of what cargo does not bring: cmake and nasm (libjpeg-turbo builds with them) and .venv (libtorch is inside the
-# torch wheel). `setup.sh test` adds what the tests compare with, and a Chromium that looks at the web page (without one that test is
-# left out, but where CI is set). Skips what is there.
+# torch wheel). `setup.sh test` adds what the tests compare with, and, where it can be had, a Chromium that looks at the web page (without
+# one the tests that look are left out). Skips what is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+install_by_apt() {
+    echo "setup: installing $*" >&2
+    apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >&2
+}
+
+can_install=false
+if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then can_install=true; fi
+
 need=()
 for tool in cmake nasm; do command -v "$tool" >/dev/null || need+=("$tool"); done
-browser=()
-if [[ ${1:-} == test ]]; then
-    browser=(chromium)
-    for name in chromium chromium-browser google-chrome google-chrome-stable; do
-        if command -v "$name" >/dev/null; then browser=(); fi
-    done
-fi
-if ((${#need[@]} == 0 && ${#browser[@]})) && [[ $(id -u) != 0 || -z $(command -v apt-get) ]]; then
-    echo "setup: no chromium, so nobody looks at the web page; to have it looked at: sudo apt-get install chromium" >&2
-    browser=()
-fi
-need+=("${browser[@]}")
 if ((${#need[@]})); then
-    if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
-        echo "setup: installing ${need[*]}" >&2
-        apt-get update -qq >&2
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${need[@]}" >&2
+    if $can_install; then
+        install_by_apt "${need[@]}"
     else
         echo "setup: ${need[*]} missing; run: sudo apt-get install ${need[*]}" >&2
         exit 1
+    fi
+fi
+has_browser() { command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable; }
+if [[ ${1:-} == test ]] && ! has_browser >/dev/null; then
+    if ! $can_install || ! install_by_apt chromium; then
+        echo "setup: no chromium, so nobody looks at the web page; to have it looked at: sudo apt-get install chromium" >&2
     fi
 fi
 

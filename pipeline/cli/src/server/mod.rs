@@ -18,9 +18,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use axum::Router;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -75,8 +73,8 @@ pub(crate) async fn serve(
         serving.spawn(http::serve(listener, router, stop.clone()));
     }
     if let Some(listener) = page {
-        let router = page::router(Arc::clone(&served), &queries, access.clone(), tls.is_some());
-        let router = router.merge(metrics_router(served, metrics, access));
+        let metrics = metrics_router(Arc::clone(&served), metrics);
+        let router = page::router(served, &queries, access, tls.is_some(), metrics);
         serving.spawn(http::serve(listener, router, stop.clone()));
     }
     stop.cancelled().await;
@@ -121,21 +119,9 @@ fn url(scheme: &str, listener: &Option<listen::Listener>) -> Result<Option<Strin
     Ok(Some(format!("{scheme}{tls}://{host}:{}", address.port())))
 }
 
-/// `/metrics`, for whoever may ask.
-fn metrics_router(
-    served: Arc<Served>,
-    metrics: Arc<metrics::Metrics>,
-    access: access::Access,
-) -> Router {
-    let answer = async move |headers: HeaderMap| -> Response {
-        let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if !access.allows_header(shown) {
-            let asks = [(header::WWW_AUTHENTICATE, "Bearer")];
-            return (StatusCode::UNAUTHORIZED, asks, "Authorization: Bearer TOKEN\n")
-                .into_response();
-        }
-        let text = metrics.text(&served).await;
-        ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
-    };
+/// `/metrics`, which stands behind the guard of the pages.
+fn metrics_router(served: Arc<Served>, metrics: Arc<metrics::Metrics>) -> Router {
+    let answer =
+        async move || ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.text(&served).await);
     Router::new().route("/metrics", get(answer))
 }

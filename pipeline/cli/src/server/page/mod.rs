@@ -42,12 +42,13 @@ use crate::server::Served;
 use crate::server::access::Access;
 use crate::server::queries::Queries;
 
-/// All pages, for those whom `access` lets in; `is_tls`: they are read by https.
+/// All pages, and what stands `beside` them, for those whom `access` lets in; `is_tls`: they are read by https.
 pub(crate) fn router(
     served: Arc<Served>,
     queries: &Arc<Queries>,
     access: Access,
     is_tls: bool,
+    beside: Router,
 ) -> Router {
     let explored = explored(&served, queries);
     let shelf = Arc::new(Shelf::new(Arc::clone(&served)));
@@ -74,6 +75,7 @@ pub(crate) fn router(
         .merge(originals)
         .merge(explored)
         .merge(door)
+        .merge(beside)
         .fallback(nothing)
         .layer(from_fn_with_state(guard, guard::guarded))
         .layer(from_fn(fault::framed))

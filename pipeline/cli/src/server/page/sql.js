@@ -29,6 +29,13 @@
   document.getElementById("stop").addEventListener("click", () => { window.stop(); rest(); });
   window.addEventListener("pageshow", rest);
 
+  // Wherever the cursor is: Escape takes it out of the box.
+  document.addEventListener("keydown", (event) => {
+    if (!(event.ctrlKey || event.metaKey) || event.key !== "Enter" || event.isComposing) return;
+    event.preventDefault();
+    form.requestSubmit(form.querySelector("button.primary"));
+  });
+
   // Completion.
   let replaces = 0;
   let active = -1;
@@ -109,10 +116,6 @@
   box.addEventListener("blur", close);
   box.addEventListener("keydown", (event) => {
     if (event.isComposing) return;
-    if ((event.ctrlKey || event.metaKey) && event.key === "Enter") {
-      event.preventDefault();
-      return form.requestSubmit(form.querySelector("button.primary"));
-    }
     if (event.ctrlKey && event.key === " ") {
       event.preventDefault();
       return complete(true);

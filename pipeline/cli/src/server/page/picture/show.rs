@@ -149,7 +149,7 @@ fn pair(lang: Lang, row: &Row, scores: &[Row]) -> Markup {
                 (row.text("source")) ":" (row.text("source_line"))
                 @if let Some(rules) = row.get("rules").filter(|rules| !rules.is_empty()) { " · " (lang.say("cleaned by", "清洗规则")) " " code { (rules) } }
                 @if let Some(n) = row.get("n_tokens") { " · " (n) " " (lang.say("tokens", "个 token")) }
-                @if let Some(score) = score { " · " (lang.say("gain of the image", "图片带来的增益")) " " (score.text("gain")) " " (lang.say("nats a token", "nat/token")) }
+                @if let Some(score) = score { " · " (lang.say("gain of the image", "图片带来的增益")) " " (nats(score, "gain")) " " (lang.say("nats a token", "nat/token")) }
                 @if let Some(group) = row.get("near_group") {
                     " · " a href={ "/?where=" (encoded(&format!("near_group = '{}'", group.replace('\'', "''")))) } { (lang.say("its near-identical group", "近似图组")) }
                 }
@@ -182,7 +182,7 @@ fn models(lang: Lang, known: &Known) -> Markup {
                 div.scroll { table {
                     thead { tr { th scope="col" { (lang.say("caption then", "当时的描述")) } th.number scope="col" { (lang.say("gain", "增益")) } th.number scope="col" { (lang.say("loss", "损失")) } th.number scope="col" { (lang.say("without the image", "没有图片时")) } th scope="col" { (lang.say("model", "模型")) } th scope="col" { (lang.say("when", "时间")) } } }
                     tbody { @for row in &known.scores { tr {
-                        td dir="auto" { (visible(row.text("text"))) } td.number { (row.text("gain")) } td.number { (row.text("loss")) } td.number { (row.text("loss_without_image")) }
+                        td dir="auto" { (visible(row.text("text"))) } td.number { (nats(row, "gain")) } td.number { (nats(row, "loss")) } td.number { (nats(row, "loss_without_image")) }
                         td { (row.text("model")) } td.time { (time(row.text("scored_at"))) }
                     } } }
                 } }
@@ -263,4 +263,10 @@ fn time(text: &str) -> String {
 
 fn hexadecimal(number: Option<&str>) -> String {
     number.and_then(|n| n.parse::<i64>().ok()).map_or_else(String::new, |n| format!("{n:016x}"))
+}
+
+/// A number of nats as a reader compares it with others.
+fn nats(row: &Row, column: &str) -> String {
+    let text = row.text(column);
+    text.parse::<f64>().map_or_else(|_| text.to_owned(), |nats| format!("{nats:.3}"))
 }
