@@ -203,7 +203,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ("select\n txt from pairs", "column `txt` does not exist", "LINE 2:  <mark>t</mark>xt"),
         ("select 1; select 2", "expected one query, found 2", ""),
         ("drop table pairs", "only reads", ""),
-        ("select * from exampels", "table `exampels` does not exist", "did you mean `examples`?"),
+        ("select * from exampless", "table `exampless` does not exist", "did you mean `examples`?"),
         ("select '", "syntax error", "LINE 1: "),
     ] {
         let page = serving.get(&sql(query));
