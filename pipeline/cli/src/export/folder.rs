@@ -132,6 +132,10 @@ impl Folder {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).with_context(context)?;
         }
+        // What has a name is on the disk, also after a power cut.
+        if whole.is_file() {
+            File::open(whole).and_then(|file| file.sync_all()).with_context(context)?;
+        }
         fs::rename(whole, &path).with_context(context)
     }
 

@@ -50,6 +50,7 @@ pub(crate) async fn export(
                 return Ok(summary(&options, whole, clock));
             }
             pin(&mut snapshot, &options, &whole.plan).await?;
+            remove_damaged(&options, &whole.shards)?;
             plan = whole.plan;
         }
     }
@@ -181,6 +182,17 @@ async fn pin(snapshot: &mut Snapshot, options: &Options, begun: &Plan) -> Result
                     options.folder.display()
                 )
             })?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes shards that are not as long as they were, so that they are made anew.
+fn remove_damaged(options: &Options, shards: &[ShardFile]) -> Result<()> {
+    for shard in shards.iter().filter(|shard| !is_there(options, shard)) {
+        let path = options.folder.join(&shard.path);
+        if path.exists() {
+            std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
         }
     }
     Ok(())

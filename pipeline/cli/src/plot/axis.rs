@@ -144,7 +144,7 @@ pub(crate) fn short(value: f64) -> String {
             return format!("{}{name}", three(value / unit));
         }
     }
-    if size >= 1e3 {
+    if size.round() >= 1e3 {
         let whole = indicatif::HumanCount(size.round() as u64).to_string();
         return if value < 0.0 { format!("-{whole}") } else { whole };
     }

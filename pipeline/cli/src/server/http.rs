@@ -13,6 +13,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::server::listen::{Connection, Listener};
 
+/// Who is answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peers {
+    /// Browsers, and whatever else speaks HTTP.
+    All,
+    /// gRPC, which is HTTP/2. Without TLS no browser speaks that from its first byte on, so that no site that somebody looks at can ask,
+    /// whatever its name is made to resolve to.
+    Programs,
+}
+
 /// How long the head of an HTTP/1 request may take, and a connection may be idle.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
 
@@ -31,14 +41,19 @@ const CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
 const MOST_HEAD_BYTES: u32 = 32 << 10;
 
 /// Answers requests at `listener` until `stop` is cancelled and what was under way then has ended.
-pub(crate) async fn serve(listener: Listener, router: Router, stop: CancellationToken) {
+pub(crate) async fn serve(
+    listener: Listener,
+    router: Router,
+    peers: Peers,
+    stop: CancellationToken,
+) {
     let mut connections = listener.connections(stop.clone());
     // Nothing is sent: it is closed when the last connection has dropped its end.
     let (open, mut all_closed) = mpsc::channel::<()>(1);
     while let Some(Some(connection)) = stop.run_until_cancelled(connections.recv()).await {
         let (open, router, stop) = (open.clone(), router.clone(), stop.clone());
         tokio::spawn(async move {
-            serve_connection(connection, router, stop).await;
+            serve_connection(connection, router, peers, stop).await;
             drop(open);
         });
     }
@@ -46,8 +61,16 @@ pub(crate) async fn serve(listener: Listener, router: Router, stop: Cancellation
     all_closed.recv().await;
 }
 
-async fn serve_connection(connection: Connection, router: Router, stop: CancellationToken) {
+async fn serve_connection(
+    connection: Connection,
+    router: Router,
+    peers: Peers,
+    stop: CancellationToken,
+) {
     let mut builder = Builder::new(TokioExecutor::new());
+    if peers == Peers::Programs {
+        builder = builder.http2_only();
+    }
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
     builder
         .http2()

@@ -70,12 +70,12 @@ pub(crate) async fn serve(
     let mut serving = JoinSet::new();
     if let Some(listener) = flight {
         let router = flight::router(Arc::clone(&served), &queries, access.clone());
-        serving.spawn(http::serve(listener, router, stop.clone()));
+        serving.spawn(http::serve(listener, router, http::Peers::Programs, stop.clone()));
     }
     if let Some(listener) = page {
         let metrics = metrics_router(Arc::clone(&served), metrics);
         let router = page::router(served, &queries, access, tls.is_some(), metrics);
-        serving.spawn(http::serve(listener, router, stop.clone()));
+        serving.spawn(http::serve(listener, router, http::Peers::All, stop.clone()));
     }
     stop.cancelled().await;
     let mut ended = async || while serving.join_next().await.is_some() {};

@@ -30,7 +30,7 @@ const MOST_PLANS: usize = 8;
 const LONGEST_PLANNING: Duration = Duration::from_secs(600);
 
 /// How long a reader may take nothing of the rows that are there.
-const READER_PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const READER_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Batches that wait for their reader: the next is computed meanwhile, and no more.
 const BATCHES_AHEAD: usize = 1;

@@ -69,10 +69,10 @@ impl Served {
     pub(crate) async fn session(&self) -> Result<Arc<Session>> {
         let mut newest = self.newest.lock().await;
         if newest.asked.elapsed() > FRESH_FOR {
-            let before = newest.snapshot.versions();
             newest.snapshot.refresh().await?;
             newest.asked = Instant::now();
-            if newest.snapshot.versions() != before {
+            // A refresh that was broken off has moved some tables.
+            if newest.snapshot.versions() != newest.session.snapshot().versions() {
                 let session = Arc::new(newest.session.over(newest.snapshot.clone())?);
                 let earlier = std::mem::replace(&mut newest.session, session);
                 newest.since = newest.asked;
@@ -88,17 +88,26 @@ impl Served {
     /// A version was never there, or can no longer be read.
     pub(crate) async fn session_at(&self, versions: &TableVersions) -> Result<Arc<Session>> {
         let newest = Arc::clone(&self.newest.lock().await.session);
-        if newest.snapshot().versions() == *versions {
+        // A table that came later was not there, which is as if it were empty.
+        let mut versions = versions.clone();
+        for name in newest.snapshot().versions().into_keys() {
+            versions.entry(name).or_insert(0);
+        }
+        if newest.snapshot().versions() == versions {
             return Ok(newest);
         }
-        let mut earlier = self.earlier.lock().await;
-        let found = earlier.iter().position(|session| session.snapshot().versions() == *versions);
-        let session = match found.and_then(|at| earlier.remove(at)) {
-            Some(session) => session,
-            None => Arc::new(newest.over(pinned(newest.snapshot(), versions).await?)?),
+        let found = {
+            let mut earlier = self.earlier.lock().await;
+            let is_it = |session: &Arc<Session>| session.snapshot().versions() == versions;
+            let found = earlier.iter().position(is_it);
+            found.and_then(|at| earlier.remove(at))
         };
-        earlier.push_front(Arc::clone(&session));
-        earlier.truncate(EARLIER_SNAPSHOTS);
+        // Logs are read while others go on.
+        let session = match found {
+            Some(session) => session,
+            None => Arc::new(newest.over(pinned(newest.snapshot(), &versions).await?)?),
+        };
+        self.keep(Arc::clone(&session)).await;
         Ok(session)
     }
 
@@ -134,7 +143,7 @@ impl Served {
 async fn pinned(newest: &Snapshot, versions: &TableVersions) -> Result<Snapshot> {
     let mut then = newest.clone();
     for (name, is) in newest.versions() {
-        let was = versions.get(&name).copied().unwrap_or(0);
+        let was = versions[&name];
         ensure!((0..=is).contains(&was), "table `{name}` has no version {was}, its newest is {is}");
         if was != is {
             then.pin(&name, was.unsigned_abs()).await?;

@@ -5,6 +5,7 @@ import collections
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -388,6 +389,15 @@ def hostile(url):
     prepared = next(client.do_action(flight.Action("CreatePreparedStatement", packed("ActionCreatePreparedStatementRequest", field(1, "select ?"))))).body.to_pybytes()
     handle = prepared[prepared.index(b"\x0a\x10") + 2:][:16]
     bind = descriptor(packed("CommandPreparedStatementQuery", field(1, handle)))
+
+    # No browser speaks HTTP/2 from its first byte on, so no page of whatever name can ask.
+    host, port = url.split("//")[1].split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as browser:
+        browser.sendall(b"POST /arrow.flight.protocol.FlightService/GetFlightInfo HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        assert b"HTTP/1.1" not in browser.recv(1000)
+    # Deep trees are refused before they are built.
+    for chain in ["select 1" + " + 1" * 60_000, "select 1" + " union all select 1" * 10_000, "select true" + " or true" * 30_000]:
+        assert "operators in a row" in error(lambda: table(connect(url), chain)), chain[:40]
 
     def put(what, schema, batches, options=None):
         writer, reader = client.do_put(what, schema, flight.FlightCallOptions(write_options=options) if options else None)

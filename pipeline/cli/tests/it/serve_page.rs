@@ -216,7 +216,7 @@ fn what_was_crawled_is_text_on_every_page() {
             !policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"),
             "{policy}"
         );
-        assert_eq!(page.header("referrer-policy"), Some("no-referrer"), "{path}");
+        assert_eq!(page.header("referrer-policy"), Some("same-origin"), "{path}");
         assert_eq!(page.header("cross-origin-resource-policy"), Some("same-origin"), "{path}");
         seen += &text;
     }

@@ -16,6 +16,10 @@ use crate::sql::place::Place;
 /// How deep expressions and queries may lie in each other.
 const RECURSION_LIMIT: usize = 50;
 
+/// Operators that may stand one after the other: `1 + 1 + 1 …` is a tree as deep as it is long, which the parser does not count, and
+/// whoever walks it needs stack for each.
+const MOST_OPERATORS: usize = 1000;
+
 /// One statement of a text.
 #[derive(Clone, Debug)]
 pub struct Statement {
@@ -103,6 +107,10 @@ impl Statement {
     /// # Errors
     /// It is not SQL.
     pub(super) fn parse(&self) -> datafusion::common::Result<Parsed> {
+        if longest_chain(&self.tokens) > MOST_OPERATORS {
+            let said = format!("expected at most {MOST_OPERATORS} operators in a row, found more");
+            return Err(QueryError::new(said).hint("`in (…)` takes any number of values").into());
+        }
         let parser = DFParserBuilder::new(numbered(pinned(&self.tokens)))
             .with_recursion_limit(RECURSION_LIMIT)
             .build();
@@ -204,6 +212,30 @@ fn lower_first(text: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
+/// The most operators between two commas, on one level of parentheses.
+fn longest_chain(tokens: &[TokenWithSpan]) -> usize {
+    let (mut outer, mut n, mut most) = (Vec::new(), 0_usize, 0);
+    for token in tokens {
+        match &token.token {
+            Token::LParen => outer.push(std::mem::take(&mut n)),
+            Token::RParen => n = outer.pop().unwrap_or(0),
+            Token::Comma => n = 0,
+            Token::Word(word) => {
+                use Keyword::{AND, EXCEPT, INTERSECT, JOIN, OR, UNION};
+                let joins = [AND, OR, UNION, EXCEPT, INTERSECT, JOIN];
+                n += usize::from(joins.contains(&word.keyword));
+            }
+            Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::Placeholder(_)
+            | Token::Period => {}
+            _ => n += 1,
+        }
+        most = most.max(n);
+    }
+    most
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,5 +304,18 @@ mod tests {
             let parsed = statements(text).unwrap()[0].parse().unwrap();
             assert_eq!(parsed.to_string(), expected);
         }
+    }
+
+    #[test]
+    fn operators_in_a_row_are_counted_level_by_level() {
+        let longest = |text: &str| longest_chain(&statements(text).unwrap()[0].tokens);
+        assert_eq!(longest("select 1 + 1 + 1"), 2);
+        assert_eq!(longest("select f(1 + 1, 2) + f(1, 2) + f(3)"), 2);
+        assert_eq!(longest("select a from t where x in (-1, -2, -3) or y = 1 and z"), 3);
+        assert_eq!(longest("select 1 union all select 2 union all select 3"), 2);
+        let long = |n: usize| format!("select 1{}", " + 1".repeat(n));
+        assert!(statements(&long(MOST_OPERATORS)).unwrap()[0].parse().is_ok());
+        let error = statements(&long(MOST_OPERATORS + 1)).unwrap()[0].parse().unwrap_err();
+        assert!(error.to_string().contains("at most 1000 operators"), "{error}");
     }
 }

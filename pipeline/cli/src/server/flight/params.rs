@@ -8,8 +8,12 @@ use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use datafusion::scalar::ScalarValue;
 use futures::{Stream, StreamExt, TryStreamExt};
+use tokio::task::JoinSet;
 use tonic::Status;
 use tuwen_etl::sql::Params;
+
+/// Bytes of all messages of one row: parameters are texts and numbers.
+const MOST_BYTES: usize = 256 << 10;
 
 /// The values for parameters called `names` in the one row of `messages`: by name if all its columns are called so, otherwise by their
 /// place.
@@ -20,9 +24,13 @@ pub(super) async fn params(
     messages: impl Stream<Item = Result<FlightData, Status>> + Send + 'static,
     names: &[String],
 ) -> Result<Params, Status> {
-    // A task of its own: what panics in it is the client's message.
-    let row = tokio::spawn(one_row(messages)).await;
-    let row = row.map_err(|_| Status::invalid_argument("the parameters cannot be read"))??;
+    // A task of its own: what panics in it is the client's message. It ends with whoever waits for it.
+    let mut task = JoinSet::new();
+    task.spawn(one_row(messages));
+    let row = task.join_next().await;
+    let row = row
+        .unwrap_or_else(|| unreachable!("one was spawned"))
+        .map_err(|_| Status::invalid_argument("the parameters cannot be read"))??;
     let columns: Vec<&str> =
         row.schema_ref().fields().iter().map(|field| field.name().as_str()).collect();
     if columns.len() != names.len() {
@@ -47,7 +55,17 @@ pub(super) async fn params(
 async fn one_row(
     messages: impl Stream<Item = Result<FlightData, Status>> + Send + 'static,
 ) -> Result<RecordBatch, Status> {
-    let messages = messages.map(|message| uncompressed(message?)).map_err(FlightError::from);
+    let mut n_bytes = 0;
+    let messages = messages.map(move |message| {
+        let message = message?;
+        n_bytes += message.data_header.len() + message.data_body.len();
+        if n_bytes > MOST_BYTES {
+            let said = format!("expected parameters of at most {MOST_BYTES} bytes, found more");
+            return Err(Status::invalid_argument(said));
+        }
+        uncompressed(message)
+    });
+    let messages = messages.map_err(FlightError::from);
     let mut batches = FlightRecordBatchStream::new_from_flight_data(messages);
     let mut found: Option<RecordBatch> = None;
     while let Some(batch) = batches.next().await {

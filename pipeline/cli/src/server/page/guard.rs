@@ -156,6 +156,13 @@ pub(super) async fn guarded(State(guard): State<Guard>, request: Request, next: 
     }
 }
 
+/// Whether this page, its reader, or a program asks. A query that stands in a link of another site is shown, and not run: it may be
+/// one that keeps this machine busy.
+pub(super) fn is_asked_here(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    matches!(site, None | Some(b"same-origin" | b"none"))
+}
+
 /// Tells the browser what it may do with an answer, whatever that is.
 pub(super) async fn sealed(request: Request, next: Next) -> Response {
     let chosen = Lang::chosen(request.uri().query());
@@ -163,7 +170,8 @@ pub(super) async fn sealed(request: Request, next: Next) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
+        // With none at all a browser names no origin where it sends a form.
+        (REFERRER_POLICY, "same-origin"),
         (X_FRAME_OPTIONS, "DENY"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),

@@ -1,5 +1,5 @@
 //! The rows of a table by what stands in some of its columns. In: a snapshot, a table, columns. Out: the rows that have a value in one
-//! of them, by reading the pages that they stand in. What is kept is a hash a row and column, 8 bytes; files are read once a version.
+//! of them, by reading the pages that they stand in. What is kept is a hash a row and column, 9 bytes; files are read once a version.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -37,6 +37,8 @@ struct Part {
     file: RowFile,
     /// For each column a key of each row.
     keys: Vec<Vec<u64>>,
+    /// For each column whether a row has a value.
+    is_there: Vec<Vec<bool>>,
 }
 
 impl Places {
@@ -78,6 +80,7 @@ impl Places {
     ) -> Vec<Place> {
         let mut near: Vec<(u32, Place)> = self
             .all()
+            .filter(|place| self.parts[place.part].is_there[column][place.row as usize])
             .map(|place| ((self.key(place, column) ^ number).count_ones(), place))
             .filter(|(differing, place)| *differing <= bits && !others.contains(place))
             .collect();
@@ -144,14 +147,16 @@ impl Places {
 impl Part {
     async fn read(file: RowFile, columns: &[&str]) -> Result<Self> {
         let mut keys = vec![Vec::with_capacity(file.n_rows() as usize); columns.len()];
+        let mut is_there = vec![Vec::with_capacity(file.n_rows() as usize); columns.len()];
         for batch in file.read(columns, None).await? {
-            for (name, keys) in columns.iter().zip(&mut keys) {
+            for ((name, keys), is_there) in columns.iter().zip(&mut keys).zip(&mut is_there) {
                 let column = batch.column_by_name(name);
                 let column = column.with_context(|| format!("there is no column `{name}`"))?;
                 keys.extend(keys_of(column)?);
+                is_there.extend((0..column.len()).map(|row| column.is_valid(row)));
             }
         }
-        Ok(Self { file, keys })
+        Ok(Self { file, keys, is_there })
     }
 }
 

@@ -4,7 +4,8 @@
 use serde_json::json;
 
 use super::chromium::Chromium;
-use super::{HOSTILE, column, scrolled, serving};
+use super::http::Serving;
+use super::{CORPUS, HOSTILE, column, scrolled, serving};
 
 #[test]
 fn nothing_that_was_crawled_runs_and_nothing_is_asked_elsewhere() {
@@ -41,6 +42,20 @@ fn nothing_that_was_crawled_runs_and_nothing_is_asked_elsewhere() {
         .collect();
     assert_eq!(stopped, [json!(null); 0], "{stopped:?}");
     assert_eq!(browser.events("Runtime.exceptionThrown"), Vec::<serde_json::Value>::new());
+}
+
+#[test]
+fn who_has_the_token_comes_in() {
+    let Some(browser) = Chromium::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (file, token) = (folder.path().join("token"), "0123456789abcdef0123456789abcdef");
+    std::fs::write(&file, token).unwrap();
+    let serving = Serving::start(CORPUS.path(), &["--token-file", &file.display().to_string()]);
+    browser.open(&format!("{}/", serving.base));
+    browser.wait("document.activeElement.id === 'token'");
+    browser.call("Input.insertText", json!({ "text": token }));
+    browser.press("Enter");
+    browser.wait("document.querySelectorAll('#tiles > li').length > 0");
 }
 
 #[test]

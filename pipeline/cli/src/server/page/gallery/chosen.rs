@@ -53,7 +53,9 @@ pub(super) async fn choose(
     let is_stopped = loop {
         match batches.next().await {
             Ok(Some(batch)) => {
-                keys.extend(batch.column(0).as_string::<i32>().iter().flatten().map(key_of));
+                let ids = batch.column(0).as_string_opt::<i32>();
+                let ids = ids.ok_or_else(|| QueryError::new("expected a condition"))?;
+                keys.extend(ids.iter().flatten().map(key_of));
             }
             Ok(None) => break false,
             Err(_) if clock.elapsed() >= LONGEST => break true,

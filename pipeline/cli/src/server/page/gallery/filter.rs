@@ -42,6 +42,11 @@ pub(in crate::server::page) struct Filter {
 }
 
 impl Filter {
+    /// Whether all rows are to be asked, by SQL.
+    pub(super) fn asks_all_rows(&self) -> bool {
+        self.text.is_some() || self.condition.is_some()
+    }
+
     /// # Errors
     /// Too long a text.
     pub(in crate::server::page) fn of(asked: &Asked) -> Result<Self, Fault> {

@@ -14,11 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::fault::Fault;
+use super::guard::is_asked_here;
 use super::lang::Lang;
 use super::layout::{Tab, page};
 use super::words;
@@ -43,6 +44,7 @@ struct Shown {
 pub(super) async fn gallery(
     State(shelf): State<Arc<Shelf>>,
     lang: Lang,
+    headers: HeaderMap,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Fault> {
     let filter = Filter::of(&asked)?;
@@ -57,6 +59,16 @@ pub(super) async fn gallery(
     let rows = earlier.unwrap_or(newest);
     let from = after.filter(|_| !is_lost).map_or(0, |place| place.row.saturating_add(1));
 
+    if !is_asked_here(&headers) && filter.asks_all_rows() {
+        // A condition may be one that keeps this machine busy.
+        let said = lang.say(
+            "This condition came with a link of another site. Nothing was asked yet: Show asks.",
+            "这个条件来自别的网站的链接，还没有查询：请按“显示”。",
+        );
+        let body =
+            html! { (head(lang, &filter, &rows, None, None)) p.empty role="status" { (said) } };
+        return Ok(page(lang, Tab::Pictures, lang.say("Pictures", "图片"), &body).into_response());
+    }
     let filtered = match shelf.filtered(&rows, filter.clone()).await {
         Ok(filtered) => filtered,
         Err(fault) if fault.is_readers() && asked.part.is_none() => {

@@ -17,14 +17,16 @@ use futures::StreamExt;
 use futures::stream;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tuwen_etl::sql::QueryError;
 
 use super::super::fault::Fault;
+use super::super::guard::is_asked_here;
 use super::answer::{one_statement, prepare, said};
 use super::ask::Ask;
-use super::desk::{Desk, is_asked_here};
-use crate::server::queries::Sent;
+use super::desk::Desk;
+use crate::server::queries::{READER_PATIENCE, Sent};
 use crate::sql::output::{Format, writer};
 
 /// Bytes that are sent at once.
@@ -91,7 +93,8 @@ fn written(mut rows: Sent, schema: SchemaRef, format: Format) -> mpsc::Receiver<
     let (send, chunks) = mpsc::channel(CHUNKS_AHEAD);
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
-        let mut out = Chunks { waiting: Vec::with_capacity(CHUNK_BYTES), send: send.clone() };
+        let waiting = Vec::with_capacity(CHUNK_BYTES);
+        let mut out = Chunks { waiting, send: send.clone(), runtime: runtime.clone() };
         let written = (|| -> Result<()> {
             let mut writer = writer(format, &schema, None, &mut out)?;
             loop {
@@ -121,6 +124,7 @@ type Chunk = Result<Bytes, QueryError>;
 struct Chunks {
     waiting: Vec<u8>,
     send: mpsc::Sender<Chunk>,
+    runtime: Handle,
 }
 
 impl Write for Chunks {
@@ -137,6 +141,10 @@ impl Write for Chunks {
             return Ok(());
         }
         let chunk = Bytes::from(std::mem::take(&mut self.waiting));
-        self.send.blocking_send(Ok(chunk)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        let sent = self.runtime.block_on(timeout(READER_PATIENCE, self.send.send(Ok(chunk))));
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(io::ErrorKind::BrokenPipe.into()),
+        }
     }
 }

@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use self::ask::Ask;
 pub(super) use self::desk::Desk;
-use self::desk::is_asked_here;
 use super::fault::Fault;
+use super::guard::is_asked_here;
 use super::lang::Lang;
 use crate::sql::words::Words;
 
