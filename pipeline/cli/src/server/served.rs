@@ -122,7 +122,6 @@ impl Served {
     ///
     /// # Errors
     /// A log cannot be read.
-    #[allow(dead_code, reason = "for what people write on the page")]
     pub(crate) async fn own_session(&self) -> Result<Session> {
         self.session().await?.apart().await
     }
