@@ -21,6 +21,9 @@ TOKENIZER = pathlib.Path(__file__).parents[4] / "data/sample/tokenizer.json"
 def command(*words, **options):
     return subprocess.run([sys.executable, "-m", "tuwen", *map(str, words)], capture_output=True, text=True, **options)
 
+# A shell that runs tests in the background has its children ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class Stages(unittest.TestCase):
     def setUp(self):

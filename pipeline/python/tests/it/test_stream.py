@@ -31,6 +31,9 @@ def readers():
 def ids_of(batches):
     return [id for batch in batches for id in batch["example_ids"]]
 
+# A shell that runs tests in the background has its children ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class Equality(unittest.TestCase):
     def test_epochs_are_those_of_rust_id_for_id_and_pixel_for_pixel(self):
@@ -243,6 +246,7 @@ class Leftovers(unittest.TestCase):
     def test_sigint_in_an_epoch_leaves_no_thread(self):
         script = """
 import os, pathlib, signal, threading, tuwen
+signal.signal(signal.SIGINT, signal.default_int_handler)
 stream = tuwen.Stream(os.environ["SHARED_FOLDER"] + "/corpus", batch_size=4)
 try:
     n = 0

@@ -51,7 +51,7 @@ pub(crate) fn router(
     beside: Router,
 ) -> Router {
     let explored = explored(&served, queries);
-    let shelf = Arc::new(Shelf::new(Arc::clone(&served)));
+    let shelf = Arc::new(Shelf::new(Arc::clone(&served), Arc::clone(queries)));
     let seeker = Arc::new(Seeker::new(Arc::clone(&served)));
     let squares = Arc::new(Squares::new(served));
     warm_up(Arc::clone(&shelf), Arc::clone(&squares), Arc::clone(&seeker));

@@ -2,13 +2,17 @@
 //! the pages after the first read its bits. It may take so long, and what it has found by then is shown as what it is.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::AsArray;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tuwen_etl::sql::{Params, Prepared, QueryError, Session, statements};
 
 use super::rows::{GalleryRows, Marks, key_of};
-use crate::sql::rows::Rows;
+use crate::server::metrics::Outcome;
+use crate::server::queries::Queries;
 
 /// How long a query may take.
 const LONGEST: Duration = Duration::from_secs(8);
@@ -35,35 +39,45 @@ pub(super) struct Chosen {
 /// # Errors
 /// The condition is wrong: the error says where in it.
 pub(super) async fn choose(
-    session: &Session,
+    session: Session,
+    queries: &Arc<Queries>,
     rows: &GalleryRows,
     condition: &Condition,
 ) -> anyhow::Result<Chosen> {
     let clock = Instant::now();
-    let prepared = match condition {
-        Condition::Text(text) => {
-            let pattern = format!("pattern=%{}%", escaped(text));
-            let query = include_str!("../../../../../../sql/page/captions_like.sql");
-            prepare(session, query, &Params::of([pattern.as_str()])?).await?
-        }
-        Condition::Where(condition) => prepare_condition(session, condition).await?,
-    };
-    let mut batches = Rows::of(prepared, Some(LONGEST));
+    let asked = condition.clone();
+    let planned = queries.plan(async move { planned(&session, &asked).await });
+    let prepared = planned.await.map_err(|failure| failure.error)?;
+    let run = queries.run(prepared, CancellationToken::new());
+    let mut batches = run.await.map_err(|failure| failure.error)?;
     let mut keys = HashSet::new();
     let is_stopped = loop {
-        match batches.next().await {
-            Ok(Some(batch)) => {
+        let left = LONGEST.saturating_sub(clock.elapsed());
+        match timeout(left, batches.next()).await {
+            Err(_) => break true,
+            Ok(None) => break false,
+            Ok(Some(Err(failure))) if failure.outcome == Outcome::Timeout => break true,
+            Ok(Some(Err(failure))) => return Err(of_condition(&failure.error, condition).into()),
+            Ok(Some(Ok(batch))) => {
                 let ids = batch.column(0).as_string_opt::<i32>();
                 let ids = ids.ok_or_else(|| QueryError::new("expected a condition"))?;
                 keys.extend(ids.iter().flatten().map(key_of));
             }
-            Ok(None) => break false,
-            Err(_) if clock.elapsed() >= LONGEST => break true,
-            Err(error) => return Err(of_condition(&error, condition).into()),
         }
     };
     let marks = rows.marked(&keys);
     Ok(Chosen { marks, took: clock.elapsed(), is_stopped })
+}
+
+async fn planned(session: &Session, condition: &Condition) -> Result<Prepared, QueryError> {
+    match condition {
+        Condition::Text(text) => {
+            let pattern = format!("pattern=%{}%", escaped(text));
+            let query = include_str!("../../../../../../sql/page/captions_like.sql");
+            prepare(session, query, &Params::of([pattern.as_str()])?).await
+        }
+        Condition::Where(condition) => prepare_condition(session, condition).await,
+    }
 }
 
 async fn prepare(session: &Session, query: &str, params: &Params) -> Result<Prepared, QueryError> {

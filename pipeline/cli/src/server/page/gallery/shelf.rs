@@ -14,6 +14,7 @@ use super::filter::Filter;
 use super::rows::{GalleryRows, Marks, TABLE, Wanted};
 use crate::server::Served;
 use crate::server::page::fault::Fault;
+use crate::server::queries::Queries;
 
 /// Versions whose rows are kept: who scrolls through the last one when a new one comes goes on with it.
 const VERSIONS: u64 = 2;
@@ -30,6 +31,7 @@ const ASKED_AT_ONCE: usize = 2;
 /// The caches.
 pub(in crate::server::page) struct Shelf {
     served: Arc<Served>,
+    queries: Arc<Queries>,
     rows: Cache<i64, Arc<GalleryRows>>,
     newest: Mutex<Option<Arc<GalleryRows>>>,
     chosen: Cache<(i64, Condition), Arc<Chosen>>,
@@ -59,13 +61,14 @@ impl Filtered {
 }
 
 impl Shelf {
-    pub(in crate::server::page) fn new(served: Arc<Served>) -> Self {
+    pub(in crate::server::page) fn new(served: Arc<Served>, queries: Arc<Queries>) -> Self {
         let weight = |_: &(i64, Condition), chosen: &Arc<Chosen>| {
             u32::try_from(chosen.marks.n_bytes()).unwrap_or(u32::MAX)
         };
         let chosen = Cache::builder().weigher(weight).max_capacity(CHOSEN_BYTES);
         Self {
             served,
+            queries,
             rows: Cache::new(VERSIONS),
             newest: Mutex::default(),
             chosen: chosen.time_to_live(CHOSEN_FOR).build(),
@@ -122,7 +125,7 @@ impl Shelf {
         let chosen = self.chosen.try_get_with(key, async {
             let _turn = self.asking.acquire().await.context("the server stops")?;
             let session = self.served.own_session().await?;
-            anyhow::Ok(Arc::new(choose(&session, rows, &condition).await?))
+            anyhow::Ok(Arc::new(choose(session, &self.queries, rows, &condition).await?))
         });
         chosen.await.map_err(|error| Fault::from(error.as_ref()))
     }
