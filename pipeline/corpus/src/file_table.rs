@@ -97,8 +97,17 @@ impl FileTable {
         filters: &[Expr],
     ) -> DataFusionResult<Vec<PartitionedFile>> {
         let all = || self.files.iter().map(|(_, file)| file.clone()).collect();
-        let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(all()) };
         let columns = Arc::clone(self.columns.table_schema());
+        // Of times a log may hold the milliseconds alone (Delta protocol, per-file statistics): a file's last could be later.
+        let is_exact = |filter: &&Expr| {
+            let is_time = |name: &str| {
+                let field = columns.field_with_name(name);
+                field.is_ok_and(|field| matches!(field.data_type(), DataType::Timestamp(..)))
+            };
+            !filter.column_refs().iter().any(|column| is_time(&column.name))
+        };
+        let exact = filters.iter().filter(is_exact).cloned();
+        let Some(filter) = conjunction(exact) else { return Ok(all()) };
         let filter =
             state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&columns))?)?;
         let snapshot = self.delta.snapshot().map_err(external)?;
