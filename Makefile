@@ -1,11 +1,12 @@
 # make demo    the whole way on a sample crawl: fetch, decode, curate, SQL, train, caption
 # make test    all tests
 # make build   the binaries tuwen, tuwen-trainer and tuwen-sample
+# make cluster the same, and tuwen-cluster
 # make install tuwen and tuwen-trainer, of the profile release, to $(PREFIX)/bin (/usr/local/bin)
 # make wheel   the wheels `tuwen` and `tuwen-trainer`, of the profile release, to $(CARGO_TARGET_DIR)/wheels
 # make lint    rustfmt, spelling and clippy
 # make bench-decode, bench-stream, bench-python, bench-bucket, bench-train, bench-gpu, bench-growth, bench-fetch, bench-near, bench-sql,
-#              bench-score
+#              bench-score, bench-cluster
 #              measurements; the last line of each is one JSON object (bench-stream makes environments of their own for the peers
 #              it measures against, and 14 GB of data sets, in the user's cache; bench-growth makes corpora there, 3 GB that stay
 #              and some 40 GB while it runs; `ARGS=…` passes flags on to it)
@@ -21,7 +22,7 @@ export PATH := $(PROJECT_VENV)/bin:$(PATH)
 BIN := $(CARGO_TARGET_DIR)/debug
 PREFIX ?= /usr/local
 
-.PHONY: demo test build install wheel lint bench-decode bench-stream bench-python bench-bucket bench-train bench-gpu bench-growth bench-fetch bench-near bench-sql bench-score setup setup-test
+.PHONY: demo test build install wheel lint bench-decode bench-stream bench-python bench-bucket bench-train bench-gpu bench-growth bench-fetch bench-near bench-sql bench-score bench-cluster cluster setup setup-test
 
 demo: build
 	$(BIN)/tuwen-sample demo
@@ -30,10 +31,13 @@ test: setup-test
 	cargo test --workspace
 
 build: setup
+	cargo build --workspace --exclude tuwen-cluster --bins
+
+cluster: setup
 	cargo build --workspace --bins
 
 install: setup
-	cargo build --workspace --bins --release
+	cargo build --workspace --exclude tuwen-cluster --bins --release
 	install -d "$(PREFIX)/bin"
 	install $(CARGO_TARGET_DIR)/release/tuwen $(CARGO_TARGET_DIR)/release/tuwen-trainer "$(PREFIX)/bin"
 
@@ -78,6 +82,9 @@ bench-sql: setup-test build
 
 bench-score: setup-test build
 	.venv/bin/python trainer/benches/score_roc.py --tuwen $(BIN)/tuwen $(ARGS)
+
+bench-cluster: setup-test cluster
+	.venv/bin/python pipeline/cluster/benches/cluster.py --tuwen-cluster $(BIN)/tuwen-cluster $(ARGS)
 
 setup:
 	@scripts/setup.sh

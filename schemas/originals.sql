@@ -1,6 +1,6 @@
 -- A row is one attempt to get one URL or one file of an image folder. Append-only: the log of everything that was tried.
 create table originals (
-    seq bigint not null generated always as identity comment 'place in this log: 0, 1, 2, … in the order of the commits',
+    seq bigint not null generated always as identity comment 'place in this log, ascending with the commits; a crawl on a cluster leaves gaps',
     locator varchar not null comment 'what was asked for: the URL, or file:NAME for a file of an image folder',
     image_id varchar comment 'first 128 bits of the SHA-256 of the bytes, hex; null if nothing was got',
     bytes binary comment 'the picture file as it came, unchanged; null unless outcome is ok',

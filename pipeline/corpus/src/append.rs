@@ -11,9 +11,10 @@ use datafusion::prelude::{DataFrame, JoinType, col};
 use tuwen_schemas::table;
 
 use crate::commit::{Author, Change, Committed};
+use crate::engine::Here;
 use crate::session::Rows;
 use crate::snapshot::Snapshot;
-use crate::write::Files;
+use crate::table_files::Files;
 
 /// What became of rows that were to be appended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,7 +44,32 @@ impl Snapshot {
     ) -> Result<Appended> {
         self.make_if_lacking(name).await?;
         let first = self.next_number(name).await?;
-        let mut files = self.write_files(name, frame, first).await?;
+        let files = self.write_rows(name, frame, Some(first), &Here).await?;
+        self.append_files(name, files, author).await
+    }
+
+    /// As [`Snapshot::append`], of rows that are computed and written by the corpus's engine. Where the table numbers its rows, they bring
+    /// their numbers: after all that are there, each once.
+    ///
+    /// # Errors
+    /// As [`Snapshot::append`].
+    pub async fn append_computed(
+        &mut self,
+        name: &str,
+        frame: DataFrame,
+        author: &Author,
+    ) -> Result<Appended> {
+        self.make_if_lacking(name).await?;
+        let files = self.write_rows(name, frame, None, self.engine()).await?;
+        self.append_files(name, files, author).await
+    }
+
+    async fn append_files(
+        &mut self,
+        name: &str,
+        mut files: Files,
+        author: &Author,
+    ) -> Result<Appended> {
         let mut appended = Appended { n_rows: files.n_rows, ..Appended::default() };
         if self.is_overtaken(name) {
             appended.overtaken = true;

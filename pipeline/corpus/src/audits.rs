@@ -6,6 +6,8 @@ use anyhow::{Result, bail};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
 
+use crate::engine::{Engine, collect};
+
 /// Rows of a failed audit that are shown.
 const SHOWN_ROWS: usize = 5;
 
@@ -30,18 +32,18 @@ pub const AUDITS: [(&str, &str); 7] = audits![
 pub(crate) const IMAGES_WITHOUT_ORIGINAL: (&str, &str) =
     ("images_without_original", include_str!("../../../sql/images_without_original.sql"));
 
-/// Runs every audit.
+/// Runs every audit by `engine`.
 ///
 /// # Errors
 /// An audit returned rows: the error names it and shows the first of them.
-pub async fn audit(ctx: &SessionContext, max_length: usize) -> Result<()> {
+pub async fn audit(engine: &dyn Engine, ctx: &SessionContext, max_length: usize) -> Result<()> {
     for (name, text) in AUDITS {
         let mut rows = ctx.sql(text).await?;
         if text.contains("$max_length") {
             rows = rows.with_param_values(vec![("max_length", (max_length as i64).into())])?;
         }
         let clock = Instant::now();
-        let found = rows.limit(0, Some(SHOWN_ROWS))?.collect().await?;
+        let found = collect(engine, rows.limit(0, Some(SHOWN_ROWS))?).await?;
         let seconds = clock.elapsed().as_secs_f64();
         tracing::debug!(audit = name, seconds, "audit {name}: {seconds:.2} s");
         if found.iter().any(|batch| batch.num_rows() > 0) {

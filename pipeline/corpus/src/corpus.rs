@@ -13,6 +13,7 @@ use tuwen_schemas::Table;
 use url::Url;
 
 use crate::contract::SCHEMA_PROPERTY;
+use crate::engine::{Engine, Here};
 use crate::location::local_folder;
 
 /// Commits between two checkpoints of a table's log: opening a table reads at most so many commits one by one.
@@ -29,12 +30,29 @@ pub struct Corpus {
     pub(crate) root: Url,
     /// The corpus whose originals it shares.
     pub(crate) base: Option<Url>,
+    pub(crate) engine: Arc<dyn Engine>,
 }
 
 impl Corpus {
+    /// A corpus of its own in folder `root`.
+    pub(crate) fn at(root: Url) -> Self {
+        Self { root, base: None, engine: Arc::new(Here) }
+    }
+
     /// The folder, with a slash at its end.
     pub fn root(&self) -> &Url {
         &self.root
+    }
+
+    /// What computes over its tables.
+    pub fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
+    }
+
+    /// The same corpus, over whose tables `engine` computes.
+    #[must_use]
+    pub fn on(self, engine: Arc<dyn Engine>) -> Self {
+        Self { engine, ..self }
     }
 
     /// Table `name` at `version`, or the newest; one without a version if there is none.

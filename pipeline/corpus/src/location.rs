@@ -95,6 +95,17 @@ pub fn table_url(location: &str, name: &str) -> Result<Url> {
     Ok(root_url(location)?.join(&format!("{name}/"))?)
 }
 
+/// The store that `url` lies in, whole.
+///
+/// # Errors
+/// No such store, or the environment does not say how it is reached.
+pub(crate) fn open_store(url: &Url) -> Result<ObjectStoreRef> {
+    if url.scheme() == "file" {
+        return Ok(Arc::new(LocalFileSystem::new()));
+    }
+    Ok(Stores.parse_url_opts(url, &StorageConfig::default())?.0)
+}
+
 /// Makes the stores known to Delta; its own crates for object stores would bring the vendors' whole client libraries.
 fn register_stores() {
     static ONCE: Once = Once::new();

@@ -24,7 +24,7 @@ impl Corpus {
     /// # Errors
     /// As [`Corpus::open`].
     pub async fn open_snapshot(location: &str) -> Result<(Self, Snapshot)> {
-        let mut corpus = Self { root: root_url(location)?, base: None };
+        let mut corpus = Self::at(root_url(location)?);
         if local_folder(&corpus.root).is_some_and(|folder| !folder.exists()) {
             bail!(no_corpus(location));
         }
@@ -60,7 +60,7 @@ impl Corpus {
             std::fs::create_dir_all(&path)
                 .with_context(|| format!("corpus `{location}`: cannot make the folder"))?;
         }
-        let mut corpus = Self { root, base: None };
+        let mut corpus = Self::at(root);
         corpus.base = corpus.shared_with().await?;
         let snapshot = corpus.snapshot().await?;
         for table in TABLES.iter().filter(|table| snapshot.version(table.name).is_none()) {

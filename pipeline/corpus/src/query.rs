@@ -9,6 +9,8 @@ use arrow::datatypes::{DataType, Int64Type};
 use datafusion::prelude::{DataFrame, SessionContext, cast, col};
 use datafusion::scalar::ScalarValue;
 
+use crate::engine::{Engine, collect};
+
 /// The frame of a SQL file with its `$name` parameters bound.
 ///
 /// # Errors
@@ -24,11 +26,12 @@ pub async fn frame<const N: usize>(
     frame.with_param_values(params).with_context(|| format!("sql/{name}.sql"))
 }
 
-/// Rows by the values of column `column` of table `table`; nulls under the empty string.
+/// Rows by the values of column `column` of table `table`, counted by `engine`; nulls under the empty string.
 ///
 /// # Errors
 /// The table cannot be read.
 pub async fn tally(
+    engine: &dyn Engine,
     ctx: &SessionContext,
     table: &str,
     column: &str,
@@ -40,9 +43,8 @@ pub async fn tally(
             vec![col(column)],
             vec![datafusion::functions_aggregate::count::count_all().alias("n")],
         )?
-        .select(vec![cast(col(column), DataType::Utf8).alias("value"), col("n")])?
-        .collect()
-        .await?;
+        .select(vec![cast(col(column), DataType::Utf8).alias("value"), col("n")])?;
+    let rows = collect(engine, rows).await?;
     let mut tally = BTreeMap::new();
     for batch in rows {
         let values = batch.column(0).as_string::<i32>();

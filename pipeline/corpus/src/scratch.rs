@@ -1,24 +1,30 @@
 //! Scratch: rows that a stage computes once and reads several times, on disk instead of in memory. In: a frame. Out: a table of
-//! that name in the session, in Parquet files of a folder in `TMPDIR` that goes with the value.
+//! that name in the session, in Parquet files of a folder that goes with the value: in `TMPDIR`, or beside the tables of a corpus whose
+//! plans run on a cluster.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::parquet::arrow::ArrowWriter;
-use datafusion::parquet::basic::Compression;
-use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
+use anyhow::{Context, Result, anyhow};
+use datafusion::datasource::file_format::options::ReadOptions;
+use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
-use datafusion::physical_plan::execute_stream_partitioned;
 use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionContext};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as StorePath;
+use object_store::{ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
-use tokio::task::JoinSet;
+use url::Url;
+use uuid::Uuid;
 
-/// Rows a row group: what a reader decodes at once, and the unit by which cores share a file.
-const ROW_GROUP_ROWS: usize = 64 << 10;
+use crate::corpus::Corpus;
+use crate::engine::{Engine, Here, planned};
+use crate::location::local_folder;
+use crate::scratch_file::{Part, ScratchFolder};
+use crate::sink::{Sink, SinkExec, written};
 
 /// How the names of scratch folders begin; then the machine's.
 const PREFIX: &str = "tuwen-scratch-";
@@ -26,16 +32,31 @@ const PREFIX: &str = "tuwen-scratch-";
 /// A file in each, locked by the process that made it.
 const LOCK: &str = "lock";
 
+/// The folder of what a cluster's machines write for each other, in that of the corpus.
+pub(crate) const SHARED_SCRATCH: &str = "_scratch/";
+
 /// A folder of scratch tables.
 #[derive(Debug)]
 pub struct Scratch {
-    folder: TempDir,
-    /// Locked as long as this process lives, however it ends.
-    _lock: File,
+    engine: Arc<dyn Engine>,
+    place: Place,
+}
+
+/// Where it lies. It goes with the value.
+#[derive(Debug)]
+enum Place {
+    /// On this machine.
+    Here {
+        folder: TempDir,
+        /// Locked as long as this process lives, however it ends.
+        _lock: File,
+    },
+    /// Where all machines of a cluster reach it.
+    Shared(SharedFolder),
 }
 
 impl Scratch {
-    /// An empty one.
+    /// An empty one for plans that run on this machine.
     ///
     /// # Errors
     /// `TMPDIR` cannot be written to.
@@ -54,9 +75,27 @@ impl Scratch {
             // Where another was faster, it takes this one for a dead process's, and removes it. Where nothing can be locked, nobody
             // takes it for that.
             if !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
-                return Ok(Self { folder, _lock: lock });
+                return Ok(Self {
+                    engine: Arc::new(Here),
+                    place: Place::Here { folder, _lock: lock },
+                });
             }
         }
+    }
+
+    /// An empty one for plans over the tables of `corpus`, which run where that says.
+    ///
+    /// # Errors
+    /// As [`Scratch::new`], or the corpus's store cannot be opened.
+    pub async fn of(corpus: &Corpus) -> Result<Self> {
+        if !corpus.engine().is_cluster() {
+            return Self::new();
+        }
+        let folder = format!("{SHARED_SCRATCH}{}/", Uuid::now_v7());
+        let url = corpus.root().join(&folder)?;
+        let (store, _) = corpus.store().await?;
+        let place = Place::Shared(SharedFolder { url, store });
+        Ok(Self { engine: Arc::clone(corpus.engine()), place })
     }
 
     /// Computes `frame` and registers its rows with `ctx` under `name`, in the place of what stood there; returns their number.
@@ -66,44 +105,176 @@ impl Scratch {
     /// The rows cannot be computed, or the disk is full.
     pub async fn hold(&self, ctx: &SessionContext, name: &str, frame: DataFrame) -> Result<u64> {
         let clock = std::time::Instant::now();
-        let folder = self.folder.path().join(name);
-        if folder.exists() {
-            self.release(ctx, name)?;
-        }
-        std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        let schema = Arc::new(frame.schema().as_arrow().clone());
-        let mut tasks = JoinSet::new();
-        let context = Arc::new(frame.task_ctx());
-        let plan = frame.create_physical_plan().await?;
-        let streams = execute_stream_partitioned(Arc::clone(&plan), context)?;
-        for (i, stream) in streams.into_iter().enumerate() {
-            let path = folder.join(format!("{i}.parquet"));
-            tasks.spawn(write(stream, path));
-        }
-        let mut n_rows = 0;
-        while let Some(written) = tasks.join_next().await {
-            n_rows += written.context("a task that computes rows panicked")??;
-        }
+        let url = self.place.table(name)?;
         ctx.deregister_table(name)?;
-        let options = ParquetReadOptions::default().schema(&schema);
-        ctx.register_parquet(name, folder_url(&folder)?, options).await?;
+        self.place.remove(&url).await?;
+        let folder = ScratchFolder { url: url.to_string() };
+        folder.make()?;
+        let schema = Arc::new(frame.schema().as_arrow().clone());
+        self.place.register(ctx);
+        let (plan, context) = planned(self.engine.as_ref(), frame).await?;
+        let plan: Arc<dyn ExecutionPlan> = Arc::new(SinkExec::new(plan, Sink::Scratch(folder)));
+        let parts: Vec<Part> = written(self.engine.run(Arc::clone(&plan), context).await?).await?;
+        let urls = parts.iter().map(|part| {
+            ListingTableUrl::try_new(url.join(&part.file)?, None).map_err(anyhow::Error::from)
+        });
+        let urls = urls.collect::<Result<Vec<_>>>()?;
+        let options = ParquetReadOptions::default()
+            .to_listing_options(&ctx.copied_config(), ctx.copied_table_options());
+        let config = ListingTableConfig::new_with_multi_paths(urls)
+            .with_listing_options(options)
+            .with_schema(schema);
+        ctx.register_table(name, Arc::new(ListingTable::try_new(config)?))?;
+        let n_rows = parts.iter().map(|part| part.n_rows).sum();
         let seconds = clock.elapsed().as_secs_f64();
         tracing::debug!(step = name, n_rows, seconds, "{name}: {n_rows} rows in {seconds:.2} s");
         let metrics = DisplayableExecutionPlan::with_metrics(plan.as_ref());
         tracing::trace!(step = name, "{name}:\n{}", metrics.indent(false));
         Ok(n_rows)
     }
-}
 
-impl Scratch {
+    /// The URLs of the files of table `name`.
+    ///
+    /// # Errors
+    /// There is none in `ctx`.
+    pub async fn files(&self, ctx: &SessionContext, name: &str) -> Result<Vec<String>> {
+        let table = ctx.table_provider(name).await?;
+        let table = table.downcast_ref::<ListingTable>();
+        let paths = table.with_context(|| format!("{name}: no scratch table"))?.table_paths();
+        Ok(paths.iter().map(|path| path.as_str().to_owned()).collect())
+    }
+
+    /// The URL of a file `name`, which is not there before [`Scratch::mark`] makes it.
+    ///
+    /// # Errors
+    /// The name is none of a file.
+    pub fn mark_url(&self, name: &str) -> Result<Url> {
+        Ok(self.place.table("marks")?.join(name)?)
+    }
+
+    /// What makes an empty file `name` for others to see, wherever it is asked to.
+    ///
+    /// # Errors
+    /// As [`Scratch::mark_url`].
+    pub fn mark(&self, name: &str) -> Result<impl Future<Output = Result<()>> + Send + use<>> {
+        let (url, store) = (self.mark_url(name)?, self.place.store());
+        Ok(async move {
+            let path = StorePath::from_url_path(url.path())?;
+            store.put(&path, Vec::new().into()).await?;
+            Ok(())
+        })
+    }
+
+    /// Whether its tables are read by other machines.
+    pub fn is_shared(&self) -> bool {
+        self.engine.is_cluster()
+    }
+
     /// Takes table `name` away, and its files.
     ///
     /// # Errors
     /// The disk fails.
-    pub fn release(&self, ctx: &SessionContext, name: &str) -> Result<()> {
+    pub async fn release(&self, ctx: &SessionContext, name: &str) -> Result<()> {
         ctx.deregister_table(name)?;
-        let folder = self.folder.path().join(name);
-        std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())
+        self.place.remove(&self.place.table(name)?).await
+    }
+}
+
+impl Place {
+    /// The folder of table `name`, with a slash at its end.
+    fn table(&self, name: &str) -> Result<Url> {
+        match self {
+            Self::Here { folder, .. } => folder_url(&folder.path().join(name)),
+            Self::Shared(folder) => folder.table(name),
+        }
+    }
+
+    /// The whole store of its tables, as their URLs have it.
+    fn store(&self) -> Arc<dyn ObjectStore> {
+        match self {
+            Self::Shared(folder) if local_folder(&folder.url).is_none() => {
+                Arc::clone(&folder.store)
+            }
+            _ => Arc::new(LocalFileSystem::new()),
+        }
+    }
+
+    /// Makes the store of its files known to `ctx`.
+    fn register(&self, ctx: &SessionContext) {
+        if let Self::Shared(folder) = self {
+            folder.register(ctx);
+        }
+    }
+
+    /// Removes the folder of a table, if it is there.
+    async fn remove(&self, url: &Url) -> Result<()> {
+        match self {
+            Self::Here { .. } => remove_folder(&path_of(url)?),
+            Self::Shared(folder) => folder.remove(url).await,
+        }
+    }
+}
+
+/// A folder in a corpus's store.
+#[derive(Debug)]
+struct SharedFolder {
+    url: Url,
+    /// The whole store.
+    store: Arc<dyn ObjectStore>,
+}
+
+impl SharedFolder {
+    /// Local folders are plain files to DataFusion, by whatever scheme the corpus has them.
+    fn table(&self, name: &str) -> Result<Url> {
+        let url = self.url.join(&format!("{name}/"))?;
+        match local_folder(&url) {
+            Some(path) => folder_url(&path),
+            None => Ok(url),
+        }
+    }
+
+    fn register(&self, ctx: &SessionContext) {
+        if local_folder(&self.url).is_none() {
+            ctx.register_object_store(&self.url, Arc::clone(&self.store));
+        }
+    }
+
+    async fn remove(&self, url: &Url) -> Result<()> {
+        if let Some(path) = local_folder(url) {
+            return remove_folder(&path);
+        }
+        let found = self.store.list(Some(&StorePath::from_url_path(url.path())?));
+        let paths = found.map_ok(|file| file.location).boxed();
+        self.store.delete_stream(paths).try_collect::<Vec<_>>().await?;
+        Ok(())
+    }
+}
+
+impl Drop for SharedFolder {
+    fn drop(&mut self) {
+        if let Some(path) = local_folder(&self.url) {
+            // What stays is for `tuwen vacuum`; and the folder of all, if another run has one in it.
+            let _ = remove_folder(&path);
+            let _ = path.parent().map(std::fs::remove_dir);
+            return;
+        }
+        // A runtime of its own: that of the caller may end before.
+        let folder = Self { url: self.url.clone(), store: Arc::clone(&self.store) };
+        let folder = std::mem::ManuallyDrop::new(folder);
+        let ended = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map(|runtime| runtime.block_on(folder.remove(&folder.url)))
+        });
+        let _ = ended.join();
+    }
+}
+
+fn remove_folder(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| path.display().to_string())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -129,27 +300,13 @@ fn host_name() -> String {
     name.chars().filter(|c| c.is_ascii_alphanumeric()).collect()
 }
 
-fn folder_url(folder: &Path) -> Result<String> {
-    let url = url::Url::from_directory_path(folder);
-    Ok(url.map_err(|()| anyhow::anyhow!("{}: not an absolute path", folder.display()))?.to_string())
+fn folder_url(folder: &Path) -> Result<Url> {
+    Url::from_directory_path(folder)
+        .map_err(|()| anyhow!("{}: not an absolute path", folder.display()))
 }
 
-async fn write(mut stream: SendableRecordBatchStream, path: PathBuf) -> Result<u64> {
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::UNCOMPRESSED)
-        .set_dictionary_enabled(false)
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .build();
-    let file = File::create(&path).with_context(|| path.display().to_string())?;
-    let mut writer = ArrowWriter::try_new(file, stream.schema(), Some(properties))?;
-    let mut n_rows = 0;
-    while let Some(batch) = stream.try_next().await? {
-        n_rows += batch.num_rows() as u64;
-        writer.write(&batch).with_context(|| path.display().to_string())?;
-    }
-    writer.close().with_context(|| path.display().to_string())?;
-    Ok(n_rows)
+fn path_of(url: &Url) -> Result<PathBuf> {
+    url.to_file_path().map_err(|()| anyhow!("{url}: not a folder"))
 }
 
 #[cfg(test)]

@@ -44,11 +44,11 @@ impl Corpus {
             std::fs::create_dir_all(&folder)
                 .with_context(|| format!("corpus `{location}`: cannot make the folder"))?;
         }
-        let corpus = Self { root, base: None };
+        let corpus = Self::at(root);
         match corpus.shared_with().await? {
             Some(known) if known == base => {}
             // The other was moved.
-            Some(known) if (Self { root: known.clone(), base: None }).is_gone().await? => {
+            Some(known) if (Self::at(known.clone())).is_gone().await? => {
                 corpus.record(base).await?;
             }
             Some(known) => bail!(
@@ -91,8 +91,7 @@ impl Corpus {
         let Some(relative) = said.relative else { return Ok(Some(absolute)) };
         let relative = self.root.join(&relative).with_context(|| path.to_string())?;
         // The folder of both was moved or copied, or this corpus alone was.
-        let is_moved = relative != absolute
-            && !(Self { root: relative.clone(), base: None }).is_gone().await?;
+        let is_moved = relative != absolute && !Self::at(relative.clone()).is_gone().await?;
         Ok(Some(if is_moved { relative } else { absolute }))
     }
 

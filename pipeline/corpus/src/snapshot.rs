@@ -14,6 +14,7 @@ use tuwen_schemas::{TABLES, table};
 
 use crate::contract::{check, missing_columns};
 use crate::corpus::Corpus;
+use crate::engine::Engine;
 use crate::session::{Rows, bare_session};
 use crate::step::reach;
 
@@ -48,6 +49,17 @@ impl Snapshot {
     /// The corpus.
     pub fn corpus(&self) -> &Corpus {
         &self.corpus
+    }
+
+    /// What computes over its tables.
+    pub fn engine(&self) -> &dyn Engine {
+        self.corpus.engine().as_ref()
+    }
+
+    /// The same, over whose tables `engine` computes.
+    #[must_use]
+    pub fn on(self, engine: Arc<dyn Engine>) -> Self {
+        Self { corpus: self.corpus.on(engine), ..self }
     }
 
     /// Moves to the newest version of every table; what was read already is not read again.

@@ -1,42 +1,25 @@
 //! The first half of a write: rows to Parquet files in a table's layout. In: a frame. Out: the files, which nobody sees until
 //! they are committed. A cluster's workers call this; its driver commits.
 
-use std::collections::{BTreeMap, HashMap};
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
-use arrow::compute::cast;
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::TaskContext;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::prelude::{DataFrame, Expr, ident, lit};
 use deltalake::kernel::Add;
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
-use deltalake::operations::get_num_idx_cols_and_stats_columns;
-use deltalake::operations::write::writer::{DeltaWriter, WriterConfig};
-use futures::StreamExt;
+use deltalake::operations::write::writer::DeltaWriter;
 use object_store::ObjectStoreExt;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tuwen_schemas::table;
+use url::Position;
 
-use crate::layout;
+use crate::engine::{Engine, Here, planned};
+use crate::sink::{Sink, SinkExec, written};
 use crate::snapshot::Snapshot;
-
-/// Batches of one partition that wait for the writer.
-const WAITING_BATCHES: usize = 2;
-
-/// Parquet files that belong to no version of their table yet.
-#[derive(Clone, Debug, Default)]
-pub struct Files {
-    /// One action a file.
-    pub adds: Vec<Add>,
-    /// Rows in all of them.
-    pub n_rows: u64,
-    /// Those that are not good, by reason (see [`Reasons`]).
-    pub rejected: BTreeMap<String, u64>,
-}
+use crate::table_files::{Files, TableFiles};
 
 impl Snapshot {
     /// Writes the rows of `frame` as files of table `name`, which must be there: in the table's layout, checked against its
@@ -52,75 +35,89 @@ impl Snapshot {
         frame: DataFrame,
         first_number: i64,
     ) -> Result<Files> {
+        // Numbers follow the order of the rows, so they come one after the other.
+        match table(name).identity {
+            Some(_) => self.write_rows(name, frame, Some(first_number), &Here).await,
+            None => self.write_rows(name, frame, None, self.engine()).await,
+        }
+    }
+
+    /// As [`Snapshot::write_files`], by `engine`; without a first number rows bring their own, if the table numbers them.
+    pub(crate) async fn write_rows(
+        &self,
+        name: &str,
+        frame: DataFrame,
+        first_number: Option<i64>,
+        engine: &dyn Engine,
+    ) -> Result<Files> {
         let clock = std::time::Instant::now();
         let contract = table(name);
-        let delta = self.delta(name);
-        let columns: Schema = delta.snapshot()?.schema().as_ref().try_into_arrow()?;
-        // A table made before a column was is written without it.
-        let fields: Vec<_> = contract
-            .schema
-            .fields()
-            .iter()
-            .filter_map(|field| columns.field_with_name(field.name()).ok().cloned())
-            .collect();
-        let schema = Arc::new(Schema::new(fields));
+        let schema = self.columns(name)?;
+        let identity = contract.identity.as_deref().filter(|_| first_number.is_some());
         let selected: Vec<Expr> = schema
             .fields()
             .iter()
-            .map(|field| match contract.identity.as_deref() {
+            .map(|field| match identity {
                 Some(identity) if identity == field.name() => lit(0_i64).alias(identity),
                 _ => ident(field.name()),
             })
             .collect();
-        let mut writer = self.writer(name, &schema)?;
-        let identity = contract.identity.as_ref().map(|name| schema.index_of(name)).transpose()?;
-        let streams = match identity {
-            // Numbers follow the order of the rows, so they come one after the other.
-            Some(_) => vec![frame.select(selected)?.execute_stream().await?],
-            None => frame.select(selected)?.execute_stream_partitioned().await?,
-        };
-        let reasons = Reasons::of(name, &schema);
-        let written =
-            write_all(&mut writer, streams, &schema, identity, first_number, reasons).await;
-        match written.with_context(|| format!("writing table `{name}`")) {
-            Ok((n_rows, reasons)) => {
-                let adds = Box::pin(writer.close())
-                    .await
-                    .with_context(|| format!("writing table `{name}`"))?;
-                let seconds = clock.elapsed().as_secs_f64();
-                tracing::debug!(
-                    table = name,
-                    n_rows,
-                    seconds,
-                    "{name}: {n_rows} rows written in {seconds:.2} s"
-                );
-                Ok(Files { adds, n_rows, rejected: reasons.counts })
-            }
-            Err(error) => {
-                // The error at hand says more than one of cleaning up.
-                let _ = Box::pin(writer.abort()).await;
-                Err(error)
-            }
+        let (mut plan, context) = planned(engine, frame.select(selected)?).await?;
+        if !engine.is_cluster() {
+            // One writer, so that what a chunk comes to is one file.
+            plan = Arc::new(CoalescePartitionsExec::new(plan));
         }
+        let files = self.table_files(name, first_number)?;
+        self.register_store(name, &context)?;
+        let plan = Arc::new(SinkExec::new(plan, Sink::Table(files)));
+        let parts = async { written::<Files>(engine.run(plan, context).await?).await };
+        let parts = parts.await.with_context(|| format!("writing table `{name}`"))?;
+        let files = parts.into_iter().fold(Files::default(), Files::and);
+        let (n_rows, seconds) = (files.n_rows, clock.elapsed().as_secs_f64());
+        tracing::debug!(
+            table = name,
+            n_rows,
+            seconds,
+            "{name}: {n_rows} rows written in {seconds:.2} s"
+        );
+        Ok(files)
+    }
+
+    /// The columns that table `name` has of those that its contract names: one made before a column was is written without it.
+    fn columns(&self, name: &str) -> Result<SchemaRef> {
+        let columns: Schema = self.delta(name).snapshot()?.schema().as_ref().try_into_arrow()?;
+        let fields = table(name).schema.fields().iter();
+        let fields = fields.filter_map(|field| columns.field_with_name(field.name()).ok().cloned());
+        Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+    }
+
+    /// How files of table `name` are written.
+    fn table_files(&self, name: &str, first_number: Option<i64>) -> Result<TableFiles> {
+        let delta = self.delta(name);
+        let state = delta.snapshot()?;
+        let configuration = state.metadata().configuration().iter();
+        Ok(TableFiles {
+            name: name.to_owned(),
+            root: delta.log_store().root_url().to_string(),
+            columns: state.schema().as_ref().clone(),
+            configuration: configuration
+                .map(|(key, value)| (key.clone(), Some(value.clone())))
+                .collect(),
+            first_number,
+        })
+    }
+
+    fn register_store(&self, name: &str, context: &TaskContext) -> Result<()> {
+        let log = self.delta(name).log_store();
+        let url = ObjectStoreUrl::parse(&log.root_url()[..Position::BeforePath])?;
+        context.runtime_env().register_object_store(url.as_ref(), log.root_object_store(None));
+        Ok(())
     }
 
     /// A writer of files of table `name` with the columns of `schema`, in the table's layout and with its statistics.
     pub(crate) fn writer(&self, name: &str, schema: &SchemaRef) -> Result<DeltaWriter> {
-        let delta = self.delta(name);
-        let (n_indexed, stats_columns) = get_num_idx_cols_and_stats_columns(
-            Some(delta.snapshot()?.table_config()),
-            HashMap::new(),
-        );
-        let config = WriterConfig::new(
-            Arc::clone(schema),
-            Vec::new(),
-            Some(layout::of(name)),
-            NonZeroU64::new(layout::target_file_bytes(name)),
-            None,
-            n_indexed,
-            stats_columns.map(|columns| columns.iter().map(ToString::to_string).collect()),
-        );
-        Ok(DeltaWriter::new(delta.log_store().object_store(None), config))
+        let store = self.delta(name).log_store().object_store(None);
+        Ok(self.table_files(name, None)?.writer(schema, store))
     }
 
     /// Removes files from the store: they were written, and will not be committed.
@@ -131,101 +128,4 @@ impl Snapshot {
             let _ = store.delete(&object_store::path::Path::from(add.path.as_str())).await;
         }
     }
-}
-
-/// Runs all `streams` at once and writes their batches as they come; returns the number of rows.
-async fn write_all(
-    writer: &mut DeltaWriter,
-    streams: Vec<SendableRecordBatchStream>,
-    schema: &SchemaRef,
-    identity: Option<usize>,
-    first_number: i64,
-    mut reasons: Reasons,
-) -> Result<(u64, Reasons)> {
-    let (sender, mut batches) = mpsc::channel(WAITING_BATCHES);
-    let mut tasks = JoinSet::new();
-    for mut stream in streams {
-        let sender = sender.clone();
-        tasks.spawn(async move {
-            while let Some(batch) = stream.next().await {
-                // A writer that failed hangs up; its error is the one to report.
-                if sender.send(batch).await.is_err() {
-                    break;
-                }
-            }
-        });
-    }
-    drop(sender);
-    let mut n_rows = 0;
-    while let Some(batch) = batches.recv().await {
-        let batch = fit(&batch?, schema, identity, first_number + n_rows as i64)?;
-        n_rows += batch.num_rows() as u64;
-        reasons.count(&batch);
-        Box::pin(writer.write(&batch)).await?;
-    }
-    while let Some(ended) = tasks.join_next().await {
-        ended.context("a task that computes rows panicked")?;
-    }
-    Ok((n_rows, reasons))
-}
-
-/// Counts why rows are not good, as they are written.
-struct Reasons {
-    column: Option<usize>,
-    /// The value of a good row; null if there is none.
-    good: Option<&'static str>,
-    /// The reason, where the column holds a text about it.
-    only: Option<&'static str>,
-    counts: BTreeMap<String, u64>,
-}
-
-impl Reasons {
-    fn of(table: &str, schema: &SchemaRef) -> Self {
-        let (column, good, only) = match table {
-            "pairs" => ("malformed", None, Some("malformed_line")),
-            "originals" => ("outcome", Some("ok"), None),
-            _ => ("reject_reason", None, None),
-        };
-        Self { column: schema.index_of(column).ok(), good, only, counts: BTreeMap::new() }
-    }
-
-    fn count(&mut self, batch: &RecordBatch) {
-        let Some(column) = self.column else { return };
-        for reason in batch.column(column).as_string::<i32>().iter().flatten() {
-            if self.good == Some(reason) {
-                continue;
-            }
-            let reason = self.only.unwrap_or(reason);
-            match self.counts.get_mut(reason) {
-                Some(count) => *count += 1,
-                None => drop(self.counts.insert(reason.to_owned(), 1)),
-            }
-        }
-    }
-}
-
-/// `batch` with exactly the columns of `schema`; fails on a null that must not be.
-fn fit(
-    batch: &RecordBatch,
-    schema: &SchemaRef,
-    identity: Option<usize>,
-    first_number: i64,
-) -> Result<RecordBatch> {
-    let columns: Result<Vec<ArrayRef>> = batch
-        .columns()
-        .iter()
-        .zip(schema.fields())
-        .enumerate()
-        .map(|(i, (column, field))| {
-            if identity == Some(i) {
-                let end = first_number + batch.num_rows() as i64;
-                return Ok(Arc::new(Int64Array::from_iter_values(first_number..end)) as ArrayRef);
-            }
-            if column.data_type() == field.data_type() {
-                return Ok(Arc::clone(column));
-            }
-            cast(column, field.data_type()).with_context(|| format!("column `{}`", field.name()))
-        })
-        .collect();
-    Ok(RecordBatch::try_new(Arc::clone(schema), columns?)?)
 }

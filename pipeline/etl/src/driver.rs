@@ -10,7 +10,7 @@ use datafusion::prelude::DataFrame;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::report::{Outcome, Progress, StageReport};
-use tuwen_corpus::{Change, Committed, Corpus, LastRun, NewFiles, Run, Snapshot};
+use tuwen_corpus::{Cancelled, Change, Committed, Corpus, LastRun, NewFiles, Run, Snapshot};
 
 /// New rows of a table up to which they are looked for one by one in the whole tables; beyond, asking all rows costs less.
 const SOUGHT_ROWS: u64 = 4_000_000;
@@ -19,6 +19,8 @@ const SOUGHT_ROWS: u64 = 4_000_000;
 pub enum Chunk {
     /// Rows that the stage's table does not have, to be appended.
     Rows(DataFrame),
+    /// The same, computed and written by the corpus's engine; where the table numbers its rows, they bring their numbers.
+    Computed(DataFrame),
     /// Files that are written already, and files that they replace.
     Files(Change),
 }
@@ -167,11 +169,17 @@ pub async fn run<S: Stage>(
     stop: &CancellationToken,
 ) -> Result<StageReport> {
     let mut snapshot = corpus.snapshot().await?;
+    corpus.engine().stop_with(stop);
     let run = Run::start(S::NAME, &snapshot);
     let mut report = StageReport::new(S::NAME);
     let (ended, settings) = match stage {
         Ok(mut stage) => {
             let ended = Box::pin(chunks(&mut stage, &run, &mut snapshot, &mut report, stop)).await;
+            // A job on a cluster is not waited for; what was committed before it stays.
+            let ended = match ended {
+                Err(error) if error.is::<Cancelled>() => Ok(Outcome::Interrupted),
+                ended => ended,
+            };
             (ended, stage.settings())
         }
         Err(error) => (Err(error), Value::Null),
@@ -282,21 +290,12 @@ async fn commit<S: Stage>(
     snapshot: &mut Snapshot,
     report: &mut StageReport,
 ) -> Result<bool> {
-    match chunk {
-        Chunk::Rows(frame) => {
-            let appended = snapshot.append(S::TABLE, frame, run.author()).await?;
-            let n_rejected: u64 = appended.rejected.values().sum();
-            report.rows_out += appended.n_rows - n_rejected;
-            report.known += appended.n_lost;
-            for (reason, n) in appended.rejected {
-                *report.rejected.entry(reason).or_default() += n;
-            }
-            report.commits += u64::from(appended.n_rows > 0);
-            Ok(appended.overtaken)
-        }
+    let appended = match chunk {
+        Chunk::Rows(frame) => snapshot.append(S::TABLE, frame, run.author()).await?,
+        Chunk::Computed(frame) => snapshot.append_computed(S::TABLE, frame, run.author()).await?,
         Chunk::Files(change) => {
             let adds = change.adds.clone();
-            match snapshot.commit(S::TABLE, change, run.author()).await? {
+            return match snapshot.commit(S::TABLE, change, run.author()).await? {
                 Committed::Yes => {
                     report.commits += 1;
                     Ok(false)
@@ -305,7 +304,15 @@ async fn commit<S: Stage>(
                     snapshot.discard(S::TABLE, &adds).await;
                     Ok(true)
                 }
-            }
+            };
         }
+    };
+    let n_rejected: u64 = appended.rejected.values().sum();
+    report.rows_out += appended.n_rows - n_rejected;
+    report.known += appended.n_lost;
+    for (reason, n) in appended.rejected {
+        *report.rejected.entry(reason).or_default() += n;
     }
+    report.commits += u64::from(appended.n_rows > 0);
+    Ok(appended.overtaken)
 }

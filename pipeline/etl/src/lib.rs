@@ -5,6 +5,7 @@ pub mod driver;
 
 pub mod stop;
 
+mod bound;
 mod read_only;
 mod replace;
 
@@ -19,3 +20,5 @@ pub mod decode;
 pub mod curate;
 
 pub mod sql;
+
+pub mod functions;

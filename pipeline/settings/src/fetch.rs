@@ -116,5 +116,8 @@ settings! {
         chunk_bytes: u64 = 128 << 20, whole(1..=MOST_CHUNK_BYTES);
         /// Seconds until what came is committed. However little it is.
         commit_secs: u64 = 30, whole(1..=86_400);
+        /// On a cluster, seconds after which a wave ends. What it got is committed then, at once;
+        /// a driver that is killed loses at most one.
+        wave_secs: u64 = 300, whole(1..=86_400);
     }
 }

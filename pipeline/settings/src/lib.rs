@@ -29,7 +29,7 @@ mod tests;
 mod train;
 mod train_choices;
 
-use crate::allowed::Allowed::FilledText;
+use crate::allowed::Allowed::{FilledText, Line};
 use crate::allowed::number;
 use crate::key::settings;
 use crate::layers::Given;
@@ -58,6 +58,8 @@ settings! {
         /// Largest share of rejected rows of a stage, in percent. A larger one is a red gate: the
         /// command ends with exit code 3.
         max_rejected_percent: f64 = 50.0, number(0.0..=100.0);
+        /// Scheduler of a cluster that computes, as HOST:PORT. Empty: this machine computes.
+        cluster: String = String::new(), Line;
     }
     sections {
         /// How sources are read.

@@ -7,7 +7,7 @@ const UNITS: [(char, u64); 4] = [('k', 1 << 10), ('M', 1 << 20), ('G', 1 << 30),
 ///
 /// # Errors
 /// Anything else; the message says what is expected.
-pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let expected = || {
         format!(
             "expected a whole number of bytes, or with k, M, G or T, such as 512M, found `{text}`"

@@ -5,6 +5,7 @@ use clap::Args;
 use tuwen_corpus::Corpus;
 use tuwen_etl::curate::{Gates, curate};
 
+use crate::cli::cluster::{ClusterFlags, on_engine};
 use crate::cli::flags::CorpusFlags;
 use crate::cli::hold::{Ended, Holding};
 
@@ -20,6 +21,8 @@ pub(super) struct Curate {
     curate: CurateFlags,
     #[command(flatten)]
     holding: Holding,
+    #[command(flatten)]
+    cluster: ClusterFlags,
     #[command(flatten)]
     corpus: CorpusFlags,
 }
@@ -67,8 +70,9 @@ impl CurateFlags {
 
 impl Curate {
     pub(super) async fn run(self) -> Result<Ended> {
-        let settings = self.corpus.settings(self.curate.settings())?;
-        let corpus = Corpus::open(&settings.corpus).await?;
+        let flags = self.curate.settings().into_iter().chain([self.cluster.setting()]);
+        let settings = self.corpus.settings(flags.collect())?;
+        let corpus = on_engine(Corpus::open(&settings.corpus).await?, &settings)?;
         self.holding
             .run(&corpus, "curate", async |stop, stages| {
                 let gates = self.curate.gates();

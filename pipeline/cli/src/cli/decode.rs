@@ -6,6 +6,7 @@ use tuwen_corpus::Corpus;
 use tuwen_etl::decode::decode;
 use tuwen_image::RejectReason;
 
+use crate::cli::cluster::{ClusterFlags, on_engine};
 use crate::cli::flags::{CorpusFlags, flag};
 use crate::cli::hold::{Ended, Holding};
 
@@ -45,6 +46,8 @@ pub(super) struct Decode {
     #[command(flatten)]
     holding: Holding,
     #[command(flatten)]
+    cluster: ClusterFlags,
+    #[command(flatten)]
     corpus: CorpusFlags,
 }
 
@@ -56,11 +59,13 @@ impl Decode {
             ("decode.speed", self.speed.clone()),
             ("decode.codec", self.codec.clone()),
             ("decode.apply_orientation", flag(self.apply_orientation)),
+            self.cluster.setting(),
         ])?;
         let corpus = match &self.originals_of {
             Some(base) => Corpus::open_or_share(&settings.corpus, base).await?,
             None => Corpus::open(&settings.corpus).await?,
         };
+        let corpus = on_engine(corpus, &settings)?;
         let again = match self.retry_rejected {
             Some(reasons) if reasons.is_empty() => RejectReason::ALL.to_vec(),
             reasons => reasons.unwrap_or_default(),

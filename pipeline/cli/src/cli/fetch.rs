@@ -13,6 +13,7 @@ use tuwen_settings::Settings;
 
 use crate::cli::age::parse_age;
 use crate::cli::bytes::parse_bytes;
+use crate::cli::cluster::{ClusterFlags, on_engine};
 use crate::cli::flags::{CorpusFlags, flag};
 use crate::cli::hold::{Ended, Holding, Stages};
 
@@ -36,6 +37,8 @@ pub(super) struct Fetch {
     force: bool,
     #[command(flatten)]
     holding: Holding,
+    #[command(flatten)]
+    cluster: ClusterFlags,
     #[command(flatten)]
     corpus: CorpusFlags,
 }
@@ -129,7 +132,7 @@ impl FetchFlags {
             true => Corpus::open(&settings.corpus).await?,
             false => Corpus::open_or_create(&settings.corpus).await?,
         };
-        Ok((sources, corpus))
+        Ok((sources, on_engine(corpus, settings)?))
     }
 
     /// Whether there are sources to put into the corpus.
@@ -170,7 +173,8 @@ fn cancel_after(deadline: Duration, stop: &CancellationToken) {
 
 impl Fetch {
     pub(super) async fn run(self) -> Result<Ended> {
-        let settings = self.corpus.settings(self.fetch.settings())?;
+        let flags = self.fetch.settings().into_iter().chain([self.cluster.setting()]);
+        let settings = self.corpus.settings(flags.collect())?;
         let most = (!self.force).then_some(settings.max_rejected_percent);
         let (sources, corpus) = self.fetch.open(&settings, most.unwrap_or(100.0)).await?;
         self.holding

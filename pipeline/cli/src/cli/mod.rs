@@ -8,15 +8,19 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use tuwen_corpus::log::{LogFlags, one_line};
+use tuwen_corpus::register_clusters;
 use tuwen_settings::WrongSetting;
 
+pub use self::bytes::parse_bytes;
 pub use self::exit::{of_error, reports};
 pub use self::hold::Ended;
 use self::print::print_text;
 
 pub(crate) mod age;
 mod bench;
+mod beside;
 mod bytes;
+mod cluster;
 mod config;
 mod curate;
 mod decode;
@@ -81,6 +85,7 @@ enum Command {
 /// The `tuwen` command. It stands in the library, so that the binary has nothing to compile: async code is compiled anew in
 /// each crate that polls it.
 pub fn main() -> ExitCode {
+    register_clusters(cluster::become_cluster);
     main_of(&std::env::args_os().collect::<Vec<_>>())
 }
 

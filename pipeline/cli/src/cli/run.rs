@@ -7,6 +7,7 @@ use clap::Args;
 use tuwen_etl::curate::{CaptionTokenizer, SplitRule, curate};
 use tuwen_etl::decode::decode;
 
+use crate::cli::cluster::ClusterFlags;
 use crate::cli::curate::CurateFlags;
 use crate::cli::fetch::FetchFlags;
 use crate::cli::flags::CorpusFlags;
@@ -26,12 +27,15 @@ pub(super) struct Run {
     #[command(flatten)]
     holding: Holding,
     #[command(flatten)]
+    cluster: ClusterFlags,
+    #[command(flatten)]
     corpus: CorpusFlags,
 }
 
 impl Run {
     pub(super) async fn run(self) -> Result<Ended> {
-        let flags = self.fetch.settings().into_iter().chain(self.curate.settings()).collect();
+        let flags = self.fetch.settings().into_iter().chain(self.curate.settings());
+        let flags = flags.chain([self.cluster.setting()]).collect();
         let settings = self.corpus.settings(flags)?;
         // A wrong tokenizer, or rule, should be told before hours of downloads.
         CaptionTokenizer::open(

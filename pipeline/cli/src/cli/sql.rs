@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use tuwen_corpus::Corpus;
+use tuwen_corpus::{Corpus, engine_at};
 use tuwen_etl::sql::{
     Params, Prepared, QueryError, Session, Statement, default_memory_bytes, statements,
 };
@@ -16,6 +16,7 @@ use tuwen_settings::WrongSetting;
 
 use crate::cli::age::parse_age;
 use crate::cli::bytes::parse_bytes;
+use crate::cli::cluster::ClusterFlags;
 use crate::cli::flags::CorpusFlags;
 use crate::sql::commands::{Command, HELP, columns, functions, tables};
 use crate::sql::output::Format;
@@ -69,16 +70,19 @@ pub(super) struct Sql {
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     timeout: Option<Duration>,
     #[command(flatten)]
+    cluster: ClusterFlags,
+    #[command(flatten)]
     corpus: CorpusFlags,
 }
 
 impl Sql {
     pub(super) async fn run(self) -> Result<ExitCode> {
-        let settings = self.corpus.settings(Vec::new())?;
+        let settings = self.corpus.settings(vec![self.cluster.setting()])?;
         let showing = self.showing()?;
         let texts = self.texts()?;
         let params = Params::of(self.param.iter().map(String::as_str)).map_err(wrong_usage)?;
         let (_, snapshot) = Corpus::open_snapshot(&settings.corpus).await?;
+        let snapshot = snapshot.on(engine_at(&settings.cluster)?);
         let memory_bytes = match self.memory_limit {
             Some(bytes) => usize::try_from(bytes)?,
             None => default_memory_bytes(),

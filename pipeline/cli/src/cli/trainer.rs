@@ -1,14 +1,13 @@
-//! `tuwen train`, `evaluate`, `caption`, `score`: handed over to the `tuwen-trainer` binary beside this one, as git does with its
-//! subcommands, so that this binary needs no libtorch.
+//! `tuwen train`, `evaluate`, `caption`, `score`: handed over to the `tuwen-trainer` binary beside this one.
 
-use std::env::consts::EXE_SUFFIX;
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::Subcommand;
 use tuwen_corpus::log::LogFlags;
+
+use crate::cli::beside::{binary, hand_over};
 
 #[derive(Subcommand)]
 pub(super) enum Trainer {
@@ -41,39 +40,14 @@ impl Trainer {
             Self::Caption(arguments) => ("caption", arguments.arguments),
             Self::Score(arguments) => ("score", arguments.arguments),
         };
-        let binary = binary()?;
-        let mut command = Command::new(&binary);
+        let hint =
+            "`pip install 'tuwen[train]'` installs it; in a checkout `make build` builds both";
+        let trainer = match std::env::var_os("TUWEN_TRAINER") {
+            Some(path) => path.into(),
+            None => binary("tuwen-trainer", hint)?,
+        };
+        let mut command = Command::new(trainer);
         command.args(log.arguments()).arg(name).args(arguments);
-        hand_over(command).with_context(|| format!("running {}", binary.display()))
+        hand_over(command)
     }
-}
-
-/// This process becomes the trainer, so that signals and exit codes are the trainer's own.
-#[cfg(unix)]
-fn hand_over(mut command: Command) -> Result<ExitCode> {
-    use std::os::unix::process::CommandExt;
-    Err(command.exec().into())
-}
-
-#[cfg(not(unix))]
-fn hand_over(mut command: Command) -> Result<ExitCode> {
-    let code = command.status()?.code().unwrap_or(1);
-    Ok(ExitCode::from(code as u8))
-}
-
-/// `TUWEN_TRAINER`, else the binary beside this one.
-fn binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("TUWEN_TRAINER") {
-        return Ok(path.into());
-    }
-    let this = std::env::current_exe().context("where this binary is")?;
-    let beside = this.with_file_name(format!("tuwen-trainer{EXE_SUFFIX}"));
-    if !beside.exists() {
-        bail!(
-            "{}: expected the trainer beside tuwen, found nothing\n\
-             hint: `pip install 'tuwen[train]'` installs it; in a checkout `make build` builds both",
-            beside.display()
-        );
-    }
-    Ok(beside)
 }

@@ -106,5 +106,12 @@ fn text(report: &VacuumReport) -> String {
         (n, true) => format!("{n} files, {bytes} would be deleted; nothing was"),
         (n, false) => format!("{n} files, {bytes} deleted in {:.1} s", report.seconds),
     });
+    if report.scratch_files > 0 {
+        let n = HumanCount(report.scratch_files);
+        lines.push(match report.dry_run {
+            true => format!("{n} scratch files of killed runs on a cluster would be deleted"),
+            false => format!("{n} scratch files of killed runs on a cluster deleted"),
+        });
+    }
     lines.join("\n")
 }

@@ -13,6 +13,7 @@ use futures::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tuwen_corpus::{Engine, planned};
 use tuwen_etl::sql::{Prepared, QueryError};
 
 use crate::cli::age::age_text;
@@ -31,7 +32,7 @@ pub(crate) struct Rows {
 impl Rows {
     /// Starts `prepared`, which may take as long as `timeout`.
     pub(crate) fn of(prepared: Prepared, timeout: Option<Duration>) -> Self {
-        let batches = Batches::of(prepared.frame().clone());
+        let batches = Batches::of(prepared.frame().clone(), Arc::clone(prepared.engine()));
         Self { batches, clock: Clock::start(timeout), prepared }
     }
 
@@ -58,12 +59,12 @@ struct Batches {
 }
 
 impl Batches {
-    fn of(frame: DataFrame) -> Self {
+    fn of(frame: DataFrame, engine: Arc<dyn Engine>) -> Self {
         let (send, batches) = mpsc::channel(BATCHES_AHEAD);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
-            let mut stream = match Box::pin(stream(frame, &stopped)).await {
+            let mut stream = match Box::pin(stream(frame, engine, &stopped)).await {
                 Ok(stream) => stream,
                 Err(error) => return drop(send.send(Err(error)).await),
             };
@@ -96,11 +97,19 @@ impl Drop for Batches {
 /// The rows of `frame` until `stop` is cancelled.
 async fn stream(
     frame: DataFrame,
+    engine: Arc<dyn Engine>,
     stop: &CancellationToken,
 ) -> Result<SendableRecordBatchStream, DataFusionError> {
-    let context = Arc::new(frame.task_ctx());
-    let plan = frame.create_physical_plan().await?;
-    execute_stream(stoppable(plan, stop)?, context)
+    let of_engine = |error: anyhow::Error| match error.downcast::<DataFusionError>() {
+        Ok(error) => error,
+        Err(error) => DataFusionError::External(error.into()),
+    };
+    let (plan, context) = planned(engine.as_ref(), frame).await.map_err(of_engine)?;
+    match engine.is_cluster() {
+        // A job ends when nobody wants its rows any more.
+        true => engine.run(plan, context).await.map_err(of_engine),
+        false => execute_stream(stoppable(plan, stop)?, context),
+    }
 }
 
 fn broken_off(error: &JoinError) -> QueryError {
@@ -155,6 +164,7 @@ mod tests {
     use arrow::datatypes::DataType;
     use datafusion::logical_expr::{Volatility, create_udf};
     use datafusion::prelude::SessionContext;
+    use tuwen_corpus::Here;
 
     #[tokio::test]
     async fn a_panic_is_an_error_not_the_end_of_the_rows() {
@@ -167,12 +177,12 @@ mod tests {
             Arc::new(|_| panic!("offset overflow")),
         ));
         let frame = ctx.sql("select panics(value) from generate_series(1, 3)").await.unwrap();
-        let error = Batches::of(frame).next().await.unwrap_err().to_string();
+        let error = Batches::of(frame, Arc::new(Here)).next().await.unwrap_err().to_string();
         assert!(error.starts_with("the engine failed within the query: "), "{error}");
         assert!(error.contains("offset overflow"), "{error}");
 
         let frame = ctx.sql("select value from generate_series(1, 3)").await.unwrap();
-        let mut rows = Batches::of(frame);
+        let mut rows = Batches::of(frame, Arc::new(Here));
         assert_eq!(rows.next().await.unwrap().unwrap().unwrap().num_rows(), 3);
         assert!(rows.next().await.unwrap().is_none());
     }
@@ -192,7 +202,7 @@ mod tests {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             runtime.block_on(async {
                 let frame = SessionContext::new().sql(&query).await.unwrap();
-                let mut rows = Batches::of(frame);
+                let mut rows = Batches::of(frame, Arc::new(Here));
                 let waited = tokio::time::timeout(Duration::from_millis(300), rows.next()).await;
                 assert!(waited.is_err(), "{query}");
             });

@@ -118,6 +118,10 @@ fn stage_views() -> Vec<View> {
             .param("may_pass", texts(&["timeout", "rate_limited"])),
         view("fetch_answered", "fetch_answered"),
         view("fetch_outcomes", "fetch_outcomes").param("first_seq", 4i64),
+        view("fetch_wave", "fetch_wave")
+            .param("first_seq", 11i64)
+            .param("attempts", 3i32)
+            .param("until", utc(Some(FETCH_NOW_US + 1_000_000))),
         view("decode_todo", "decode_todo"),
         view("images_sql", "images")
             .param("first_seq", 0i64)

@@ -21,6 +21,7 @@ use crate::corpus::Corpus;
 use crate::location::local_folder;
 use crate::report::{Outcome, Progress, StageReport};
 use crate::runs::Run;
+use crate::scratch::SHARED_SCRATCH;
 use crate::snapshot::Snapshot;
 
 /// The name of its runs.
@@ -68,6 +69,8 @@ pub struct VacuumReport {
     pub kept_since: DateTime<Utc>,
     /// The tables.
     pub tables: BTreeMap<&'static str, VacuumedTable>,
+    /// Files that drivers of a cluster left which were killed.
+    pub scratch_files: u64,
     /// Wall time in seconds.
     pub seconds: f64,
 }
@@ -101,8 +104,10 @@ pub async fn vacuum(corpus: &Corpus, options: &VacuumOptions) -> Result<VacuumRe
             recorded?;
         }
     }
+    let tables = worked?;
+    let scratch_files = scratch(corpus, kept_since, options.dry_run).await?;
     let seconds = clock.elapsed().as_secs_f64();
-    Ok(VacuumReport { dry_run: options.dry_run, kept_since, tables: worked?, seconds })
+    Ok(VacuumReport { dry_run: options.dry_run, kept_since, tables, scratch_files, seconds })
 }
 
 /// Deletes what is not needed of the files that lie in each table's folder, and counts them in `row`, the deleted ones as good.
@@ -265,6 +270,21 @@ async fn delete(
     });
     let deletes: Vec<_> = deletes.collect();
     stream::iter(deletes).buffer_unordered(DELETES_AT_ONCE).try_collect::<()>().await
+}
+
+/// Deletes the scratch files that were written before `since`; how many there are.
+async fn scratch(corpus: &Corpus, since: DateTime<Utc>, dry_run: bool) -> Result<u64> {
+    let (store, root) = corpus.store().await?;
+    let folder: Path = root.parts().chain(Path::from(SHARED_SCRATCH).parts()).collect();
+    let listed: Vec<ObjectMeta> = store.list(Some(&folder)).try_collect().await?;
+    let stale = listed.into_iter().filter(|file| file.last_modified < since);
+    let stale: Vec<Path> = stale.map(|file| file.location).collect();
+    let n_files = stale.len() as u64;
+    if !dry_run {
+        let stale = stream::iter(stale.into_iter().map(Ok)).boxed();
+        store.delete_stream(stale).try_collect::<Vec<_>>().await?;
+    }
+    Ok(n_files)
 }
 
 /// Files that a killed run had begun to write on this machine's file system: `NAME.parquet#N`, which

@@ -12,10 +12,11 @@ use anyhow::Result;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{DataFrame, SessionContext, col};
 use tuwen_corpus::query::{frame, tally};
-use tuwen_corpus::{Change, NewFiles, Scratch, Snapshot, seeking_session, spilling_session};
+use tuwen_corpus::{
+    Change, Engine, NewFiles, Scratch, Snapshot, seeking_session, spilling_session,
+};
 use tuwen_schemas::schema;
 
-use crate::curate::near::{near_thumb_udf, near_udf};
 use crate::curate::rules::{HeldOut, Rules};
 use crate::replace::{FILE_COLUMN, replace};
 
@@ -67,8 +68,9 @@ pub(super) async fn change(
     let rewritten = change_sql!("rewritten");
     let change =
         replace(snapshot, &sessions.all, "examples", "changed_examples", rewritten).await?;
-    let reasons = tally(&sessions.all, "changed_examples", "reject_reason").await?;
-    let all_reasons = sessions.all_reasons(&reasons).await?;
+    let reasons =
+        tally(snapshot.engine(), &sessions.all, "changed_examples", "reject_reason").await?;
+    let all_reasons = sessions.all_reasons(snapshot.engine(), &reasons).await?;
     sessions.share("originals", "originals").await?;
     sessions.share("made", "examples").await?;
     Ok(Changed { change, n_judged, reasons, all_reasons, concerned: sessions.concerned })
@@ -148,9 +150,10 @@ impl Sessions<'_> {
         self.empty("images", "near_changes")?;
         self.near_images(rules).await?;
         let changes = self.frame(change_sql!("held_out_changes")).await?;
-        let changes = rules.near_index(changes).await?;
+        let held = (&self.all, self.scratch, "near_change");
+        let changes = rules.near_images(changes, held).await?;
         if !changes.is_empty() {
-            self.all.register_udf(near_udf("near_change", Arc::new(changes)));
+            self.all.register_udf(changes.function("near_change"));
             if self.step(change_sql!("near_changes")).await? > 0 {
                 self.near_images(rules).await?;
             }
@@ -171,8 +174,10 @@ impl Sessions<'_> {
     /// `near_images`, those with thumbnails near the ones at hand, and `near_used`, what they are used for: of all other images none is
     /// near. Most are told apart by their thumbnails, without reading their looks.
     async fn near_images(&self, rules: &Rules<'_>) -> Result<()> {
-        let at_hand = rules.near_index(self.frame(change_sql!("at_hand")).await?).await?;
-        self.all.register_udf(near_thumb_udf("near_thumb", Arc::new(at_hand)));
+        let at_hand = self.frame(change_sql!("at_hand")).await?;
+        let held = (&self.all, self.scratch, "near_at_hand");
+        let at_hand = rules.near_images(at_hand, held).await?;
+        self.all.register_udf(at_hand.function("near_thumb"));
         self.step(change_sql!("near_images")).await?;
         self.step(change_sql!("near_examples")).await?;
         self.step(change_sql!("used_before")).await?;
@@ -203,12 +208,16 @@ impl Sessions<'_> {
     }
 
     /// All examples by reason: those that are, less those that go, and those that come.
-    async fn all_reasons(&self, coming: &BTreeMap<String, u64>) -> Result<BTreeMap<String, u64>> {
-        let mut all = tally(&self.all, "examples", "reject_reason").await?;
+    async fn all_reasons(
+        &self,
+        engine: &dyn Engine,
+        coming: &BTreeMap<String, u64>,
+    ) -> Result<BTreeMap<String, u64>> {
+        let mut all = tally(engine, &self.all, "examples", "reject_reason").await?;
         let old =
             self.all.table("changed_examples").await?.filter(col(FILE_COLUMN).is_not_null())?;
         self.all.register_table("replaced_examples", old.into_view())?;
-        for (reason, n) in tally(&self.all, "replaced_examples", "old_reason").await? {
+        for (reason, n) in tally(engine, &self.all, "replaced_examples", "old_reason").await? {
             let count = all.entry(reason).or_default();
             *count = count.saturating_sub(n);
         }

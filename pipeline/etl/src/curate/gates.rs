@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
+use tuwen_corpus::{Engine, collect};
 use tuwen_settings::Settings;
 
 use crate::driver::RedGate;
@@ -21,6 +22,7 @@ const SHOWN_ROWS: usize = 5;
 /// # Errors
 /// [`RedGate`]: too many rows are rejected, too few are not, or an own audit returned rows.
 pub(super) async fn judge(
+    engine: &dyn Engine,
     ctx: &SessionContext,
     settings: &Settings,
     reasons: &BTreeMap<String, u64>,
@@ -39,8 +41,8 @@ pub(super) async fn judge(
     }
     for (name, text) in own_audits {
         let rows = read_only(ctx, &text).await.with_context(|| name.clone())?;
-        let found =
-            rows.limit(0, Some(SHOWN_ROWS))?.collect().await.with_context(|| name.clone())?;
+        let rows = rows.limit(0, Some(SHOWN_ROWS))?;
+        let found = collect(engine, rows).await.with_context(|| name.clone())?;
         if found.iter().any(|batch| batch.num_rows() > 0) {
             return red(format!(
                 "{name}: expected no rows, found\n{}",

@@ -6,6 +6,7 @@
 mod change;
 mod gates;
 mod near;
+mod near_rows;
 mod rebuild;
 mod rules;
 mod split;
@@ -14,8 +15,9 @@ mod text_udf;
 mod tokenize;
 
 pub use near::{distance_udfs, hash_distance, thumb_distance};
+pub use near_rows::NearRows;
 pub use split::SplitRule;
 pub use stage::{Gates, curate};
 pub use text_udf::{caption_rules, caption_udfs};
 pub(crate) use tokenize::tokenize_udf_by;
-pub use tokenize::{CaptionTokenizer, tokenize_udf};
+pub use tokenize::{CaptionTokenizer, TokenizerParts, tokenize_udf};

@@ -92,14 +92,18 @@ fn checked<'a, const N: usize>(column: &str, bytes: &'a [u8]) -> Result<&'a [u8;
     })
 }
 
+/// Where a function gets its index.
+pub(super) type Index = Arc<dyn Fn() -> Result<Arc<NearIndex>, DataFusionError> + Send + Sync>;
+
 /// `NAME(thumb, look) -> boolean`: whether an image of `index` is near; false for nulls, but a look may be null.
-pub(super) fn near_udf(name: &str, index: Arc<NearIndex>) -> ScalarUDF {
+pub(super) fn near_udf(name: &str, index: Index) -> ScalarUDF {
     create_udf(
         name,
         vec![DataType::Binary; 2],
         DataType::Boolean,
         Volatility::Immutable,
         Arc::new(move |args| {
+            let index = index()?;
             over_rows(args, |arrays| {
                 let [thumbs, looks] = [0, 1].map(|i| arrays[i].as_binary::<i32>());
                 let near = thumbs.iter().zip(looks).map(|(thumb, look)| -> Result<bool, String> {
@@ -114,13 +118,14 @@ pub(super) fn near_udf(name: &str, index: Arc<NearIndex>) -> ScalarUDF {
 }
 
 /// `NAME(thumb) -> boolean`: whether an image of `index` may be near, whatever the looks are; false for nulls.
-pub(super) fn near_thumb_udf(name: &str, index: Arc<NearIndex>) -> ScalarUDF {
+pub(super) fn near_thumb_udf(name: &str, index: Index) -> ScalarUDF {
     create_udf(
         name,
         vec![DataType::Binary],
         DataType::Boolean,
         Volatility::Immutable,
         Arc::new(move |args| {
+            let index = index()?;
             over_rows(args, |arrays| {
                 let near =
                     arrays[0].as_binary::<i32>().iter().map(|thumb| -> Result<bool, String> {

@@ -17,14 +17,14 @@ pub(super) async fn rebuild(
     snapshot.register(&all).await?;
     rules.register(&all);
     rules.pair_images(&all, scratch).await?;
-    scratch.release(&all, "answers")?;
+    scratch.release(&all, "answers").await?;
     // From here on one side of each join is small.
     let ctx = spilling_session(0)?;
     snapshot.register(&ctx).await?;
     rules.register(&ctx);
     ctx.register_table("pair_images", all.table_provider("pair_images").await?)?;
     rules.clean_captions(&ctx, scratch).await?;
-    scratch.release(&ctx, "pair_images")?;
+    scratch.release(&ctx, "pair_images").await?;
     rules.used_images(&ctx).await?;
     let held_out = rules.near_sources(&ctx, scratch).await?;
     // Of most images the thumbnail alone is decoded.

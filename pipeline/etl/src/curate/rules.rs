@@ -2,7 +2,6 @@
 //! change concerns. Out: its pairs judged, step by step in scratch tables; and what identifies the rules, so that another
 //! version of them is seen as a change.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -15,9 +14,9 @@ use tuwen_corpus::id::{hex, id_of};
 use tuwen_corpus::query::frame;
 use tuwen_settings::{CurateSettings, Split};
 
-use crate::curate::near::{collect, grouped, grouped_of, near_thumb_udf, near_udf};
+use crate::curate::near::{grouped, grouped_of};
+use crate::curate::near_rows::NearImages;
 use crate::curate::{CaptionTokenizer, SplitRule, caption_rules, caption_udfs, tokenize_udf};
-use tuwen_image::NearIndex;
 
 const ANSWERS: &str = include_str!("../../../../sql/answers.sql");
 const PAIR_IMAGES: &str = include_str!("../../../../sql/pair_images.sql");
@@ -43,16 +42,16 @@ pub(super) struct Rules<'a> {
 
 /// The images of the splits that are held out, as others are compared with them.
 pub(super) struct HeldOut {
-    test: Arc<NearIndex>,
-    validation: Arc<NearIndex>,
+    test: NearImages,
+    validation: NearImages,
 }
 
 impl HeldOut {
     /// Registers the functions `near_test` and `near_validation`, and those of thumbnails alone.
     pub(super) fn register(&self, ctx: &SessionContext) {
         for (split, index) in [("test", &self.test), ("validation", &self.validation)] {
-            ctx.register_udf(near_udf(&format!("near_{split}"), Arc::clone(index)));
-            ctx.register_udf(near_thumb_udf(&format!("near_{split}_thumb"), Arc::clone(index)));
+            ctx.register_udf(index.function(&format!("near_{split}")));
+            ctx.register_udf(index.function(&format!("near_{split}_thumb")));
         }
     }
 }
@@ -162,7 +161,7 @@ impl<'a> Rules<'a> {
         let index = async |split: Split| {
             let params = [("split", split.name().into())];
             let sources = frame(ctx, "near_sources", NEAR_SOURCES, params).await?;
-            anyhow::Ok(Arc::new(self.near_index(sources).await?))
+            self.near_images(sources, (ctx, scratch, &format!("near_{}", split.name()))).await
         };
         let held_out = HeldOut {
             test: index(Split::Test).await?,
@@ -173,9 +172,13 @@ impl<'a> Rules<'a> {
         Ok(held_out)
     }
 
-    /// The index of images near to which others are looked for.
-    pub(super) async fn near_index(&self, sources: DataFrame) -> Result<NearIndex> {
-        collect(self.settings.near_difference, sources).await
+    /// Images near to which others are looked for; where they are held, under that name.
+    pub(super) async fn near_images(
+        &self,
+        sources: DataFrame,
+        held: (&SessionContext, &Scratch, &str),
+    ) -> Result<NearImages> {
+        NearImages::of(self.settings.near_difference, sources, held).await
     }
 
     /// used_images, held_out_images, images -> leaks.

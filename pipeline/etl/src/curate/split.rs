@@ -14,10 +14,11 @@ use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarUDF, Volatility, create_udf};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::{SessionContext, col, lit};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tuwen_corpus::{LastRun, Rows, bare_session};
 use tuwen_settings::{CurateSettings, Shares, Split};
 
+use crate::bound::saying;
 use crate::named_split::split_named;
 
 /// What a rule may look at, in the order of the function's arguments; `image_id` is null where nothing was got.
@@ -112,7 +113,8 @@ impl SplitRule {
     pub fn udf(&self) -> Result<ScalarUDF> {
         let types = COLUMNS.map(|(_, data_type)| data_type).to_vec();
         let (rule, planned) = (self.clone(), self.planned()?);
-        Ok(create_udf(
+        let said = (self.kind.name(), self.shares.to_string());
+        let function = create_udf(
             "split_of",
             types,
             DataType::Utf8,
@@ -125,7 +127,8 @@ impl SplitRule {
                 };
                 Ok(ColumnarValue::Array(splits))
             }),
-        ))
+        );
+        Ok(saying(function, move || json!({ "split": said })))
     }
 
     fn planned(&self) -> Result<Option<Arc<dyn PhysicalExpr>>> {

@@ -42,7 +42,11 @@ pub async fn curate(
     stop: &CancellationToken,
 ) -> Result<StageReport> {
     let last = corpus.snapshot().await?.last_run(Curate::NAME).await?;
-    driver::run(corpus, Curate::new(settings, last.as_ref(), gates, stop), stop).await
+    let stage = match Scratch::of(corpus).await {
+        Ok(scratch) => Curate::new(settings, last.as_ref(), gates, scratch, stop),
+        Err(error) => Err(error),
+    };
+    driver::run(corpus, stage, stop).await
 }
 
 struct Curate<'a> {
@@ -127,8 +131,8 @@ impl Stage for Curate<'_> {
             return Ok(());
         }
         let ctx = snapshot.session(Rows::Light).await?;
-        let reasons = tally(&ctx, "examples", "reject_reason").await?;
-        let judged = gates::judge(&ctx, self.settings, &reasons).await;
+        let reasons = tally(snapshot.engine(), &ctx, "examples", "reject_reason").await?;
+        let judged = gates::judge(snapshot.engine(), &ctx, self.settings, &reasons).await;
         judged.map_err(|error| with_hint(error, "nothing was new"))
     }
 }
@@ -138,6 +142,7 @@ impl<'a> Curate<'a> {
         settings: &'a Settings,
         last: Option<&LastRun>,
         gates: Gates,
+        scratch: Scratch,
         stop: &'a CancellationToken,
     ) -> Result<Self> {
         let tokenizer = Path::new(&settings.curate.tokenizer);
@@ -148,7 +153,7 @@ impl<'a> Curate<'a> {
             settings,
             gates,
             rules: Rules::new(&settings.curate, tokenizer, split)?,
-            scratch: Scratch::new()?,
+            scratch,
             todo: None,
             split_change,
             has_judged: false,
@@ -161,12 +166,12 @@ impl<'a> Curate<'a> {
         let removes = snapshot.removes("examples", None)?;
         let change = Change { adds: files.adds, removes, ..Change::default() };
         let ctx = self.as_it_is_to_be(snapshot, &change).await?;
-        let reasons = tally(&ctx, "examples", "reject_reason").await?;
+        let reasons = tally(snapshot.engine(), &ctx, "examples", "reject_reason").await?;
         report.rejected = reasons.clone();
         report.rows_out = report.rejected.remove("").unwrap_or(0);
         let passed = async {
-            audit(&ctx, self.settings.curate.max_length).await?;
-            self.judge_new(&ctx, &reasons).await
+            audit(snapshot.engine(), &ctx, self.settings.curate.max_length).await?;
+            self.judge_new(snapshot, &ctx, &reasons).await
         };
         self.keep(passed.await, snapshot, change, report).await
     }
@@ -183,9 +188,9 @@ impl<'a> Curate<'a> {
         report.rejected = changed.reasons;
         report.rows_out = report.rejected.remove("").unwrap_or(0);
         let passed = async {
-            audit(&changed.concerned, self.settings.curate.max_length).await?;
+            audit(snapshot.engine(), &changed.concerned, self.settings.curate.max_length).await?;
             let ctx = self.as_it_is_to_be(snapshot, &changed.change).await?;
-            self.judge_new(&ctx, &changed.all_reasons).await
+            self.judge_new(snapshot, &ctx, &changed.all_reasons).await
         };
         self.keep(passed.await, snapshot, changed.change, report).await
     }
@@ -216,11 +221,16 @@ impl<'a> Curate<'a> {
     }
 
     /// Judges what is to be committed.
-    async fn judge_new(&self, ctx: &SessionContext, reasons: &BTreeMap<String, u64>) -> Result<()> {
+    async fn judge_new(
+        &self,
+        snapshot: &Snapshot,
+        ctx: &SessionContext,
+        reasons: &BTreeMap<String, u64>,
+    ) -> Result<()> {
         if self.gates == Gates::Force {
             return Ok(());
         }
-        let judged = gates::judge(ctx, self.settings, reasons).await;
+        let judged = gates::judge(snapshot.engine(), ctx, self.settings, reasons).await;
         judged.map_err(|error| with_hint(error, "examples stays as it was"))
     }
 

@@ -6,9 +6,12 @@ use anyhow::{Context, Result};
 use arrow::array::{AsArray, ListBuilder, StringArray, StringBuilder};
 use arrow::datatypes::{DataType, Field};
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+use serde_json::json;
 
 use tuwen_caption::{Rule, Rules, changed_by, clean_caption};
 use tuwen_settings::CurateSettings;
+
+use crate::bound::saying;
 
 /// The rules that `settings` switch on.
 ///
@@ -58,4 +61,5 @@ pub fn caption_udfs(rules: Rules) -> [ScalarUDF; 2] {
         }),
     );
     [cleaned, changing]
+        .map(|function| saying(function, move || json!({ "rules": rules.to_string() })))
 }

@@ -7,25 +7,42 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow, bail};
 use arrow::array::{AsArray, Int32Builder, ListBuilder};
 use arrow::datatypes::{DataType, Field};
+use base64::Engine as _;
 use datafusion::common::DataFusionError;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
-use tokenizers::{PostProcessor, TruncationParams};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
 
 use tuwen_corpus::id::{hex, id_of};
 
+use crate::bound::saying;
 use tuwen_caption::{Characters, Literal, TokenizerFile, end_ids};
 
 /// A tokenizer set up for captions.
 #[derive(Clone)]
 pub struct CaptionTokenizer {
     tokenizer: Arc<Literal>,
+    /// As its file has it.
+    whole: Arc<Tokenizer>,
     /// For BERT's tokenizers, to which each Chinese character is a word.
     characters: Option<Arc<Characters>>,
     /// The end token, where the post-processor puts none: a model that never sees captions end never ends one.
     end: Option<u32>,
+    /// Special tokens that each caption gets.
+    n_special: usize,
     max_length: usize,
     /// Identity of file and end token, so that others are seen as a change.
     pub file_id: String,
+}
+
+/// A tokenizer on its way to another process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TokenizerParts {
+    /// Its `tokenizer.json`, with the special tokens marked: zstd, then base 64.
+    json_zstd: String,
+    end: Option<u32>,
+    max_length: usize,
 }
 
 impl CaptionTokenizer {
@@ -40,27 +57,68 @@ impl CaptionTokenizer {
                 "curate.tokenizer: expected the path of a tokenizer.json, found nothing\nhint: --tokenizer FILE"
             );
         }
-        let TokenizerFile { mut tokenizer, special, json } = TokenizerFile::open(path)?;
-        let characters = Characters::of(&tokenizer, max_length)?.map(Arc::new);
-        let truncation = TruncationParams { max_length, ..TruncationParams::default() };
-        tokenizer
-            .with_truncation(Some(truncation))
-            .map_err(|error| anyhow!("curate.max_length = {max_length}: {error}"))?;
-        let literal = Literal::of(&tokenizer)?;
-        let end = if literal.ends_texts()? { None } else { special.end.map(|end| end.id) };
-        let n_special = tokenizer.get_post_processor().map_or(0, |added| added.added_tokens(false))
-            + usize::from(end.is_some());
+        let TokenizerFile { tokenizer, special, json } = TokenizerFile::open(path)?;
+        let this = Self::new(tokenizer, max_length, |literal| {
+            Ok(if literal.ends_texts()? { None } else { special.end.map(|end| end.id) })
+        })?;
+        let n_special = this.n_special;
         if max_length <= n_special {
             bail!(
                 "curate.max_length: expected more than the {n_special} special tokens that {shown} adds, found {max_length}"
             );
         }
         let mut identity = json;
-        if let Some(end) = end {
+        if let Some(end) = this.end {
             identity.extend(format!("ends with {end}").bytes());
         }
-        let file_id = hex(id_of(&identity));
-        Ok(Self { tokenizer: Arc::new(literal), characters, end, max_length, file_id })
+        Ok(Self { file_id: hex(id_of(&identity)), ..this })
+    }
+
+    /// The tokenizer of which `parts` were taken in another process.
+    ///
+    /// # Errors
+    /// They are none of a tokenizer.
+    pub fn of(parts: TokenizerParts) -> Result<Self> {
+        let json = base64::prelude::BASE64_STANDARD.decode(parts.json_zstd)?;
+        let tokenizer = Tokenizer::from_bytes(zstd::decode_all(json.as_slice())?);
+        let tokenizer = tokenizer.map_err(|error| anyhow!("a tokenizer of a plan: {error}"))?;
+        Self::new(tokenizer, parts.max_length, |_| Ok(parts.end))
+    }
+
+    /// What makes it in another process.
+    fn parts(&self) -> Result<TokenizerParts> {
+        let json = self.whole.to_string(false).map_err(|error| anyhow!("{error}"))?;
+        let json_zstd = zstd::encode_all(json.as_bytes(), 0)?;
+        Ok(TokenizerParts {
+            json_zstd: base64::prelude::BASE64_STANDARD.encode(json_zstd),
+            end: self.end,
+            max_length: self.max_length,
+        })
+    }
+
+    fn new(
+        mut tokenizer: Tokenizer,
+        max_length: usize,
+        end: impl FnOnce(&Literal) -> Result<Option<u32>>,
+    ) -> Result<Self> {
+        let characters = Characters::of(&tokenizer, max_length)?.map(Arc::new);
+        let truncation = TruncationParams { max_length, ..TruncationParams::default() };
+        tokenizer
+            .with_truncation(Some(truncation))
+            .map_err(|error| anyhow!("curate.max_length = {max_length}: {error}"))?;
+        let literal = Literal::of(&tokenizer)?;
+        let end = end(&literal)?;
+        let n_special = tokenizer.get_post_processor().map_or(0, |added| added.added_tokens(false))
+            + usize::from(end.is_some());
+        Ok(Self {
+            tokenizer: Arc::new(literal),
+            whole: Arc::new(tokenizer),
+            characters,
+            end,
+            n_special,
+            max_length,
+            file_id: String::new(),
+        })
     }
 
     /// The ids of `text`.
@@ -89,9 +147,12 @@ impl CaptionTokenizer {
 
 /// `tokenize(varchar) -> list<int>`.
 pub fn tokenize_udf(tokenizer: CaptionTokenizer) -> ScalarUDF {
-    tokenize_udf_by(move |text| {
+    let said = tokenizer.clone();
+    let function = tokenize_udf_by(move |text| {
         tokenizer.encode(text).map_err(|error| DataFusionError::Execution(error.to_string()))
-    })
+    });
+    // What was read as a tokenizer can be written as one.
+    saying(function, move || json!({ "tokenizer": said.parts().ok() }))
 }
 
 /// [`tokenize_udf`] by any function from a text to its ids.

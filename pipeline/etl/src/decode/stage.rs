@@ -37,7 +37,7 @@ pub async fn decode(
     max_rejected_percent: Option<f64>,
     stop: &CancellationToken,
 ) -> Result<StageReport> {
-    let stage = Scratch::new().map(|scratch| Decode {
+    let stage = Scratch::of(corpus).await.map(|scratch| Decode {
         settings: settings.clone(),
         again,
         max_rejected_percent,
@@ -111,12 +111,12 @@ impl Stage for Decode<'_> {
         progress: &Progress,
         report: &mut StageReport,
     ) -> Result<Option<Chunk>> {
-        let n = self.settings.chunk_images;
+        let n = self.settings.chunk_images.saturating_mul(snapshot.engine().n_parts().await?);
         while let Some(todo) = &mut self.todo {
             let seqs = todo.new.take(n).await?;
             if !seqs.is_empty() {
                 let ctx = snapshot.session(Rows::Heavy).await?;
-                return Ok(Some(Chunk::Rows(self.images(&ctx, seqs, progress).await?)));
+                return Ok(Some(Chunk::Computed(self.images(&ctx, seqs, progress).await?)));
             }
             let seqs = todo.again.take(n).await?;
             if seqs.is_empty() {
@@ -126,7 +126,7 @@ impl Stage for Decode<'_> {
             let n_tried = seqs.len() as u64;
             let tried = self.images(&ctx, seqs, progress).await?;
             let changed = changed(snapshot, &ctx, &self.scratch, tried).await?;
-            let reasons = tally(&ctx, "changed_images", "reject_reason").await?;
+            let reasons = tally(snapshot.engine(), &ctx, "changed_images", "reject_reason").await?;
             report.known += n_tried - reasons.values().sum::<u64>();
             for (reason, n) in reasons {
                 match reason.as_str() {
@@ -146,7 +146,11 @@ impl Stage for Decode<'_> {
             return Ok(());
         };
         let ctx = snapshot.session(Rows::Light).await?;
-        RedGate::of_rejected("images", &tally(&ctx, "images", "reject_reason").await?, most)
+        RedGate::of_rejected(
+            "images",
+            &tally(snapshot.engine(), &ctx, "images", "reject_reason").await?,
+            most,
+        )
     }
 
     fn stop(&mut self) {
@@ -261,7 +265,7 @@ async fn check_stored(
         }
     };
     for (column, key, wanted, unit) in asked {
-        let stored = tally(ctx, "images", column).await?;
+        let stored = tally(snapshot.engine(), ctx, "images", column).await?;
         // A rejected image has no codec, and one of an older tuwen does not say how it was made.
         let other = stored.keys().find(|found| !found.is_empty() && *found != wanted);
         compare(column, key, other.map_or(wanted, String::as_str), wanted, unit);

@@ -11,11 +11,14 @@ use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use serde_json::json;
 use tuwen_schemas::schema;
 
 use tuwen_corpus::report::Progress;
 use tuwen_image::{DecodedImage, Rejected, decode_image, encode_stored};
 use tuwen_settings::DecodeSettings;
+
+use crate::bound::saying;
 
 /// The columns of `images` that come out of a decode.
 const COLUMNS: [&str; 14] = [
@@ -42,11 +45,13 @@ pub fn decode_udf(settings: DecodeSettings, progress: Progress) -> ScalarUDF {
         let field = images.field_with_name(name).expect("schemas/images.sql has the column");
         Field::new(*name, field.data_type().clone(), true)
     });
-    ScalarUDF::new_from_impl(DecodeImage {
+    let said = settings.clone();
+    let function = ScalarUDF::new_from_impl(DecodeImage {
         signature: Signature::exact(vec![DataType::Binary], Volatility::Immutable),
         fields: fields.collect(),
         bound: Bound { settings, progress },
-    })
+    });
+    saying(function, move || json!({ "decode": said }))
 }
 
 /// What is bound into the function. A session registers one, so any two of its calls have the same.

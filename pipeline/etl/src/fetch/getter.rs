@@ -12,11 +12,16 @@ use tuwen_settings::FetchSettings;
 use crate::fetch::attempt::{Ask, Failure, Got, Trace};
 use crate::fetch::budget::{Budget, Held};
 use crate::fetch::http::Http;
+use crate::fetch::origin::Origin;
 use crate::fetch::slot::Slot;
-use crate::fetch::{Attempt, FetchOutcome, Origin, folder};
+use crate::fetch::{Attempt, FetchOutcome, folder};
 
 /// A host that cannot be told: all such locators are one.
 const NO_HOST: &str = "";
+
+/// Bodies under way get this part of `fetch.memory_limit`. A chunk's rows, the Parquet file that they become and what the allocator
+/// keeps take the rest.
+const BODIES_PART: u64 = 6;
 
 /// Where attempts get their bytes.
 pub(super) enum Getter {
@@ -25,7 +30,8 @@ pub(super) enum Getter {
 }
 
 impl Getter {
-    pub(super) fn new(origin: Origin, settings: &FetchSettings, body_bytes: u64) -> Result<Self> {
+    pub(super) fn new(origin: Origin, settings: &FetchSettings) -> Result<Self> {
+        let body_bytes = settings.memory_limit / BODIES_PART;
         Ok(match origin {
             Origin::Http => Self::Http(Box::new(Http::new(settings, body_bytes)?)),
             Origin::Folder(folder) => {

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arrow::array::{AsArray, BooleanArray};
 use arrow::datatypes::DataType;
-use datafusion::logical_expr::{ColumnarValue, Expr, Volatility, create_udf};
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarUDF, Volatility, create_udf};
 use reqwest::Url;
+use serde_json::json;
 use tuwen_corpus::registered_domain;
+
+use crate::bound::saying;
 
 /// Part `index` (1, 2, …) of `count`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shard {
+pub(crate) struct Shard {
     index: u32,
     count: u32,
 }
@@ -22,7 +25,7 @@ impl Shard {
     ///
     /// # Errors
     /// It is not `K/N` with 1 <= K <= N.
-    pub(super) fn of(setting: &str) -> Result<Option<Self>> {
+    pub(crate) fn of(setting: &str) -> Result<Option<Self>> {
         if setting.is_empty() {
             return Ok(None);
         }
@@ -44,7 +47,12 @@ impl Shard {
 
     /// Whether `locator` is in it, for SQL.
     pub(super) fn has(self, locator: Expr) -> Expr {
-        let udf = create_udf(
+        self.function().call(vec![locator])
+    }
+
+    /// `in_shard(varchar) -> boolean`.
+    pub(crate) fn function(self) -> ScalarUDF {
+        let function = create_udf(
             "in_shard",
             vec![DataType::Utf8],
             DataType::Boolean,
@@ -57,7 +65,7 @@ impl Shard {
                 Ok(ColumnarValue::Array(Arc::new(within)))
             }),
         );
-        udf.call(vec![locator])
+        saying(function, move || json!({ "shard": format!("{}/{}", self.index, self.count) }))
     }
 }
 

@@ -1,17 +1,13 @@
 //! The stage: locators in, attempts out, chunks committed. Requests go on while a chunk is written.
 
-use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, bail};
 use chrono::Utc;
 use datafusion::prelude::col;
 use serde_json::Value;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::report::{Progress, StageReport};
 use tuwen_corpus::{
@@ -20,20 +16,16 @@ use tuwen_corpus::{
 use tuwen_settings::FetchSettings;
 
 use crate::driver::{self, Chunk, RedGate, Stage};
-use crate::fetch::asking::{self, Arrived, Rest};
 use crate::fetch::chunk::AttemptsChunk;
+use crate::fetch::crawl::{Crawl, Crawled};
 use crate::fetch::getter::Getter;
 use crate::fetch::metrics::Metrics;
-use crate::fetch::outage::Outage;
-use crate::fetch::queues::Queues;
+use crate::fetch::origin::Origin;
 use crate::fetch::retry::Retry;
-use crate::fetch::tally::Tally;
 use crate::fetch::todo::{TodoQuery, asks, is_due};
-use crate::fetch::told::{answered, outcomes};
+use crate::fetch::told::{Answered, outcomes};
+use crate::fetch::waves::Waves;
 use crate::fetch::{Attempt, FetchOutcome};
-
-/// Attempts that wait for the writer, so that requests go on while a chunk is committed. Their bytes are in the budget of bodies.
-const WAITING_ATTEMPTS: usize = 8192;
 
 /// Attempts in one commit at most, however small they are.
 const CHUNK_ATTEMPTS: usize = 20_000;
@@ -44,21 +36,8 @@ const LOCATORS_OF_A_TRY: u64 = 10_000;
 /// Machines that run jobs on one corpus may disagree so much about the time.
 const CLOCKS_DIFFER_US: i64 = 3_600_000_000;
 
-/// Bodies under way get this part of `fetch.memory_limit`. A chunk's rows, the Parquet file that they become and what the allocator
-/// keeps take the rest.
-const BODIES_PART: u64 = 6;
-
-/// A chunk's part.
+/// A chunk's rows get this part of `fetch.memory_limit`.
 const CHUNK_PART: u64 = 10;
-
-/// Where bytes come from.
-#[derive(Clone, Debug)]
-pub enum Origin {
-    /// The URLs of the pairs.
-    Http,
-    /// A folder of files already downloaded, matched by the pairs' file names.
-    Folder(PathBuf),
-}
 
 /// Asks for every locator of `pairs` that is to be asked for: those that never were, and those whose failure may pass and whose time
 /// has come. If there are more locators without bytes in the end than `max_rejected_percent`, the gate is red; what was got is
@@ -74,16 +53,19 @@ pub async fn fetch(
     max_rejected_percent: Option<f64>,
     stop: &CancellationToken,
 ) -> Result<StageReport> {
-    let stage = Fetch::new(origin, settings, max_rejected_percent, stop);
+    let stage = match Scratch::of(corpus).await {
+        Ok(scratch) => Fetch::new(origin, settings, max_rejected_percent, scratch, stop),
+        Err(error) => Err(error),
+    };
     let _metrics = match &stage {
-        Ok(stage) => Metrics::serve(&settings.metrics, Arc::clone(&stage.tally)).await?,
+        Ok(stage) => Metrics::serve(&settings.metrics, Arc::clone(&stage.crawl.tally)).await?,
         Err(_) => None,
     };
     driver::run(corpus, stage, stop).await
 }
 
 struct Fetch<'a> {
-    getter: Arc<Getter>,
+    crawl: Crawl,
     from_files: bool,
     settings: &'a FetchSettings,
     chunk_bytes: u64,
@@ -93,35 +75,12 @@ struct Fetch<'a> {
     due_since_us: Option<i64>,
     /// Where in the log of attempts those of this run begin.
     first_seq: Option<i64>,
-    asking: Option<Asking>,
-    /// What is known of the hosts, between two passes.
-    queues: Option<Queues>,
-    outage: Outage,
-    tally: Arc<Tally>,
-    /// Attempts that can be believed and are in no chunk yet.
-    believed: VecDeque<Attempt>,
-    /// What ends the run after the chunk under way.
-    failure: Option<anyhow::Error>,
     /// The latest time, within what a run waits for, at which something is to be tried again.
     next_pass: Option<Instant>,
-    n_left: u64,
     max_rejected_percent: Option<f64>,
+    /// On a cluster, in the place of the crawl.
+    waves: Option<Waves>,
     stop: &'a CancellationToken,
-}
-
-/// Requests under way.
-struct Asking {
-    arrived: mpsc::Receiver<Arrived>,
-    task: JoinHandle<Result<Rest>>,
-    /// Ends the asking.
-    stop: CancellationToken,
-}
-
-impl Drop for Asking {
-    /// A stage that fails asks nothing more.
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
 }
 
 impl<'a> Fetch<'a> {
@@ -129,6 +88,7 @@ impl<'a> Fetch<'a> {
         origin: Origin,
         settings: &'a FetchSettings,
         max_rejected_percent: Option<f64>,
+        scratch: Scratch,
         stop: &'a CancellationToken,
     ) -> Result<Self> {
         if let Origin::Folder(folder) = &origin
@@ -140,25 +100,22 @@ impl<'a> Fetch<'a> {
             );
         }
         let from_files = matches!(origin, Origin::Folder(_));
-        let bodies = settings.memory_limit / BODIES_PART;
+        let told = origin.clone();
+        let getter = Arc::new(Getter::new(origin, settings)?);
+        let crawl = Crawl::new(getter, settings, from_files, stop.clone());
+        let tally = Arc::clone(&crawl.tally);
         Ok(Self {
             from_files,
-            getter: Arc::new(Getter::new(origin, settings, bodies)?),
+            crawl,
             settings,
             chunk_bytes: settings.chunk_bytes.min(settings.memory_limit / CHUNK_PART),
             retry: Retry::of(settings)?,
-            scratch: Scratch::new()?,
             due_since_us: None,
             first_seq: None,
-            asking: None,
-            queues: None,
-            outage: Outage::default(),
-            tally: Arc::new(Tally::new(from_files)),
-            believed: VecDeque::new(),
-            failure: None,
             next_pass: None,
-            n_left: 0,
             max_rejected_percent,
+            waves: scratch.is_shared().then(|| Waves::new(told, settings, tally)),
+            scratch,
             stop,
         })
     }
@@ -175,73 +132,6 @@ impl<'a> Fetch<'a> {
         )
     }
 
-    /// The next attempts that can be believed; none after the last.
-    async fn receive(&mut self, snapshot: &Snapshot, until: Option<Instant>) -> Result<Received> {
-        let Some(asking) = &mut self.asking else { return Ok(Received::Ended) };
-        let next = asking.arrived.recv();
-        let next = match until {
-            Some(until) => match timeout_at(until, next).await {
-                Ok(next) => next,
-                Err(_elapsed) => return Ok(Received::Nothing),
-            },
-            None => next.await,
-        };
-        let at_end = next.is_none();
-        if let Some(arrived) = next {
-            self.tally.count(&arrived.attempt, &arrived.host);
-            let budget = self.settings.byte_budget;
-            if budget > 0 && self.tally.brought_bytes() >= budget && !self.stop.is_cancelled() {
-                tracing::warn!("fetch.byte_budget is spent: stopping after the chunk under way");
-                self.stop.cancel();
-            }
-            match self.failure {
-                // Nothing that was not answered is believed any more.
-                Some(_) if arrived.attempt.trace.http_status.is_none() => {}
-                Some(_) => self.believed.push_back(arrived.attempt),
-                None => self.believed.extend(self.outage.take(arrived)),
-            }
-        }
-        if self.outage.is_suspicious(at_end) {
-            let mut witnesses = self.outage.witnesses();
-            if witnesses.is_empty() {
-                match answered(snapshot).await {
-                    Ok(answered) => witnesses = answered,
-                    Err(error) => self.fail(error),
-                }
-            }
-            if self.getter.answers(&witnesses).await {
-                self.believed.extend(self.outage.trust());
-            } else {
-                let text = self.outage.describe();
-                self.fail(anyhow!(
-                    "{text}; none of these attempts is recorded\n\
-                     hint: run the command again when the network is there"
-                ));
-            }
-        }
-        if !at_end {
-            return Ok(Received::Attempts);
-        }
-        self.believed.extend(self.outage.believe());
-        if let Some(mut asking) = self.asking.take() {
-            let rest = (&mut asking.task).await.context("the task that asks panicked");
-            match rest.and_then(|rest| rest) {
-                Ok(rest) => {
-                    self.n_left += rest.n_left;
-                    self.queues = Some(rest.queues);
-                }
-                Err(error) => self.fail(error),
-            }
-        }
-        Ok(Received::Attempts)
-    }
-
-    /// Ends the run by `error`, after what came is committed.
-    fn fail(&mut self, error: anyhow::Error) {
-        self.failure.get_or_insert(error);
-        self.stop();
-    }
-
     /// Notes when `attempt` is to be tried again, if a run waits so long.
     fn note_next_try(&mut self, attempt: &Attempt) {
         let Some(next_try_us) = attempt.next_try_us else { return };
@@ -255,16 +145,6 @@ impl<'a> Fetch<'a> {
             self.next_pass = self.next_pass.max(Some(Instant::now() + wait));
         }
     }
-}
-
-/// What [`Fetch::receive`] brought.
-enum Received {
-    /// Perhaps some attempts.
-    Attempts,
-    /// Nothing in time.
-    Nothing,
-    /// There is nothing more.
-    Ended,
 }
 
 impl Stage for Fetch<'_> {
@@ -307,7 +187,6 @@ impl Stage for Fetch<'_> {
                 () = self.stop.cancelled() => return Ok(None),
             }
         }
-        self.n_left = 0;
         let ctx = match new {
             Some(_) => seeking_session()?,
             None => spilling_session(snapshot.n_rows("pairs", None)?)?,
@@ -329,15 +208,12 @@ impl Stage for Fetch<'_> {
         }
         self.check_contact(n_rows)?;
         report.rows_in = report.rows_in.max(n_rows);
+        if let Some(waves) = &mut self.waves {
+            waves.begin(snapshot, &ctx, &self.scratch, n_rows, self.stop).await?;
+            return Ok(Some(n_rows));
+        }
         let todo = ctx.table("todo").await?.sort_by(vec![col("place")])?;
-        let todo = asks(todo.execute_stream().await?);
-        let (sender, arrived) = mpsc::channel(WAITING_ATTEMPTS);
-        let stop = self.stop.child_token();
-        let (getter, settings) = (Arc::clone(&self.getter), self.settings.clone());
-        let (queues, token) = (self.queues.take(), stop.clone());
-        let asking =
-            async move { asking::ask(todo, getter, &settings, queues, sender, token).await };
-        self.asking = Some(Asking { arrived, task: tokio::spawn(asking), stop });
+        self.crawl.begin(asks(todo.execute_stream().await?));
         Ok(Some(n_rows))
     }
 
@@ -347,36 +223,41 @@ impl Stage for Fetch<'_> {
         progress: &Progress,
         _report: &mut StageReport,
     ) -> Result<Option<Chunk>> {
+        if let Some(waves) = &mut self.waves {
+            let next = waves.next(snapshot, progress, self.stop).await?;
+            self.next_pass = self.next_pass.max(waves.next_pass.take());
+            return Ok(next.map(Chunk::Computed));
+        }
         let mut chunk = AttemptsChunk::default();
         let mut until = None;
         while chunk.bytes < self.chunk_bytes && chunk.n_attempts < CHUNK_ATTEMPTS {
-            if let Some(attempt) = self.believed.pop_front() {
-                until
-                    .get_or_insert(Instant::now() + Duration::from_secs(self.settings.commit_secs));
-                progress.add(1);
-                progress.say(|| self.tally.figures());
-                self.note_next_try(&attempt);
-                chunk.push(attempt)?;
-                continue;
-            }
-            match self.receive(snapshot, until).await? {
-                Received::Attempts => {}
-                Received::Nothing | Received::Ended => break,
+            match self.crawl.next(until, Answered::Table(snapshot)).await? {
+                Crawled::Attempt(attempt) => {
+                    let commit_secs = Duration::from_secs(self.settings.commit_secs);
+                    until.get_or_insert(Instant::now() + commit_secs);
+                    progress.add(1);
+                    progress.say(|| self.crawl.tally.figures());
+                    self.note_next_try(&attempt);
+                    chunk.push(attempt)?;
+                }
+                Crawled::Nothing | Crawled::Ended => break,
             }
         }
         if chunk.n_attempts == 0 {
-            return self.failure.take().map_or(Ok(None), Err);
+            return self.crawl.failure().map_or(Ok(None), Err);
         }
         Ok(Some(Chunk::Rows(chunk.rows().await?)))
     }
 
     fn again(&self) -> bool {
-        self.next_pass.is_some() || self.n_left > 0
+        let is_left = self.waves.as_ref().is_some_and(|waves| waves.is_left);
+        self.next_pass.is_some() || self.crawl.n_left > 0 || is_left
     }
 
     fn stop(&mut self) {
-        if let Some(asking) = &self.asking {
-            asking.stop.cancel();
+        self.crawl.stop();
+        if let Some(waves) = &mut self.waves {
+            waves.stop();
         }
     }
 

@@ -53,6 +53,14 @@ impl Tally {
         }
     }
 
+    /// Counts `n` attempts of one outcome, whose hosts are not known here.
+    pub(super) fn add(&self, outcome: FetchOutcome, n: u64, wire_bytes: u64, brought_bytes: u64) {
+        let mut counts = self.counts();
+        *counts.outcomes.entry(outcome.name()).or_default() += n;
+        counts.wire_bytes += wire_bytes;
+        counts.brought_bytes += brought_bytes;
+    }
+
     /// Bytes that `fetch.byte_budget` is spent on: of bodies as they came, or as they are unpacked where that is more.
     pub(super) fn brought_bytes(&self) -> u64 {
         self.counts().brought_bytes

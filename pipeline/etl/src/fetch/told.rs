@@ -8,6 +8,25 @@ use arrow::datatypes::Int64Type;
 use tuwen_corpus::query::frame;
 use tuwen_corpus::{Rows, Snapshot, bare_session, spilling_session};
 
+/// Whose hosts answered last, if somebody asks.
+#[derive(Clone, Copy)]
+pub(super) enum Answered<'a> {
+    /// The log of attempts says.
+    Table(&'a Snapshot),
+    /// These were told.
+    Told(&'a [String]),
+}
+
+impl Answered<'_> {
+    /// The last locators whose hosts answered.
+    pub(super) async fn locators(self) -> Result<Vec<String>> {
+        match self {
+            Self::Table(snapshot) => answered(snapshot).await,
+            Self::Told(locators) => Ok(locators.to_vec()),
+        }
+    }
+}
+
 /// The last locators whose hosts answered.
 pub(super) async fn answered(snapshot: &Snapshot) -> Result<Vec<String>> {
     let ctx = bare_session(Rows::Light)?;

@@ -23,7 +23,7 @@ use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::Statement as Parsed;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 use tokio::sync::Mutex;
-use tuwen_corpus::{Snapshot, asking_session};
+use tuwen_corpus::{Engine, Snapshot, asking_session};
 use tuwen_schemas::{TABLES, header};
 use tuwen_settings::Settings;
 
@@ -62,6 +62,7 @@ pub struct Session {
 #[derive(Clone)]
 pub struct Prepared {
     frame: DataFrame,
+    engine: Arc<dyn Engine>,
     /// Names of the parameters that it has.
     pub params: BTreeSet<String>,
     statement: Statement,
@@ -171,7 +172,12 @@ impl Session {
         let planned = Box::pin(self.plan(statement, params)).await;
         let (frame, params) =
             planned.map_err(|error| explained(&error, statement, &self.ctx.state()))?;
-        Ok(Prepared { frame, params, statement: statement.clone() })
+        Ok(Prepared {
+            frame,
+            engine: Arc::clone(self.snapshot.corpus().engine()),
+            params,
+            statement: statement.clone(),
+        })
     }
 
     /// What `statement` is without values for its parameters.
@@ -356,6 +362,11 @@ impl Session {
 }
 
 impl Prepared {
+    /// What is to compute its rows.
+    pub fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
+    }
+
     /// Its rows, not yet asked for.
     pub fn frame(&self) -> &DataFrame {
         &self.frame

@@ -3,9 +3,11 @@
 
 use anyhow::Result;
 use datafusion::prelude::SessionContext;
+use serde_json::json;
 use tuwen_corpus::report::Progress;
 use tuwen_settings::Settings;
 
+use crate::bound::saying;
 use crate::curate::{caption_rules, caption_udfs, distance_udfs};
 use crate::decode::decode_udf;
 
@@ -83,13 +85,17 @@ pub fn register_functions(ctx: &SessionContext, settings: &Settings) -> Result<(
     ctx.register_udf(decode_udf(settings.decode.clone(), Progress::hidden()));
     let of_captions = caption_udfs(caption_rules(&settings.curate)?);
     let own = [length::octet_length_udf()];
+    let of_settings = pictures::picture_udfs(&settings.decode).into_iter();
+    let of_settings = of_settings.chain(tokens::token_udfs(&settings.curate)).map(|function| {
+        let said = settings.clone();
+        saying(function, move || json!({ "query": said }))
+    });
     let functions = distance_udfs()
         .into_iter()
         .chain(of_captions)
         .chain(own)
-        .chain(pictures::picture_udfs(&settings.decode))
         .chain(text::text_udfs())
-        .chain(tokens::token_udfs(&settings.curate));
+        .chain(of_settings);
     for udf in functions {
         ctx.register_udf(udf);
     }

@@ -1,0 +1,208 @@
+//! What a driver says to a scheduler. In: a plan as bytes. Out: a job, its end, its rows. A scheduler that does not answer is asked again
+//! for a while: what is lost on the way is not the job.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use ballista_core::client::BallistaClient;
+use ballista_core::serde::protobuf::execute_query_params::Query;
+use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
+use ballista_core::serde::protobuf::{
+    CancelJobParams, ExecuteQueryParams, GetJobStatusParams, KeyValuePair, PartitionLocation,
+    execute_query_result, job_status,
+};
+use ballista_core::version::insert_version_header;
+use datafusion::execution::SendableRecordBatchStream;
+use tokio::time::{Instant, sleep};
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::MAX_MESSAGE_BYTES;
+use crate::failure::told;
+use crate::scheduler::ExecutorRow;
+
+/// How long a scheduler may be silent.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long it may take until a scheduler knows a job that it has taken; one that was begun anew knows none.
+const UNKNOWN: Duration = Duration::from_secs(10);
+
+/// Between two questions how a job is: at least, and at most. It is this part of the time that the job has taken.
+const SHORTEST_WAIT: Duration = Duration::from_millis(3);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+const WAITED_PART: u32 = 8;
+
+/// A scheduler, as a driver sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    host: String,
+    port: u16,
+    channel: Channel,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// The scheduler at `host`, which is not asked anything yet.
+    pub(crate) fn new(host: String, port: u16) -> Result<Self> {
+        let endpoint = Endpoint::new(format!("http://{host}:{port}"))?
+            .connect_timeout(Duration::from_secs(10))
+            .timeout(Duration::from_secs(60))
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(20));
+        // A proxy is for the network outside.
+        let http =
+            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
+        Ok(Self { host, port, channel: endpoint.connect_lazy(), http })
+    }
+
+    fn scheduler(&self) -> SchedulerGrpcClient<Channel> {
+        SchedulerGrpcClient::new(self.channel.clone())
+            .max_encoding_message_size(MAX_MESSAGE_BYTES as usize)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES as usize)
+    }
+
+    fn silent(&self, why: &tonic::Status) -> anyhow::Error {
+        anyhow!(
+            "cluster {}:{}: expected a scheduler that answers, found {} ({})",
+            self.host,
+            self.port,
+            why.code(),
+            why.message()
+        )
+    }
+
+    /// Cores of all executors that are there; waits for a first one.
+    pub(crate) async fn cores(&self) -> Result<usize> {
+        let url = format!("http://{}:{}/executors", self.host, self.port);
+        let until = Instant::now() + SILENCE;
+        loop {
+            let answer = async {
+                let answer = self.http.get(&url).send().await?.error_for_status()?;
+                let body = answer.bytes().await?;
+                Ok::<_, anyhow::Error>(serde_json::from_slice::<Vec<ExecutorRow>>(&body)?)
+            };
+            let found = answer.await;
+            let n: usize = found.iter().flatten().map(|executor| executor.vcores as usize).sum();
+            if n > 0 {
+                return Ok(n);
+            }
+            if Instant::now() > until {
+                found.with_context(|| format!("cluster {}:{}", self.host, self.port))?;
+                bail!(
+                    "cluster {}:{}: expected executors, found none\nhint: tuwen-cluster executor --scheduler {}:{}",
+                    self.host,
+                    self.port,
+                    self.host,
+                    self.port
+                );
+            }
+            sleep(LONGEST_WAIT).await;
+        }
+    }
+
+    /// Hands in a plan; gives the job's id.
+    pub(crate) async fn submit(
+        &self,
+        plan: Vec<u8>,
+        settings: Vec<KeyValuePair>,
+        session_id: &str,
+    ) -> Result<String> {
+        let query = ExecuteQueryParams {
+            query: Some(Query::PhysicalPlan(plan)),
+            settings,
+            session_id: session_id.to_owned(),
+            operation_id: uuid::Uuid::now_v7().to_string(),
+        };
+        let until = Instant::now() + SILENCE;
+        let answer = loop {
+            let mut request = tonic::Request::new(query.clone());
+            insert_version_header(request.metadata_mut());
+            match self.scheduler().execute_query(request).await {
+                Ok(answer) => break answer.into_inner(),
+                // It was not reached, so it has no job.
+                Err(status) if status.code() == Code::Unavailable && Instant::now() < until => {
+                    sleep(LONGEST_WAIT).await;
+                }
+                Err(status) => return Err(self.silent(&status)),
+            }
+        };
+        match answer.result {
+            Some(execute_query_result::Result::Success(success)) => Ok(success.job_id),
+            Some(execute_query_result::Result::Failure(failure)) => {
+                bail!("the cluster refused a plan: {}", told(&format!("{failure:?}")))
+            }
+            None => bail!("the cluster gave no answer to a plan"),
+        }
+    }
+
+    /// Waits until job `id` ends; gives where its rows lie.
+    pub(crate) async fn wait(&self, id: &str) -> Result<Vec<PartitionLocation>> {
+        let began = Instant::now();
+        let (mut heard, mut known) = (began, began);
+        loop {
+            let params = GetJobStatusParams { job_id: id.to_owned() };
+            match self.scheduler().get_job_status(params).await {
+                Ok(answer) => {
+                    heard = Instant::now();
+                    match answer.into_inner().status.and_then(|status| status.status) {
+                        Some(job_status::Status::Successful(job)) => {
+                            let mut rows = job.partition_location;
+                            rows.sort_by_key(|rows| {
+                                rows.partition_id.as_ref().map(|id| id.partition_id)
+                            });
+                            return Ok(rows);
+                        }
+                        Some(job_status::Status::Failed(job)) => bail!("{}", told(&job.error)),
+                        Some(_) => known = Instant::now(),
+                        None if known.elapsed() > UNKNOWN => bail!(
+                            "cluster {}:{}: the scheduler knows nothing of job {id}: it was begun anew\n\
+                             hint: run the command again, which goes on where it stands",
+                            self.host,
+                            self.port
+                        ),
+                        None => {}
+                    }
+                }
+                Err(status) if heard.elapsed() > SILENCE => return Err(self.silent(&status)),
+                Err(_) => {}
+            }
+            sleep((began.elapsed() / WAITED_PART).clamp(SHORTEST_WAIT, LONGEST_WAIT)).await;
+        }
+    }
+
+    /// Ends job `id`, as far as it can be reached.
+    pub(crate) async fn cancel(&self, id: String) {
+        let _ = self.scheduler().cancel_job(CancelJobParams { job_id: id }).await;
+    }
+
+    /// The rows of one part of a job that has ended.
+    pub(crate) async fn rows(&self, part: PartitionLocation) -> Result<SendableRecordBatchStream> {
+        let layout = part.layout();
+        let executor = part.executor_meta.context("where a job's rows lie")?;
+        let id = part.partition_id.context("which of a job's rows")?.into();
+        let mut client = BallistaClient::try_new(
+            &self.host,
+            self.port,
+            MAX_MESSAGE_BYTES as usize,
+            false,
+            None,
+            3,
+            3_000,
+            0,
+            0,
+        )
+        .await?;
+        let port = u16::try_from(executor.port)?;
+        let rows = client.fetch_partition_proxied(
+            &executor.id,
+            &id,
+            part.file_id,
+            layout,
+            &executor.host,
+            port,
+            true,
+        );
+        Ok(rows.await?)
+    }
+}

@@ -1,0 +1,183 @@
+//! A cluster as an engine. In: its scheduler's address, and plans. Out: their rows, computed by its executors.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use ballista_core::config::{
+    BALLISTA_ADAPTIVE_PLANNER_ENABLED, BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK,
+};
+use ballista_core::extension::SessionConfigHelperExt;
+use ballista_core::serde::protobuf::{KeyValuePair, PartitionLocation};
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::prelude::SessionConfig;
+use datafusion_proto::physical_plan::AsExecutionPlan;
+use datafusion_proto::protobuf::PhysicalPlanNode;
+use futures::{StreamExt, TryStreamExt};
+use tokio_util::sync::CancellationToken;
+use tuwen_corpus::{Cancelled, Engine, Here, SinkExec};
+
+use crate::client::Client;
+use crate::codec::Codec;
+
+/// How often a job is run whose rows were lost with the executor that had them.
+const TRIES: usize = 3;
+
+/// A cluster.
+#[derive(Debug)]
+struct Cluster {
+    client: Client,
+    session_id: String,
+    stop: Mutex<CancellationToken>,
+}
+
+/// The cluster whose scheduler is at `address`.
+pub(crate) fn connect(address: &str) -> Result<Arc<dyn Engine>> {
+    let (host, port) = split_address(address)?;
+    Ok(Arc::new(Cluster {
+        client: Client::new(host, port)?,
+        session_id: uuid::Uuid::now_v7().to_string(),
+        stop: Mutex::new(CancellationToken::new()),
+    }))
+}
+
+/// `HOST:PORT`.
+pub(crate) fn split_address(address: &str) -> Result<(String, u16)> {
+    let expected = || format!("cluster: expected HOST:PORT, found {address}");
+    let (host, port) = address.rsplit_once(':').with_context(expected)?;
+    let port = port.parse().with_context(expected)?;
+    if host.is_empty() {
+        bail!("{}", expected());
+    }
+    Ok((host.to_owned(), port))
+}
+
+/// Ends a job that nobody waits for any more.
+struct Job<'a> {
+    client: &'a Client,
+    id: Option<String>,
+}
+
+impl Drop for Job<'_> {
+    fn drop(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let client = self.client.clone();
+        tokio::spawn(async move { client.cancel(id).await });
+    }
+}
+
+impl Cluster {
+    /// Runs the plan until it ends; gives where its rows lie.
+    async fn job(&self, plan: &[u8], settings: &[KeyValuePair]) -> Result<Vec<PartitionLocation>> {
+        let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let id = self.client.submit(plan.to_vec(), settings.to_vec(), &self.session_id).await?;
+        tracing::debug!(job = id, "job {id}");
+        let mut job = Job { client: &self.client, id: Some(id.clone()) };
+        tokio::select! {
+            ended = self.client.wait(&id) => {
+                // A job that ended is not to be cancelled, whichever way.
+                job.id = None;
+                ended
+            }
+            () = stop.cancelled() => {
+                job.id = None;
+                self.client.cancel(id).await;
+                Err(Cancelled.into())
+            }
+        }
+    }
+
+    /// All rows of what a job has left.
+    async fn collect(&self, parts: Vec<PartitionLocation>) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        for part in parts {
+            batches.extend(self.client.rows(part).await?.try_collect::<Vec<_>>().await?);
+        }
+        Ok(batches)
+    }
+}
+
+#[async_trait]
+impl Engine for Cluster {
+    fn is_cluster(&self) -> bool {
+        true
+    }
+
+    async fn n_parts(&self) -> Result<usize> {
+        self.client.cores().await
+    }
+
+    async fn configure(&self, config: &mut SessionConfig) -> Result<()> {
+        let cores = self.n_parts().await?;
+        let options = config.clone().ballista_restricted_configuration();
+        let options = options.with_target_partitions(cores);
+        let hashes = config.options().optimizer.prefer_hash_join;
+        *config = options;
+        // Partitions of a join are smaller than the whole, for which a session of ours chooses.
+        config.options_mut().optimizer.prefer_hash_join = hashes;
+        Ok(())
+    }
+
+    fn stop_with(&self, stop: &CancellationToken) {
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = stop.clone();
+    }
+
+    async fn run(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let schema = plan.schema();
+        // What is written is few rows, whose loss would lose files.
+        let is_small = plan.is::<SinkExec>();
+        let mut settings = context.session_config().to_key_value_pairs();
+        for (key, value) in [
+            // A plan that is made already is not made anew while it runs.
+            (BALLISTA_ADAPTIVE_PLANNER_ENABLED, "false"),
+            (BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK, "1"),
+        ] {
+            settings.push(KeyValuePair { key: key.to_owned(), value: Some(value.to_owned()) });
+        }
+        let mut bytes = Vec::new();
+        let encoded =
+            PhysicalPlanNode::try_from_physical_plan(Arc::clone(&plan), &Codec::default())
+                .and_then(|node| node.try_encode(&mut bytes));
+        match encoded {
+            // What a person asks of the log or of the catalog is known here alone.
+            Err(error) if !is_small => {
+                tracing::debug!("computed here, since it cannot be sent: {error}");
+                return Here.run(plan, context).await;
+            }
+            encoded => encoded.context("a plan that a cluster cannot run")?,
+        }
+        for nth in 1.. {
+            let parts = self.job(&bytes, &settings).await?;
+            if !is_small {
+                let client = self.client.clone();
+                let rows = futures::stream::iter(parts).then(move |part| {
+                    let client = client.clone();
+                    async move {
+                        let rows = client.rows(part).await;
+                        rows.map_err(|error| DataFusionError::External(error.into()))
+                    }
+                });
+                return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows.try_flatten())));
+            }
+            match self.collect(parts).await {
+                Ok(batches) => {
+                    let rows = futures::stream::iter(batches.into_iter().map(Ok));
+                    return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)));
+                }
+                Err(error) if nth == TRIES => return Err(error),
+                Err(error) => {
+                    tracing::warn!("a job is run again, since its rows are lost: {error:#}");
+                }
+            }
+        }
+        unreachable!("the last try returns")
+    }
+}

@@ -1,0 +1,120 @@
+//! `tuwen-cluster executor`: computes parts of plans that a scheduler gives it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use ballista_core::serde::BallistaLogicalExtensionCodec;
+use ballista_executor::execution_engine::DefaultExecutionEngine;
+use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
+use clap::Args;
+use tuwen::cli::parse_bytes;
+
+use crate::codec::Codec;
+use crate::connections::Connections;
+use crate::engine::split_address;
+use crate::failure::Telling;
+use crate::{MAX_MESSAGE_BYTES, session};
+
+/// How often an executor says that it lives; a scheduler takes it for lost after several of them.
+const HEARTBEAT_SECS: u64 = 3;
+
+/// Compute parts of plans that a scheduler gives out
+///
+/// Stores are opened with what this process's environment says of them (AWS_…, GOOGLE_…, AZURE_…); a folder must lie at the same path on
+/// all machines. Ends at SIGTERM; what it has begun then is given to others, unless it ends within the scheduler's
+/// --executor-timeout.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  tuwen-cluster executor --scheduler scheduler:50050
+  tuwen-cluster executor --scheduler scheduler:50050 --vcores 8 --memory 24G --host 10.0.0.7 --work-dir /scratch")]
+pub(crate) struct Executor {
+    /// The scheduler
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50050")]
+    scheduler: String,
+    /// Parts computed at once [default: cores of the machine]
+    #[arg(long, value_name = "N")]
+    vcores: Option<usize>,
+    /// Memory that all parts together may hold before they spill [default: 70 % of the machine's or the container's]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    memory: Option<u64>,
+    /// Where intermediate results and what is spilled lie [default: a folder in TMPDIR]
+    #[arg(long, value_name = "DIR")]
+    work_dir: Option<PathBuf>,
+    /// Address to listen at
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    bind: String,
+    /// Name or address under which the others reach this executor [default: the one it listens at]
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Port for results; the one after it is for the scheduler
+    #[arg(long, value_name = "PORT", default_value_t = 50_051)]
+    port: u16,
+    /// Seconds to wait for the scheduler at the start
+    #[arg(long, value_name = "SECS", default_value_t = 60)]
+    connect_timeout: u16,
+}
+
+impl Executor {
+    pub(crate) fn run(self) -> Result<()> {
+        let runtime = tokio::runtime::Runtime::new().context("starting the async runtime")?;
+        let ended = runtime.block_on(self.serve());
+        runtime.shutdown_background();
+        ended
+    }
+
+    async fn serve(self) -> Result<()> {
+        let (scheduler_host, scheduler_port) = split_address(&self.scheduler)?;
+        let vcores = match self.vcores {
+            Some(0) => bail!("--vcores: expected 1 or more, found 0"),
+            Some(n) => n,
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        let mut prefix = None;
+        let work_dir = match &self.work_dir {
+            Some(folder) => {
+                std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+                folder.clone()
+            }
+            None => {
+                let made = tempfile::Builder::new().prefix("tuwen-executor-").tempdir();
+                let made = made.context("making a folder in TMPDIR")?;
+                prefix.insert(made).path().to_owned()
+            }
+        };
+        let work_dir = work_dir.to_str().context("--work-dir: expected UTF-8")?.to_owned();
+        let spill = work_dir.clone();
+        let engine = DefaultExecutionEngine::with_client_pool(Arc::<Connections>::default());
+        let config = ExecutorProcessConfig {
+            bind_host: self.bind.clone(),
+            external_host: self.host.or(Some(self.bind)),
+            port: self.port,
+            grpc_port: self.port.checked_add(1).context("--port: expected less than 65535")?,
+            scheduler_host,
+            scheduler_port,
+            scheduler_connect_timeout_seconds: self.connect_timeout,
+            vcores,
+            work_dir: Some(work_dir),
+            memory_pool_size: self.memory,
+            executor_heartbeat_interval_seconds: HEARTBEAT_SECS,
+            grpc_max_decoding_message_size: MAX_MESSAGE_BYTES,
+            grpc_max_encoding_message_size: MAX_MESSAGE_BYTES,
+            // What jobs leave, if their scheduler is gone before it says that they ended.
+            job_data_ttl_seconds: 24 * 3600,
+            job_data_clean_up_interval_seconds: 600,
+            override_execution_engine: Some(Arc::new(Telling(engine))),
+            override_function_registry: Some(Arc::new(session::functions()?)),
+            override_config_producer: Some(Arc::new(session::config)),
+            override_runtime_producer: Some(Arc::new(move |_| session::runtime(Some(&spill)))),
+            override_logical_codec: Some(Arc::new(BallistaLogicalExtensionCodec::default())),
+            override_physical_codec: Some(Arc::new(Codec::default())),
+            ..ExecutorProcessConfig::default()
+        };
+        let port = config.port;
+        tracing::info!(
+            "executor at port {port}, {vcores} parts at once, scheduler {}",
+            self.scheduler
+        );
+        Ok(start_executor_process(Arc::new(config)).await?)
+    }
+}

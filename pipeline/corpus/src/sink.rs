@@ -1,0 +1,148 @@
+//! Where the rows of a plan go: files, one or more for each of its parts. In: a plan, and what the files are to be. Out: the plan with an
+//! operator on top that writes, and gives a row a file. It is an operator so that it can run on other machines: what it writes for can
+//! be sent there as JSON.
+
+use std::fmt;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow::array::{AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::Result as DataFusionResult;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use futures::TryStreamExt;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::scratch_file::ScratchFolder;
+use crate::table_files::TableFiles;
+
+/// The column of the rows that come out: JSON.
+const WRITTEN: &str = "written";
+
+/// What files are written as.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sink {
+    /// Scratch tables.
+    Scratch(ScratchFolder),
+    /// Files of a table, which are not committed yet.
+    Table(TableFiles),
+}
+
+/// Writes each part of its input; gives a row a part.
+#[derive(Debug)]
+pub struct SinkExec {
+    input: Arc<dyn ExecutionPlan>,
+    sink: Sink,
+    properties: Arc<PlanProperties>,
+}
+
+impl SinkExec {
+    /// Writes the rows of `input` to `sink`.
+    pub fn new(input: Arc<dyn ExecutionPlan>, sink: Sink) -> Self {
+        let field = Field::new(WRITTEN, DataType::Utf8, false);
+        let schema: SchemaRef = Arc::new(Schema::new(vec![field]));
+        let n_parts = input.properties().output_partitioning().partition_count();
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            datafusion::physical_plan::Partitioning::UnknownPartitioning(n_parts),
+            EmissionType::Final,
+            Boundedness::Bounded,
+        );
+        Self { input, sink, properties: Arc::new(properties) }
+    }
+
+    /// What it writes to.
+    pub fn sink(&self) -> &Sink {
+        &self.sink
+    }
+}
+
+impl DisplayAs for SinkExec {
+    fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.sink {
+            Sink::Scratch(folder) => write!(f, "SinkExec: scratch={}", folder.url),
+            Sink::Table(files) => write!(f, "SinkExec: table={}", files.name),
+        }
+    }
+}
+
+impl ExecutionPlan for SinkExec {
+    fn name(&self) -> &'static str {
+        "SinkExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DataFusionResult<TreeNodeRecursion>,
+    ) -> DataFusionResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Self::new(children.swap_remove(0), self.sink.clone())))
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> DataFusionResult<SendableRecordBatchStream> {
+        let rows = self.input.execute(partition, Arc::clone(&context))?;
+        let (sink, schema) = (self.sink.clone(), self.schema());
+        let made = Arc::clone(&schema);
+        let written = async move {
+            let json = match &sink {
+                Sink::Scratch(folder) => folder.write(rows, &context).await.and_then(json_of),
+                Sink::Table(files) => Box::pin(files.write(rows, &context)).await.and_then(json_of),
+            };
+            let column = StringArray::from(vec![json.map_err(as_datafusion)?]);
+            Ok(RecordBatch::try_new(made, vec![Arc::new(column)])?)
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(written))))
+    }
+}
+
+fn json_of(written: impl Serialize) -> Result<String> {
+    Ok(serde_json::to_string(&written)?)
+}
+
+/// What each part has written, of the rows of a [`SinkExec`].
+pub(crate) async fn written<T: DeserializeOwned>(
+    rows: SendableRecordBatchStream,
+) -> Result<Vec<T>> {
+    let mut parts = Vec::new();
+    let batches: Vec<RecordBatch> = rows.try_collect().await?;
+    for batch in &batches {
+        for json in batch.column(0).as_string::<i32>().iter().flatten() {
+            parts.push(serde_json::from_str(json).context("what a part has written")?);
+        }
+    }
+    Ok(parts)
+}
+
+/// An error of ours on its way through DataFusion. One of a store or a disk stays an IO error, since an engine tries those again.
+fn as_datafusion(error: anyhow::Error) -> DataFusionError {
+    match error.downcast::<DataFusionError>() {
+        Ok(error) => error,
+        Err(error) => DataFusionError::External(error.into()),
+    }
+}

@@ -1,0 +1,193 @@
+//! A crawl on a cluster, in waves: each is one job, whose parts ask until there is nothing left or their time is over, and one commit. In:
+//! the scratch table of what is to be asked for. Out: a frame whose rows are the attempts of a wave, and what a wave has left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+use chrono::Utc;
+use datafusion::execution::FunctionRegistry;
+use datafusion::functions::expr_fn::{coalesce, md5, substring};
+use datafusion::prelude::{DataFrame, SessionContext, cast, col, lit};
+use datafusion::scalar::ScalarValue;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tuwen_corpus::query::frame;
+use tuwen_corpus::report::Progress;
+use tuwen_corpus::{Rows, Scratch, Snapshot, collect};
+use tuwen_settings::FetchSettings;
+
+use crate::fetch::FetchOutcome;
+use crate::fetch::ask::{AskPlan, SHARD, SHARD_DIGITS};
+use crate::fetch::ask_table::AskTable;
+use crate::fetch::origin::Origin;
+use crate::fetch::tally::Tally;
+use crate::fetch::told::answered;
+
+/// The file that ends a wave.
+const STOP: &str = "stop";
+
+/// How long a wave that was told to stop may take until what it got is committed.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// A task that ends with the value.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The waves of a run.
+pub(super) struct Waves {
+    origin: Origin,
+    settings: FetchSettings,
+    /// What is to be asked for now.
+    wave: Option<DataFrame>,
+    /// Where in the log the attempts of the last wave begin, and how many it was to make.
+    under_way: Option<(i64, u64)>,
+    tally: Arc<Tally>,
+    /// Tells the parts that a run was told to stop, so that what they got is committed; and ends them if that takes long.
+    ending: Option<AbortOnDrop>,
+    /// Whether a wave ended before all was asked for.
+    pub(super) is_left: bool,
+    /// The latest time, within what a run waits for, at which something is to be tried again.
+    pub(super) next_pass: Option<Instant>,
+}
+
+impl Waves {
+    pub(super) fn new(origin: Origin, settings: &FetchSettings, tally: Arc<Tally>) -> Self {
+        Self {
+            origin,
+            settings: settings.clone(),
+            wave: None,
+            under_way: None,
+            tally,
+            ending: None,
+            is_left: false,
+            next_pass: None,
+        }
+    }
+
+    /// Makes a wave of the `n_rows` rows of `todo` in `ctx`.
+    pub(super) async fn begin(
+        &mut self,
+        snapshot: &Snapshot,
+        ctx: &SessionContext,
+        scratch: &Scratch,
+        n_rows: u64,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        if self.ending.is_none() {
+            self.ending = Some(self.end_by(stop, snapshot, scratch)?);
+        }
+        // All that one owner has is one shard; of a folder nothing is to be spared.
+        let owner = match self.origin {
+            Origin::Http => {
+                let domain = ctx.udf("registered_domain")?.call(vec![col("locator")]);
+                coalesce(vec![domain, lit("")])
+            }
+            Origin::Folder(_) => col("locator"),
+        };
+        let shard = substring(md5(owner), lit(1_i64), lit(SHARD_DIGITS as i64));
+        let todo = ctx.table("todo").await?.with_column(SHARD, cast(shard, DataType::Utf8))?;
+        let first_number = snapshot.next_number("originals").await?;
+        let plan = AskPlan {
+            origin: self.origin.clone(),
+            settings: self.settings.clone(),
+            answered: answered(snapshot).await?,
+            first_number,
+            n_rows,
+            stop_file: scratch.mark_url(STOP)?.to_string(),
+            byte_budget: self.settings.byte_budget.saturating_sub(self.tally.brought_bytes()),
+        };
+        let (_, todo) = todo.into_parts();
+        self.wave = Some(ctx.read_table(Arc::new(AskTable { todo, plan }))?);
+        self.under_way = Some((first_number, n_rows));
+        self.is_left = false;
+        Ok(())
+    }
+
+    /// The attempts of the wave at hand; none after it: then it is committed, and what it has left is found out.
+    pub(super) async fn next(
+        &mut self,
+        snapshot: &Snapshot,
+        progress: &Progress,
+        stop: &CancellationToken,
+    ) -> Result<Option<DataFrame>> {
+        if let Some(wave) = self.wave.take() {
+            return Ok(Some(wave));
+        }
+        let Some((first_seq, n_rows)) = self.under_way.take() else { return Ok(None) };
+        let longest_wait = Duration::from_secs(self.settings.longest_wait_secs);
+        let until = Utc::now().timestamp_micros() + i64::try_from(longest_wait.as_micros())?;
+        let ctx = snapshot.session(Rows::Light).await?;
+        let params = [
+            ("first_seq", first_seq.into()),
+            ("attempts", self.settings.attempts.into()),
+            ("until", ScalarValue::TimestampMicrosecond(Some(until), Some("UTC".into()))),
+        ];
+        let text = include_str!("../../../../sql/fetch_wave.sql");
+        let rows = frame(&ctx, "fetch_wave", text, params).await?;
+        let (mut n_attempts, mut next_try_us) = (0, None);
+        for batch in collect(snapshot.engine(), rows).await? {
+            let number = |column: usize, row: usize| {
+                batch.column(column).as_primitive::<Int64Type>().value(row) as u64
+            };
+            let outcomes = batch.column(0).as_string::<i32>();
+            let next_tries = batch.column(4).as_primitive::<TimestampMicrosecondType>();
+            for row in 0..batch.num_rows() {
+                n_attempts += number(1, row);
+                next_try_us =
+                    next_try_us.max(next_tries.is_valid(row).then(|| next_tries.value(row)));
+                let named = |outcome: &FetchOutcome| outcome.name() == outcomes.value(row);
+                if let Some(outcome) = FetchOutcome::ALL.iter().copied().find(named) {
+                    self.tally.add(outcome, number(1, row), number(2, row), number(3, row));
+                }
+            }
+        }
+        progress.add(n_attempts);
+        progress.say(|| self.tally.figures());
+        let budget = self.settings.byte_budget;
+        if budget > 0 && self.tally.brought_bytes() >= budget && !stop.is_cancelled() {
+            tracing::warn!("fetch.byte_budget is spent: stopping");
+            stop.cancel();
+        }
+        // One that made no attempt would make none again.
+        self.is_left = (1..n_rows).contains(&n_attempts);
+        if let Some(next_try_us) = next_try_us.filter(|_| !longest_wait.is_zero()) {
+            let wait = u64::try_from(next_try_us - Utc::now().timestamp_micros()).unwrap_or(0);
+            self.next_pass = Some(Instant::now() + Duration::from_micros(wait));
+        }
+        Ok(None)
+    }
+
+    /// Ends a wave when `stop` is cancelled, after which its job has [`GRACE`] for what is under way.
+    fn end_by(
+        &self,
+        stop: &CancellationToken,
+        snapshot: &Snapshot,
+        scratch: &Scratch,
+    ) -> Result<AbortOnDrop> {
+        let (stop, at_last, mark) = (stop.clone(), CancellationToken::new(), scratch.mark(STOP)?);
+        snapshot.engine().stop_with(&at_last);
+        Ok(AbortOnDrop(tokio::spawn(async move {
+            stop.cancelled().await;
+            if let Err(error) = mark.await {
+                tracing::warn!("the parts of the crawl cannot be told to stop: {error:#}");
+            }
+            sleep(GRACE).await;
+            at_last.cancel();
+        })))
+    }
+
+    /// Begins no wave.
+    pub(super) fn stop(&mut self) {
+        self.wave = None;
+        self.under_way = None;
+    }
+}
