@@ -10,6 +10,9 @@ use ballista_core::config::{
 };
 use ballista_core::extension::SessionConfigHelperExt;
 use ballista_core::serde::protobuf::{KeyValuePair, PartitionLocation};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
@@ -20,6 +23,7 @@ use datafusion_proto::protobuf::PhysicalPlanNode;
 use futures::{StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::{Cancelled, Engine, Here, SinkExec};
+use tuwen_etl::fetch::AskExec;
 
 use crate::client::Client;
 use crate::codec::Codec;
@@ -32,15 +36,18 @@ const TRIES: usize = 3;
 struct Cluster {
     client: Client,
     session_id: String,
+    /// Plans that read less are computed here.
+    least_bytes: u64,
     stop: Mutex<CancellationToken>,
 }
 
 /// The cluster whose scheduler is at `address`.
-pub(crate) fn connect(address: &str) -> Result<Arc<dyn Engine>> {
+pub(crate) fn connect(address: &str, least_bytes: u64) -> Result<Arc<dyn Engine>> {
     let (host, port) = split_address(address)?;
     Ok(Arc::new(Cluster {
         client: Client::new(host, port)?,
         session_id: uuid::Uuid::now_v7().to_string(),
+        least_bytes,
         stop: Mutex::new(CancellationToken::new()),
     }))
 }
@@ -54,6 +61,18 @@ pub(crate) fn split_address(address: &str) -> Result<(String, u16)> {
         bail!("{}", expected());
     }
     Ok((host.to_owned(), port))
+}
+
+/// Bytes of the files of a scan, of which columns may be left out.
+fn file_bytes(node: &dyn ExecutionPlan) -> u64 {
+    let scan = node.downcast_ref::<DataSourceExec>();
+    let scan = scan.and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
+    let files = scan.iter().flat_map(|scan| &scan.file_groups).flat_map(|group| group.files());
+    let sizes = files.map(|file| match &file.range {
+        Some(range) => u64::try_from(range.end - range.start).unwrap_or(0),
+        None => file.object_meta.size,
+    });
+    sizes.sum()
 }
 
 /// Ends a job that nobody waits for any more.
@@ -107,6 +126,17 @@ impl Engine for Cluster {
         true
     }
 
+    /// One that asks hosts for pictures, or reads enough.
+    fn sends(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
+        let (mut asks, mut n_bytes) = (false, 0);
+        plan.apply(|node| {
+            asks |= node.is::<AskExec>();
+            n_bytes += file_bytes(node.as_ref());
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(asks || n_bytes >= self.least_bytes)
+    }
+
     async fn n_parts(&self) -> Result<usize> {
         self.client.cores().await
     }
@@ -131,6 +161,9 @@ impl Engine for Cluster {
         plan: Arc<dyn ExecutionPlan>,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
+        if !self.sends(&plan)? {
+            return Here.run(plan, context).await;
+        }
         let schema = plan.schema();
         // What is written is few rows, whose loss would lose files.
         let is_small = plan.is::<SinkExec>();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::serde::BallistaLogicalExtensionCodec;
 use ballista_executor::execution_engine::DefaultExecutionEngine;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
@@ -15,9 +16,6 @@ use crate::connections::Connections;
 use crate::engine::split_address;
 use crate::failure::Telling;
 use crate::{MAX_MESSAGE_BYTES, session};
-
-/// How often an executor says that it lives; a scheduler takes it for lost after several of them.
-const HEARTBEAT_SECS: u64 = 3;
 
 /// Compute parts of plans that a scheduler gives out
 ///
@@ -47,7 +45,7 @@ pub(crate) struct Executor {
     /// Name or address under which the others reach this executor [default: the one it listens at]
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
-    /// Port for results; the one after it is for the scheduler
+    /// Port at which the others get results
     #[arg(long, value_name = "PORT", default_value_t = 50_051)]
     port: u16,
     /// Seconds to wait for the scheduler at the start
@@ -89,14 +87,13 @@ impl Executor {
             bind_host: self.bind.clone(),
             external_host: self.host.or(Some(self.bind)),
             port: self.port,
-            grpc_port: self.port.checked_add(1).context("--port: expected less than 65535")?,
+            task_scheduling_policy: TaskSchedulingPolicy::PullStaged,
             scheduler_host,
             scheduler_port,
             scheduler_connect_timeout_seconds: self.connect_timeout,
             vcores,
             work_dir: Some(work_dir),
             memory_pool_size: self.memory,
-            executor_heartbeat_interval_seconds: HEARTBEAT_SECS,
             grpc_max_decoding_message_size: MAX_MESSAGE_BYTES,
             grpc_max_encoding_message_size: MAX_MESSAGE_BYTES,
             // What jobs leave, if their scheduler is gone before it says that they ended.

@@ -95,17 +95,42 @@ impl QueryStageExecutor for TellingStage {
     }
 }
 
+/// What is below an error, however it is wrapped.
+enum Root<'a> {
+    /// The results of a lost executor are computed again, and what was cancelled is left alone: Ballista sees either by its own error.
+    Theirs,
+    Io,
+    Other(&'a DataFusionError),
+}
+
+fn root(error: &DataFusionError) -> Root<'_> {
+    let root = error.find_root();
+    let DataFusionError::External(inner) = root else { return Root::Other(root) };
+    match inner.downcast_ref::<BallistaError>() {
+        Some(BallistaError::DataFusionError(error)) => self::root(error),
+        Some(BallistaError::IoError(_)) => Root::Io,
+        Some(BallistaError::FetchFailed(..) | BallistaError::Cancelled) => Root::Theirs,
+        _ => Root::Other(root),
+    }
+}
+
+/// Whether a store or a disk has failed. Where DataFusion reads a footer, it keeps the text of the store's error alone.
+fn is_io(error: &DataFusionError) -> bool {
+    let first: &(dyn Error + 'static) = error;
+    let mut causes = std::iter::successors(Some(first), |&cause| cause.source());
+    let is_error = |cause: &dyn Error| cause.to_string().contains("Object Store error:");
+    causes.any(|cause| {
+        cause.is::<io::Error>() || cause.is::<object_store::Error>() || is_error(cause)
+    })
+}
+
 /// `error`, in which the sentence stands; an IO error where what is below it is one, since only those are tried again.
 fn telling(error: DataFusionError) -> DataFusionError {
-    let causes = || {
-        let first: &(dyn Error + 'static) = &error;
-        std::iter::successors(Some(first), |&cause| cause.source())
+    let is_io = match root(&error) {
+        Root::Theirs => return error,
+        Root::Io => true,
+        Root::Other(root) => is_io(root),
     };
-    // The results of a lost executor are computed again, which Ballista sees by its own error.
-    if causes().any(|cause| cause.is::<BallistaError>()) {
-        return error;
-    }
-    let is_io = causes().any(|cause| cause.is::<io::Error>() || cause.is::<object_store::Error>());
     let sentence = one_line(&anyhow::Error::from(error));
     let hex: String = sentence.bytes().map(|byte| format!("{byte:02x}")).collect();
     let marked = format!("{BEGIN}{hex}{END}");

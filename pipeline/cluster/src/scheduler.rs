@@ -8,6 +8,7 @@ use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::Json;
 use axum::http::StatusCode;
 use axum::routing::get;
+use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::flight_proxy_service::BallistaFlightProxyService;
 use ballista_core::serde::BallistaLogicalExtensionCodec;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
@@ -59,6 +60,8 @@ impl Scheduler {
             bind_host: address.ip().to_string(),
             bind_port: address.port(),
             external_host: address.ip().to_string(),
+            // Executors ask for work. Of work that is pushed, that of a lost executor waits for ever if nothing else happens.
+            scheduling_policy: TaskSchedulingPolicy::PullStaged,
             // Results go through the scheduler, so that a driver has to reach nothing else.
             enable_embedded_flight_proxy: true,
             grpc_server_max_decoding_message_size: MAX_MESSAGE_BYTES,

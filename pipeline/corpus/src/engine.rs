@@ -20,6 +20,12 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// are as many as the parts of the plan.
     fn is_cluster(&self) -> bool;
 
+    /// Whether `plan` is computed by other machines: not one that is too small for that.
+    ///
+    /// # Errors
+    /// Never for a plan that can run.
+    fn sends(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<bool>;
+
     /// How many parts of a plan write files of their own: as many as there are cores, or one where it is this process that writes.
     ///
     /// # Errors
@@ -77,6 +83,10 @@ impl Engine for Here {
         false
     }
 
+    fn sends(&self, _plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
+        Ok(false)
+    }
+
     async fn n_parts(&self) -> Result<usize> {
         Ok(1)
     }
@@ -105,13 +115,17 @@ pub async fn planned(
     frame: DataFrame,
 ) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {
     let (mut state, logical) = frame.into_parts();
-    engine.configure(state.config_mut()).await?;
-    let plan = state.create_physical_plan(&logical).await?;
+    let mut plan = state.create_physical_plan(&logical).await?;
+    if engine.sends(&plan)? {
+        engine.configure(state.config_mut()).await?;
+        plan = state.create_physical_plan(&logical).await?;
+    }
     Ok((plan, state.task_ctx()))
 }
 
-/// Makes an engine of the address of a cluster.
-pub type Connect = fn(&str) -> Result<Arc<dyn Engine>>;
+/// Makes an engine of the address of a cluster; plans that read fewer bytes than so many it leaves to this process, for which a job
+/// would cost more than it brings.
+pub type Connect = fn(&str, u64) -> Result<Arc<dyn Engine>>;
 
 /// Of the program that can reach clusters; only one does, since what it takes for that takes long to compile.
 static CONNECT: OnceLock<Connect> = OnceLock::new();
@@ -122,16 +136,16 @@ pub fn register_clusters(connect: Connect) {
     let _ = CONNECT.set(connect);
 }
 
-/// The engine at `address`; this process if that is empty.
+/// The engine at `address`, for plans that read `least_bytes` or more; this process if there is no address.
 ///
 /// # Errors
 /// The cluster cannot be reached, or this program cannot reach any.
-pub fn engine_at(address: &str) -> Result<Arc<dyn Engine>> {
+pub fn engine_at(address: &str, least_bytes: u64) -> Result<Arc<dyn Engine>> {
     if address.is_empty() {
         return Ok(Arc::new(Here));
     }
     match CONNECT.get() {
-        Some(connect) => connect(address),
+        Some(connect) => connect(address, least_bytes),
         None => bail!(
             "cluster {address}: this program computes on its own machine alone\n\
              hint: the command `tuwen-cluster` reaches clusters"

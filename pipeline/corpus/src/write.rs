@@ -63,7 +63,7 @@ impl Snapshot {
             })
             .collect();
         let (mut plan, context) = planned(engine, frame.select(selected)?).await?;
-        if !engine.is_cluster() {
+        if !engine.sends(&plan)? {
             // One writer, so that what a chunk comes to is one file.
             plan = Arc::new(CoalescePartitionsExec::new(plan));
         }

@@ -30,7 +30,7 @@ mod train;
 mod train_choices;
 
 use crate::allowed::Allowed::{FilledText, Line};
-use crate::allowed::number;
+use crate::allowed::{number, whole};
 use crate::key::settings;
 use crate::layers::Given;
 
@@ -60,6 +60,9 @@ settings! {
         max_rejected_percent: f64 = 50.0, number(0.0..=100.0);
         /// Scheduler of a cluster that computes, as HOST:PORT. Empty: this machine computes.
         cluster: String = String::new(), Line;
+        /// Bytes of files that a plan must read to be given to the cluster. One that reads less is
+        /// computed by the command itself: a job costs some 0.2 s.
+        cluster_least_bytes: u64 = 64 << 20, whole(0..=1 << 50);
     }
     sections {
         /// How sources are read.

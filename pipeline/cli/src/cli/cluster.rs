@@ -30,11 +30,11 @@ impl ClusterFlags {
 /// # Errors
 /// The address is none, or this program cannot reach clusters.
 pub(super) fn on_engine(corpus: Corpus, settings: &Settings) -> Result<Corpus> {
-    Ok(corpus.on(engine_at(&settings.cluster)?))
+    Ok(corpus.on(engine_at(&settings.cluster, settings.cluster_least_bytes)?))
 }
 
 /// This process becomes `tuwen-cluster`, which does the same commands on a cluster.
-pub(super) fn become_cluster(_address: &str) -> Result<Arc<dyn Engine>> {
+pub(super) fn become_cluster(_address: &str, _least_bytes: u64) -> Result<Arc<dyn Engine>> {
     let hint = "cargo build -p tuwen-cluster, in a checkout";
     let mut command = Command::new(binary("tuwen-cluster", hint)?);
     command.args(std::env::args_os().skip(1));

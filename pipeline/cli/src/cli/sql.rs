@@ -82,7 +82,7 @@ impl Sql {
         let texts = self.texts()?;
         let params = Params::of(self.param.iter().map(String::as_str)).map_err(wrong_usage)?;
         let (_, snapshot) = Corpus::open_snapshot(&settings.corpus).await?;
-        let snapshot = snapshot.on(engine_at(&settings.cluster)?);
+        let snapshot = snapshot.on(engine_at(&settings.cluster, settings.cluster_least_bytes)?);
         let memory_bytes = match self.memory_limit {
             Some(bytes) => usize::try_from(bytes)?,
             None => default_memory_bytes(),

@@ -37,8 +37,8 @@ impl Crawl {
     /// Of some 100 rows, with every mishap; hosts take `delay` for an answer.
     pub(crate) fn new(delay: Duration) -> Self {
         let folder = TempDir::new().unwrap();
-        let options =
-            CrawlOptions { scenes: 90, seed: 5, clean: false, scene: SceneOptions::default() };
+        let scene = SceneOptions { two_objects: false, min_px: 160, max_px: 420 };
+        let options = CrawlOptions { scenes: 90, seed: 5, clean: false, scene };
         let base = "http://127.0.0.1:1";
         Corpus::new(&options).write(folder.path(), base).unwrap();
         let hosts: Vec<String> =

@@ -92,7 +92,7 @@ assert after(executor["args"], "--vcores") == resources["requests"]["cpu"]
 assert n_bytes(after(executor["args"], "--memory")) * 2 <= n_bytes(resources["limits"]["memory"])
 assert resources["limits"]["memory"] == resources["requests"]["memory"]
 results = int(after(executor["args"], "--port"))
-assert [port["containerPort"] for port in executor["ports"]] == [results, results + 1]
+assert [port["containerPort"] for port in executor["ports"]] == [results]
 fields = {variable["name"]: variable["valueFrom"]["fieldRef"]["fieldPath"] for variable in executor["env"] if "valueFrom" in variable}
 assert fields == {"POD_IP": "status.podIP"} and after(executor["args"], "--host") == "$(POD_IP)"
 
