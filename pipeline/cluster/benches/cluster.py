@@ -67,7 +67,7 @@ class Cluster:
 
     def executors(self):
         with contextlib.suppress(OSError):
-            return json.load(urllib.request.urlopen(f"http://{self.address}/executors"))
+            return json.load(urllib.request.urlopen(f"http://{self.address}/executors"))["executors"]
         return []
 
     def __enter__(self):

@@ -1,9 +1,12 @@
 //! What a driver says to a scheduler. In: a plan as bytes. Out: a job, its end, its rows. A scheduler that does not answer is asked again
 //! for a while: what is lost on the way is not the job.
 
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::ErrorKind;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use ballista_core::client::BallistaClient;
 use ballista_core::serde::protobuf::execute_query_params::Query;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
@@ -14,12 +17,11 @@ use ballista_core::serde::protobuf::{
 use ballista_core::version::insert_version_header;
 use datafusion::execution::SendableRecordBatchStream;
 use tokio::time::{Instant, sleep};
-use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::MAX_MESSAGE_BYTES;
 use crate::failure::told;
-use crate::scheduler::ExecutorRow;
+use crate::scheduler::Executors;
 
 /// How long a scheduler may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -31,6 +33,16 @@ const UNKNOWN: Duration = Duration::from_secs(10);
 const SHORTEST_WAIT: Duration = Duration::from_millis(3);
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 const WAITED_PART: u32 = 8;
+
+/// Whether a question did not leave this machine.
+fn is_unreached(status: &tonic::Status) -> bool {
+    let first = status.source();
+    let mut causes = std::iter::successors(first, |&cause| cause.source());
+    causes.any(|cause| {
+        let error = cause.downcast_ref::<std::io::Error>();
+        error.is_some_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    })
+}
 
 /// A scheduler, as a driver sees it.
 #[derive(Clone, Debug)]
@@ -72,18 +84,24 @@ impl Client {
         )
     }
 
+    async fn executors(&self) -> Result<Executors> {
+        let url = format!("http://{}:{}/executors", self.host, self.port);
+        let answer = self.http.get(&url).send().await?.error_for_status()?;
+        Ok(serde_json::from_slice(&answer.bytes().await?)?)
+    }
+
+    /// How many executors the scheduler has lost.
+    pub(crate) async fn n_lost(&self) -> Result<u64> {
+        Ok(self.executors().await.context("asking the scheduler for its executors")?.n_lost)
+    }
+
     /// Cores of all executors that are there; waits for a first one.
     pub(crate) async fn cores(&self) -> Result<usize> {
-        let url = format!("http://{}:{}/executors", self.host, self.port);
         let until = Instant::now() + SILENCE;
         loop {
-            let answer = async {
-                let answer = self.http.get(&url).send().await?.error_for_status()?;
-                let body = answer.bytes().await?;
-                Ok::<_, anyhow::Error>(serde_json::from_slice::<Vec<ExecutorRow>>(&body)?)
-            };
-            let found = answer.await;
-            let n: usize = found.iter().flatten().map(|executor| executor.vcores as usize).sum();
+            let found = self.executors().await;
+            let rows = found.iter().flat_map(|found| &found.executors);
+            let n: usize = rows.map(|executor| executor.vcores as usize).sum();
             if n > 0 {
                 return Ok(n);
             }
@@ -120,8 +138,8 @@ impl Client {
             insert_version_header(request.metadata_mut());
             match self.scheduler().execute_query(request).await {
                 Ok(answer) => break answer.into_inner(),
-                // It was not reached, so it has no job.
-                Err(status) if status.code() == Code::Unavailable && Instant::now() < until => {
+                // It was not reached, so it has no job; a connection that broke may have brought it one.
+                Err(status) if is_unreached(&status) && Instant::now() < until => {
                     sleep(LONGEST_WAIT).await;
                 }
                 Err(status) => return Err(self.silent(&status)),
@@ -136,8 +154,11 @@ impl Client {
         }
     }
 
-    /// Waits until job `id` ends; gives where its rows lie.
-    pub(crate) async fn wait(&self, id: &str) -> Result<Vec<PartitionLocation>> {
+    /// Waits until job `id` ends; gives where its rows lie, the last try of each part, or why it failed.
+    ///
+    /// # Errors
+    /// The scheduler does not answer, or does not know the job: it may be under way.
+    pub(crate) async fn wait(&self, id: &str) -> Result<Result<Vec<PartitionLocation>>> {
         let began = Instant::now();
         let (mut heard, mut known) = (began, began);
         loop {
@@ -147,13 +168,24 @@ impl Client {
                     heard = Instant::now();
                     match answer.into_inner().status.and_then(|status| status.status) {
                         Some(job_status::Status::Successful(job)) => {
-                            let mut rows = job.partition_location;
-                            rows.sort_by_key(|rows| {
+                            // Of a part that was computed again both are there, in the order of their ends.
+                            let part = |rows: &PartitionLocation| {
                                 rows.partition_id.as_ref().map(|id| id.partition_id)
-                            });
-                            return Ok(rows);
+                            };
+                            let rows = job.partition_location.into_iter();
+                            let last: BTreeMap<_, _> =
+                                rows.map(|rows| (part(&rows), rows)).collect();
+                            let whole = (0..).take(last.len()).map(Some);
+                            ensure!(
+                                last.keys().copied().eq(whole),
+                                "a job has left parts {:?}",
+                                last.keys()
+                            );
+                            return Ok(Ok(last.into_values().collect()));
                         }
-                        Some(job_status::Status::Failed(job)) => bail!("{}", told(&job.error)),
+                        Some(job_status::Status::Failed(job)) => {
+                            return Ok(Err(anyhow!("{}", told(&job.error))));
+                        }
                         Some(_) => known = Instant::now(),
                         None if known.elapsed() > UNKNOWN => bail!(
                             "cluster {}:{}: the scheduler knows nothing of job {id}: it was begun anew\n\

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use ballista_core::config::{
     BALLISTA_ADAPTIVE_PLANNER_ENABLED, BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK,
@@ -16,6 +17,7 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::physical_plan::AsExecutionPlan;
@@ -28,8 +30,8 @@ use tuwen_etl::fetch::AskExec;
 use crate::client::Client;
 use crate::codec::Codec;
 
-/// How often a job is run whose rows were lost with the executor that had them.
-const TRIES: usize = 3;
+/// How often a job is run during which executors are lost.
+const TRIES: usize = 5;
 
 /// A cluster.
 #[derive(Debug)]
@@ -75,6 +77,21 @@ fn file_bytes(node: &dyn ExecutionPlan) -> u64 {
     sizes.sum()
 }
 
+/// Whether `plan` has stages whose rows go to another that is not the last (`losses.rs`). It may be said of one that has none.
+fn has_inner_stages(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
+    const ENDS_OF_STAGES: [&str; 4] =
+        ["RepartitionExec", "CoalescePartitionsExec", "SortPreservingMergeExec", "UnionExec"];
+    let mut n_ends = 0;
+    plan.apply(|node| {
+        let join = node.downcast_ref::<HashJoinExec>();
+        let collects =
+            join.is_some_and(|join| *join.partition_mode() == PartitionMode::CollectLeft);
+        n_ends += usize::from(collects || ENDS_OF_STAGES.contains(&node.name()));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(n_ends > 1)
+}
+
 /// Ends a job that nobody waits for any more.
 struct Job<'a> {
     client: &'a Client,
@@ -93,21 +110,46 @@ impl Cluster {
     /// Runs the plan until it ends; gives where its rows lie.
     async fn job(&self, plan: &[u8], settings: &[KeyValuePair]) -> Result<Vec<PartitionLocation>> {
         let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let id = self.client.submit(plan.to_vec(), settings.to_vec(), &self.session_id).await?;
-        tracing::debug!(job = id, "job {id}");
-        let mut job = Job { client: &self.client, id: Some(id.clone()) };
-        tokio::select! {
-            ended = self.client.wait(&id) => {
-                // A job that ended is not to be cancelled, whichever way.
-                job.id = None;
-                ended
-            }
-            () = stop.cancelled() => {
-                job.id = None;
-                self.client.cancel(id).await;
+        let mut job = Job { client: &self.client, id: None };
+        let ended = async {
+            let (plan, settings) = (plan.to_vec(), settings.to_vec());
+            let id = self.client.submit(plan, settings, &self.session_id).await?;
+            tracing::debug!(job = id, "job {id}");
+            let ended = self.client.wait(job.id.insert(id)).await?;
+            // What has ended is not to be cancelled, whichever way it did.
+            job.id = None;
+            ended
+        };
+        let ended = tokio::select! {
+            ended = ended => Some(ended),
+            () = stop.cancelled() => None,
+        };
+        match ended {
+            Some(ended) => ended,
+            None => {
+                if let Some(id) = job.id.take() {
+                    self.client.cancel(id).await;
+                }
                 Err(Cancelled.into())
             }
         }
+    }
+
+    /// The rows of what a job has left, as they are asked for.
+    fn stream(
+        &self,
+        parts: Vec<PartitionLocation>,
+        schema: SchemaRef,
+    ) -> SendableRecordBatchStream {
+        let client = self.client.clone();
+        let rows = futures::stream::iter(parts).then(move |part| {
+            let client = client.clone();
+            async move {
+                let rows = client.rows(part).await;
+                rows.map_err(|error| DataFusionError::External(error.into()))
+            }
+        });
+        Box::pin(RecordBatchStreamAdapter::new(schema, rows.try_flatten()))
     }
 
     /// All rows of what a job has left.
@@ -126,15 +168,17 @@ impl Engine for Cluster {
         true
     }
 
-    /// One that asks hosts for pictures, or reads enough.
+    /// One that asks hosts for pictures, or reads enough; but not `not in (select …)`, of which Ballista 55 gives rows too many.
     fn sends(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
-        let (mut asks, mut n_bytes) = (false, 0);
+        let (mut asks, mut is_null_aware, mut n_bytes) = (false, false, 0);
         plan.apply(|node| {
             asks |= node.is::<AskExec>();
+            is_null_aware |=
+                node.downcast_ref::<HashJoinExec>().is_some_and(|join| join.null_aware);
             n_bytes += file_bytes(node.as_ref());
             Ok(TreeNodeRecursion::Continue)
         })?;
-        Ok(asks || n_bytes >= self.least_bytes)
+        Ok(asks || (n_bytes >= self.least_bytes && !is_null_aware))
     }
 
     async fn n_parts(&self) -> Result<usize> {
@@ -167,6 +211,7 @@ impl Engine for Cluster {
         let schema = plan.schema();
         // What is written is few rows, whose loss would lose files.
         let is_small = plan.is::<SinkExec>();
+        let is_deep = has_inner_stages(&plan)?;
         let mut settings = context.session_config().to_key_value_pairs();
         for (key, value) in [
             // A plan that is made already is not made anew while it runs.
@@ -188,27 +233,23 @@ impl Engine for Cluster {
             encoded => encoded.context("a plan that a cluster cannot run")?,
         }
         for nth in 1.. {
+            let n_lost = self.client.n_lost().await?;
             let parts = self.job(&bytes, &settings).await?;
-            if !is_small {
-                let client = self.client.clone();
-                let rows = futures::stream::iter(parts).then(move |part| {
-                    let client = client.clone();
-                    async move {
-                        let rows = client.rows(part).await;
-                        rows.map_err(|error| DataFusionError::External(error.into()))
-                    }
-                });
-                return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows.try_flatten())));
+            let is_sure = !is_deep || self.client.n_lost().await? == n_lost;
+            if is_sure && !is_small {
+                return Ok(self.stream(parts, schema));
             }
-            match self.collect(parts).await {
+            let collected = match is_sure {
+                true => self.collect(parts).await,
+                false => Err(anyhow!("an executor was lost")),
+            };
+            match collected {
                 Ok(batches) => {
                     let rows = futures::stream::iter(batches.into_iter().map(Ok));
                     return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)));
                 }
                 Err(error) if nth == TRIES => return Err(error),
-                Err(error) => {
-                    tracing::warn!("a job is run again, since its rows are lost: {error:#}");
-                }
+                Err(error) => tracing::warn!("a job is run again: {error:#}"),
             }
         }
         unreachable!("the last try returns")

@@ -14,6 +14,7 @@ mod connections;
 mod engine;
 mod executor;
 mod failure;
+mod losses;
 mod scheduler;
 mod session;
 

@@ -24,6 +24,7 @@ use tonic::service::Routes;
 use tuwen_etl::stop::stop_signals_saying;
 
 use crate::codec::Codec;
+use crate::losses::Counted;
 use crate::{MAX_MESSAGE_BYTES, session};
 
 /// Take plans and give their parts to executors
@@ -81,7 +82,8 @@ impl Scheduler {
         };
         config.validate()?;
         let cluster = BallistaCluster::new_from_config(&config).await?;
-        let state = cluster.cluster_state();
+        let state = Arc::new(Counted::new(cluster.cluster_state()));
+        let cluster = BallistaCluster::new(Arc::clone(&state) as Arc<_>, cluster.job_state());
         let scheduler = create_scheduler(cluster, Arc::new(config)).await?;
         let routes = routes(scheduler, state).into_make_service_with_connect_info::<SocketAddr>();
         tracing::info!("scheduler at {address}");
@@ -92,7 +94,16 @@ impl Scheduler {
     }
 }
 
-/// An executor, as `/executors` has it.
+/// What `/executors` says.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Executors {
+    /// Those that are there.
+    pub(crate) executors: Vec<ExecutorRow>,
+    /// How many were lost, or went, since the scheduler began.
+    pub(crate) n_lost: u64,
+}
+
+/// An executor.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ExecutorRow {
     id: String,
@@ -102,7 +113,9 @@ pub(crate) struct ExecutorRow {
     pub(crate) vcores: u32,
 }
 
-async fn executors(state: &dyn ClusterState) -> Vec<ExecutorRow> {
+async fn executors(state: &Counted) -> Executors {
+    // In this order: who is lost meanwhile is not among those that are there.
+    let n_lost = state.n_lost();
     let executors = state.registered_executor_metadata().await.into_iter();
     let rows = executors.map(|executor| ExecutorRow {
         id: executor.id,
@@ -110,13 +123,13 @@ async fn executors(state: &dyn ClusterState) -> Vec<ExecutorRow> {
         port: executor.port,
         vcores: executor.specification.vcores,
     });
-    rows.collect()
+    Executors { executors: rows.collect(), n_lost }
 }
 
 /// What drivers and executors ask, all at one port.
 fn routes(
     scheduler: SchedulerServer<LogicalPlanNode, PhysicalPlanNode>,
-    state: Arc<dyn ClusterState>,
+    state: Arc<Counted>,
 ) -> axum::Router {
     let most = MAX_MESSAGE_BYTES as usize;
     let scheduler = SchedulerGrpcServer::new(scheduler)
@@ -127,8 +140,8 @@ fn routes(
             .max_encoding_message_size(most)
             .max_decoding_message_size(most);
     let listed = Arc::clone(&state);
-    let list = async move || Json(executors(listed.as_ref()).await);
-    let ready = async move || match executors(state.as_ref()).await.is_empty() {
+    let list = async move || Json(executors(&listed).await);
+    let ready = async move || match executors(&state).await.executors.is_empty() {
         true => (StatusCode::SERVICE_UNAVAILABLE, "no executor yet\n"),
         false => (StatusCode::OK, "ready\n"),
     };

@@ -53,7 +53,7 @@ pub use pictures::{PictureFiles, PictureReader};
 pub use plain_files::{PlainFile, plain_files};
 pub use row_file::RowFile;
 pub use runs::Run;
-pub use scratch::Scratch;
+pub use scratch::{Mark, Scratch};
 pub use session::{Rows, asking_session, bare_session, seeking_session, spilling_session};
 pub use sink::{Sink, SinkExec};
 pub use snapshot::{Snapshot, TableVersions};

@@ -24,7 +24,7 @@ use crate::corpus::Corpus;
 use crate::engine::{Engine, Here, planned};
 use crate::location::local_folder;
 use crate::scratch_file::{Part, ScratchFolder};
-use crate::sink::{Sink, SinkExec, written};
+use crate::sink::{Sink, SinkExec, write};
 
 /// How the names of scratch folders begin; then the machine's.
 const PREFIX: &str = "tuwen-scratch-";
@@ -114,7 +114,7 @@ impl Scratch {
         self.place.register(ctx);
         let (plan, context) = planned(self.engine.as_ref(), frame).await?;
         let plan: Arc<dyn ExecutionPlan> = Arc::new(SinkExec::new(plan, Sink::Scratch(folder)));
-        let parts: Vec<Part> = written(self.engine.run(Arc::clone(&plan), context).await?).await?;
+        let parts: Vec<Part> = write(self.engine.as_ref(), Arc::clone(&plan), context).await?;
         let urls = parts.iter().map(|part| {
             ListingTableUrl::try_new(url.join(&part.file)?, None).map_err(anyhow::Error::from)
         });
@@ -144,25 +144,14 @@ impl Scratch {
         Ok(paths.iter().map(|path| path.as_str().to_owned()).collect())
     }
 
-    /// The URL of a file `name`, which is not there before [`Scratch::mark`] makes it.
+    /// Makes an empty file `name` for other machines to see until it is removed, or the scratch is.
     ///
     /// # Errors
-    /// The name is none of a file.
-    pub fn mark_url(&self, name: &str) -> Result<Url> {
-        Ok(self.place.table("marks")?.join(name)?)
-    }
-
-    /// What makes an empty file `name` for others to see, wherever it is asked to.
-    ///
-    /// # Errors
-    /// As [`Scratch::mark_url`].
-    pub fn mark(&self, name: &str) -> Result<impl Future<Output = Result<()>> + Send + use<>> {
-        let (url, store) = (self.mark_url(name)?, self.place.store());
-        Ok(async move {
-            let path = StorePath::from_url_path(url.path())?;
-            store.put(&path, Vec::new().into()).await?;
-            Ok(())
-        })
+    /// The store fails.
+    pub async fn mark(&self, name: &str) -> Result<Mark> {
+        let mark = Mark { url: self.place.table("marks")?.join(name)?, store: self.place.store() };
+        mark.store.put(&mark.path()?, Vec::new().into()).await?;
+        Ok(mark)
     }
 
     /// Whether its tables are read by other machines.
@@ -212,6 +201,28 @@ impl Place {
             Self::Here { .. } => remove_folder(&path_of(url)?),
             Self::Shared(folder) => folder.remove(url).await,
         }
+    }
+}
+
+/// A file that says something by being there.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    /// Where it is.
+    pub url: Url,
+    store: Arc<dyn ObjectStore>,
+}
+
+impl Mark {
+    fn path(&self) -> Result<StorePath> {
+        Ok(StorePath::from_url_path(self.url.path())?)
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn remove(&self) -> Result<()> {
+        Ok(self.store.delete(&self.path()?).await?)
     }
 }
 

@@ -94,9 +94,17 @@ async fn write_file(mut rows: SendableRecordBatchStream, path: &Path) -> Result<
 async fn write_rows(mut rows: SendableRecordBatchStream, to: BufWriter) -> Result<u64> {
     let mut writer = AsyncArrowWriter::try_new(to, rows.schema(), Some(properties()))?;
     let mut n_rows = 0;
-    while let Some(batch) = rows.try_next().await? {
-        n_rows += batch.num_rows() as u64;
-        writer.write(&batch).await?;
+    let written = async {
+        while let Some(batch) = rows.try_next().await? {
+            n_rows += batch.num_rows() as u64;
+            writer.write(&batch).await?;
+        }
+        anyhow::Ok(())
+    };
+    if let Err(error) = written.await {
+        // The error at hand says more than one of cleaning up.
+        let _ = writer.into_inner().abort().await;
+        return Err(error);
     }
     writer.close().await?;
     Ok(n_rows)

@@ -3,9 +3,10 @@
 //! be sent there as JSON.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::Result as DataFusionResult;
@@ -16,10 +17,11 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Engine;
 use crate::scratch_file::ScratchFolder;
 use crate::table_files::TableFiles;
 
@@ -33,7 +35,7 @@ pub enum Sink {
     /// Scratch tables.
     Scratch(ScratchFolder),
     /// Files of a table, which are not committed yet.
-    Table(TableFiles),
+    Table(Box<TableFiles>),
 }
 
 /// Writes each part of its input; gives a row a part.
@@ -125,18 +127,27 @@ fn json_of(written: impl Serialize) -> Result<String> {
     Ok(serde_json::to_string(&written)?)
 }
 
-/// What each part has written, of the rows of a [`SinkExec`].
-pub(crate) async fn written<T: DeserializeOwned>(
-    rows: SendableRecordBatchStream,
+/// Writes the rows of `plan` to `sink` by `engine`; what each part has written.
+///
+/// # Errors
+/// They cannot be computed or written, or what computes them panics.
+pub(crate) async fn write<T: DeserializeOwned>(
+    engine: &dyn Engine,
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
 ) -> Result<Vec<T>> {
-    let mut parts = Vec::new();
-    let batches: Vec<RecordBatch> = rows.try_collect().await?;
-    for batch in &batches {
-        for json in batch.column(0).as_string::<i32>().iter().flatten() {
-            parts.push(serde_json::from_str(json).context("what a part has written")?);
+    let written = async {
+        let batches: Vec<RecordBatch> = engine.run(plan, context).await?.try_collect().await?;
+        let mut parts = Vec::new();
+        for batch in &batches {
+            for json in batch.column(0).as_string::<i32>().iter().flatten() {
+                parts.push(serde_json::from_str(json).context("what a part has written")?);
+            }
         }
-    }
-    Ok(parts)
+        Ok(parts)
+    };
+    let written = AssertUnwindSafe(written).catch_unwind().await;
+    written.unwrap_or_else(|_panic| bail!("a task that computes rows panicked"))
 }
 
 /// An error of ours on its way through DataFusion. One of a store or a disk stays an IO error, since an engine tries those again.

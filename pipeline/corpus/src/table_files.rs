@@ -15,15 +15,20 @@ use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 use deltalake::kernel::{Add, StructType};
 use deltalake::operations::get_num_idx_cols_and_stats_columns;
 use deltalake::operations::write::writer::{DeltaWriter, WriterConfig};
-use futures::TryStreamExt;
+use futures::StreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tuwen_schemas::table;
 use url::{Position, Url};
 
 use crate::layout;
+
+/// Batches that wait for the writer.
+const WAITING_BATCHES: usize = 2;
 
 /// Parquet files that belong to no version of their table yet.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -108,12 +113,26 @@ impl TableFiles {
         let mut reasons = Reasons::of(&self.name, &schema);
         let mut writer = self.writer(&schema, self.store(context)?);
         let mut n_rows = 0;
+        // Rows are computed while others are written.
+        let (sender, mut batches) = mpsc::channel(WAITING_BATCHES);
+        let mut computing = JoinSet::new();
+        computing.spawn(async move {
+            while let Some(batch) = rows.next().await {
+                // A writer that failed hangs up; its error is the one to report.
+                if sender.send(batch).await.is_err() {
+                    break;
+                }
+            }
+        });
         let written = async {
-            while let Some(batch) = rows.try_next().await? {
-                let batch = fit(&batch, &schema, identity, first_number + n_rows as i64)?;
+            while let Some(batch) = batches.recv().await {
+                let batch = fit(&batch?, &schema, identity, first_number + n_rows as i64)?;
                 n_rows += batch.num_rows() as u64;
                 reasons.count(&batch);
                 Box::pin(writer.write(&batch)).await?;
+            }
+            while let Some(ended) = computing.join_next().await {
+                ended.context("a task that computes rows panicked")?;
             }
             anyhow::Ok(())
         };

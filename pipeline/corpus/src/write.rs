@@ -17,7 +17,7 @@ use tuwen_schemas::table;
 use url::Position;
 
 use crate::engine::{Engine, Here, planned};
-use crate::sink::{Sink, SinkExec, written};
+use crate::sink::{Sink, SinkExec, write};
 use crate::snapshot::Snapshot;
 use crate::table_files::{Files, TableFiles};
 
@@ -63,15 +63,16 @@ impl Snapshot {
             })
             .collect();
         let (mut plan, context) = planned(engine, frame.select(selected)?).await?;
-        if !engine.sends(&plan)? {
+        let n_parts = plan.properties().output_partitioning().partition_count();
+        if n_parts > 1 && !engine.sends(&plan)? {
             // One writer, so that what a chunk comes to is one file.
             plan = Arc::new(CoalescePartitionsExec::new(plan));
         }
         let files = self.table_files(name, first_number)?;
         self.register_store(name, &context)?;
-        let plan = Arc::new(SinkExec::new(plan, Sink::Table(files)));
-        let parts = async { written::<Files>(engine.run(plan, context).await?).await };
-        let parts = parts.await.with_context(|| format!("writing table `{name}`"))?;
+        let plan = Arc::new(SinkExec::new(plan, Sink::Table(Box::new(files))));
+        let parts = write::<Files>(engine, plan, context).await;
+        let parts = parts.with_context(|| format!("writing table `{name}`"))?;
         let files = parts.into_iter().fold(Files::default(), Files::and);
         let (n_rows, seconds) = (files.n_rows, clock.elapsed().as_secs_f64());
         tracing::debug!(

@@ -9,12 +9,10 @@ use tuwen_corpus::report::Progress;
 use tuwen_corpus::{Rows, bare_session};
 use tuwen_settings::{CurateSettings, DecodeSettings, Settings};
 
-use crate::curate::{
-    CaptionTokenizer, NearRows, SplitRule, TokenizerParts, caption_udfs, tokenize_udf,
-};
+use crate::curate::{CaptionTokenizer, NearRows, SplitRule, TokenizerParts, caption_udfs};
 use crate::decode::decode_udf;
 use crate::fetch::Shard;
-use crate::sql::register_functions;
+use crate::sql::{picture_udfs, register_functions, token_udfs_of};
 
 pub use crate::bound::bound_into;
 
@@ -34,8 +32,8 @@ pub enum Bound {
     Near(NearRows),
     /// `fetch.shard`.
     Shard(String),
-    /// The settings of a person's queries.
-    Query(Box<Settings>),
+    /// Settings of the decoder, of the functions on pictures.
+    Pictures(DecodeSettings),
 }
 
 impl Bound {
@@ -47,7 +45,7 @@ impl Bound {
         let functions = match self {
             Self::Rules(rules) => caption_udfs(rules.parse()?).to_vec(),
             Self::Decode(settings) => vec![decode_udf(settings, Progress::hidden())],
-            Self::Tokenizer(parts) => vec![tokenize_udf(CaptionTokenizer::of(parts)?)],
+            Self::Tokenizer(parts) => token_udfs_of(CaptionTokenizer::of(parts)?).to_vec(),
             Self::Split(split, split_shares) => {
                 let settings = CurateSettings { split, split_shares, ..CurateSettings::default() };
                 vec![SplitRule::of(&settings, None)?.udf()?]
@@ -56,12 +54,7 @@ impl Bound {
             Self::Shard(setting) => {
                 Shard::of(&setting)?.iter().map(|shard| shard.function()).collect()
             }
-            Self::Query(settings) => session(&settings)?
-                .state()
-                .scalar_functions()
-                .values()
-                .map(|function| function.as_ref().clone())
-                .collect(),
+            Self::Pictures(settings) => picture_udfs(&settings).to_vec(),
         };
         let found = functions.into_iter().find(|function| function.name() == name);
         found.with_context(|| format!("function {name}: expected one of this version of tuwen"))
@@ -73,11 +66,7 @@ impl Bound {
 /// # Errors
 /// Never for settings by default.
 pub fn named_session() -> Result<SessionContext> {
-    session(&Settings::default())
-}
-
-fn session(settings: &Settings) -> Result<SessionContext> {
     let ctx = bare_session(Rows::Light)?;
-    register_functions(&ctx, settings)?;
+    register_functions(&ctx, &Settings::default())?;
     Ok(ctx)
 }

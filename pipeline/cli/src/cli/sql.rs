@@ -78,11 +78,13 @@ pub(super) struct Sql {
 impl Sql {
     pub(super) async fn run(self) -> Result<ExitCode> {
         let settings = self.corpus.settings(vec![self.cluster.setting()])?;
+        // Before stdin is read: another program may take over.
+        let engine = engine_at(&settings.cluster, settings.cluster_least_bytes)?;
         let showing = self.showing()?;
         let texts = self.texts()?;
         let params = Params::of(self.param.iter().map(String::as_str)).map_err(wrong_usage)?;
         let (_, snapshot) = Corpus::open_snapshot(&settings.corpus).await?;
-        let snapshot = snapshot.on(engine_at(&settings.cluster, settings.cluster_least_bytes)?);
+        let snapshot = snapshot.on(engine);
         let memory_bytes = match self.memory_limit {
             Some(bytes) => usize::try_from(bytes)?,
             None => default_memory_bytes(),

@@ -74,10 +74,6 @@ impl Process {
         });
         code.unwrap().code()
     }
-
-    pub(crate) fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
 }
 
 impl Drop for Process {

@@ -1,8 +1,7 @@
 //! The images that others are compared with, for the functions that look for near ones. In: their rows (thumb, look). Out: the functions,
 //! over an index that is made at once, or, on a cluster, in each process that first asks it, from files.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use anyhow::{Context, Result};
 use datafusion::error::DataFusionError;
@@ -18,9 +17,6 @@ use crate::curate::near::{Index, collect, near_thumb_udf, near_udf};
 
 /// How the names end of functions that look at thumbnails alone.
 const THUMB: &str = "_thumb";
-
-/// Indexes that a process keeps.
-const KEPT: usize = 6;
 
 /// Rows in files of a scratch table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,22 +81,31 @@ impl NearRows {
     /// The function called `name` over these rows.
     pub(crate) fn function(self, name: &str) -> ScalarUDF {
         let said = self.clone();
-        let function = function(name, Arc::new(move || self.index()));
+        let made = OnceLock::new();
+        let index = move || {
+            let index = match made.get() {
+                Some(index) => Arc::clone(index),
+                None => self.index()?,
+            };
+            Ok(Arc::clone(made.get_or_init(|| index)))
+        };
+        let function = function(name, Arc::new(index));
         saying(function, move || json!({ "near": said }))
     }
 
-    /// The index of the rows, which is made once in a process.
+    /// The index of the rows, which is made once in a process, as long as a function has it.
     fn index(&self) -> Result<Arc<NearIndex>, DataFusionError> {
-        static MADE: Mutex<VecDeque<(NearRows, Arc<NearIndex>)>> = Mutex::new(VecDeque::new());
+        static MADE: Mutex<Vec<(NearRows, Weak<NearIndex>)>> = Mutex::new(Vec::new());
         // Who asks while it is made waits, and has it then.
         let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, index)) = made.iter().find(|(rows, _)| rows == self) {
-            return Ok(Arc::clone(index));
+        made.retain(|(_, index)| index.strong_count() > 0);
+        let known = made.iter().find(|(rows, _)| rows == self);
+        if let Some(index) = known.and_then(|(_, index)| index.upgrade()) {
+            return Ok(index);
         }
         let index = self.read().map_err(|error| DataFusionError::External(error.into()))?;
         let index = Arc::new(index);
-        made.truncate(KEPT - 1);
-        made.push_front((self.clone(), Arc::clone(&index)));
+        made.push((self.clone(), Arc::downgrade(&index)));
         Ok(index)
     }
 

@@ -86,7 +86,7 @@ impl CaptionTokenizer {
     }
 
     /// What makes it in another process.
-    fn parts(&self) -> Result<TokenizerParts> {
+    pub(crate) fn parts(&self) -> Result<TokenizerParts> {
         let json = self.whole.to_string(false).map_err(|error| anyhow!("{error}"))?;
         let json_zstd = zstd::encode_all(json.as_bytes(), 0)?;
         Ok(TokenizerParts {

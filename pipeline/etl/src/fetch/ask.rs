@@ -71,8 +71,8 @@ pub struct AskPlan {
     pub(super) n_rows: u64,
     /// Bytes that a part may bring; 0: no limit.
     pub(super) byte_budget: u64,
-    /// The file whose being there ends the wave.
-    pub(super) stop_file: String,
+    /// The file whose being there lets the wave go on: it goes when the driver is told to stop, and when it ends, however it does.
+    pub(super) go_file: String,
 }
 
 /// Asks for each part of its input.
@@ -204,14 +204,13 @@ impl AskPlan {
         crawl.begin(asks(rows));
         let wave_ends = Instant::now() + Duration::from_secs(settings.wave_secs);
         let mut until = Some(wave_ends.min(Instant::now() + LOOK_EVERY));
-        let (mut waiting, mut n_bytes, mut any) = (Vec::new(), 0, false);
+        let (mut waiting, mut n_bytes) = (Vec::new(), 0);
         loop {
             let next = crawl.next(until, Answered::Told(&self.answered)).await?;
             let ended = match next {
                 Crawled::Attempt(attempt) => {
                     n_bytes += attempt.bytes_len();
-                    waiting.push(attempt);
-                    any = true;
+                    waiting.push(*attempt);
                     false
                 }
                 Crawled::Nothing => false,
@@ -240,27 +239,23 @@ impl AskPlan {
                 break;
             }
         }
-        match crawl.failure() {
-            // What came is written; the next wave meets what is wrong at its beginning.
-            Some(error) if any => {
-                tracing::warn!("{error:#}");
-                Ok(())
-            }
-            Some(error) => Err(error),
-            None => Ok(()),
+        // Another part may have hosts that answer. A wave in which none has ends the run.
+        if let Some(error) = crawl.failure() {
+            tracing::warn!("{error:#}");
         }
+        Ok(())
     }
 
-    /// Whether the driver wants no more: a file says so, since a part hears of nothing else.
+    /// Whether the driver wants no more: a file that is gone says so, since a part hears of nothing else.
     async fn is_stopped(&self, context: &TaskContext) -> bool {
         let found = async {
-            let url = Url::parse(&self.stop_file)?;
+            let url = Url::parse(&self.go_file)?;
             let store = ObjectStoreUrl::parse(&url[..Position::BeforePath])?;
             let store = context.runtime_env().object_store(store)?;
-            anyhow::Ok(store.head(&Path::from_url_path(url.path())?).await.is_ok())
+            anyhow::Ok(store.head(&Path::from_url_path(url.path())?).await)
         };
         // A store that does not answer says nothing.
-        found.await.unwrap_or(false)
+        matches!(found.await, Ok(Err(object_store::Error::NotFound { .. })))
     }
 
     /// The rows again, and the first number of the shard of the first of them, which no other part has; none if there are no rows.

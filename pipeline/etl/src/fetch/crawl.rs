@@ -60,7 +60,7 @@ impl Drop for Asking {
 
 /// What [`Crawl::next`] brings.
 pub(super) enum Crawled {
-    Attempt(Attempt),
+    Attempt(Box<Attempt>),
     /// Nothing in time.
     Nothing,
     /// There is nothing more.
@@ -110,7 +110,7 @@ impl Crawl {
     ) -> Result<Crawled> {
         loop {
             if let Some(attempt) = self.believed.pop_front() {
-                return Ok(Crawled::Attempt(attempt));
+                return Ok(Crawled::Attempt(Box::new(attempt)));
             }
             let Some(asking) = &mut self.asking else { return Ok(Crawled::Ended) };
             let next = asking.arrived.recv();

@@ -238,7 +238,7 @@ impl Stage for Fetch<'_> {
                     progress.add(1);
                     progress.say(|| self.crawl.tally.figures());
                     self.note_next_try(&attempt);
-                    chunk.push(attempt)?;
+                    chunk.push(*attempt)?;
                 }
                 Crawled::Nothing | Crawled::Ended => break,
             }

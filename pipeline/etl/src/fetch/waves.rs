@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use chrono::Utc;
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::query::frame;
 use tuwen_corpus::report::Progress;
-use tuwen_corpus::{Rows, Scratch, Snapshot, collect};
+use tuwen_corpus::{Mark, Rows, Scratch, Snapshot, collect};
 use tuwen_settings::FetchSettings;
 
 use crate::fetch::FetchOutcome;
@@ -27,8 +27,8 @@ use crate::fetch::origin::Origin;
 use crate::fetch::tally::Tally;
 use crate::fetch::told::answered;
 
-/// The file that ends a wave.
-const STOP: &str = "stop";
+/// The file that lets a wave go on.
+const GO: &str = "go";
 
 /// How long a wave that was told to stop may take until what it got is committed.
 const GRACE: Duration = Duration::from_secs(60);
@@ -82,9 +82,8 @@ impl Waves {
         n_rows: u64,
         stop: &CancellationToken,
     ) -> Result<()> {
-        if self.ending.is_none() {
-            self.ending = Some(self.end_by(stop, snapshot, scratch)?);
-        }
+        let go = scratch.mark(GO).await?;
+        self.ending = Some(end_by(stop, snapshot, go.clone()));
         // All that one owner has is one shard; of a folder nothing is to be spared.
         let owner = match self.origin {
             Origin::Http => {
@@ -102,7 +101,7 @@ impl Waves {
             answered: answered(snapshot).await?,
             first_number,
             n_rows,
-            stop_file: scratch.mark_url(STOP)?.to_string(),
+            go_file: go.url.to_string(),
             byte_budget: self.settings.byte_budget.saturating_sub(self.tally.brought_bytes()),
         };
         let (_, todo) = todo.into_parts();
@@ -157,8 +156,13 @@ impl Waves {
             tracing::warn!("fetch.byte_budget is spent: stopping");
             stop.cancel();
         }
-        // One that made no attempt would make none again.
-        self.is_left = (1..n_rows).contains(&n_attempts);
+        if n_attempts == 0 && !stop.is_cancelled() {
+            bail!(
+                "no host answers any more: {n_rows} URLs were asked for, and no part of the crawl got an answer\n\
+                 hint: run the command again when the network is there; the executors' logs say more"
+            );
+        }
+        self.is_left = n_attempts < n_rows;
         if let Some(next_try_us) = next_try_us.filter(|_| !longest_wait.is_zero()) {
             let wait = u64::try_from(next_try_us - Utc::now().timestamp_micros()).unwrap_or(0);
             self.next_pass = Some(Instant::now() + Duration::from_micros(wait));
@@ -166,28 +170,23 @@ impl Waves {
         Ok(None)
     }
 
-    /// Ends a wave when `stop` is cancelled, after which its job has [`GRACE`] for what is under way.
-    fn end_by(
-        &self,
-        stop: &CancellationToken,
-        snapshot: &Snapshot,
-        scratch: &Scratch,
-    ) -> Result<AbortOnDrop> {
-        let (stop, at_last, mark) = (stop.clone(), CancellationToken::new(), scratch.mark(STOP)?);
-        snapshot.engine().stop_with(&at_last);
-        Ok(AbortOnDrop(tokio::spawn(async move {
-            stop.cancelled().await;
-            if let Err(error) = mark.await {
-                tracing::warn!("the parts of the crawl cannot be told to stop: {error:#}");
-            }
-            sleep(GRACE).await;
-            at_last.cancel();
-        })))
-    }
-
     /// Begins no wave.
     pub(super) fn stop(&mut self) {
         self.wave = None;
         self.under_way = None;
     }
+}
+
+/// Ends a wave when `stop` is cancelled, after which its job has [`GRACE`] for what is under way.
+fn end_by(stop: &CancellationToken, snapshot: &Snapshot, go: Mark) -> AbortOnDrop {
+    let (stop, at_last) = (stop.clone(), CancellationToken::new());
+    snapshot.engine().stop_with(&at_last);
+    AbortOnDrop(tokio::spawn(async move {
+        stop.cancelled().await;
+        if let Err(error) = go.remove().await {
+            tracing::warn!("the parts of the crawl cannot be told to stop: {error:#}");
+        }
+        sleep(GRACE).await;
+        at_last.cancel();
+    }))
 }

@@ -25,6 +25,7 @@ pub use crate::read_only::read_only;
 pub use bounds::default_memory_bytes;
 pub use error::QueryError;
 pub use functions::{FUNCTIONS, Function, register_functions, thumbnail, thumbnail_of};
+pub(crate) use functions::{picture_udfs, token_udfs_of};
 pub use params::Params;
 pub use place::Place;
 pub use predicate::matching;

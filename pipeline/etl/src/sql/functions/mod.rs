@@ -16,7 +16,9 @@ mod pictures;
 mod text;
 mod tokens;
 
+pub(crate) use pictures::picture_udfs;
 pub use pictures::{thumbnail, thumbnail_of};
+pub(crate) use tokens::token_udfs_of;
 
 /// A function as a person sees it.
 pub struct Function {
@@ -85,17 +87,17 @@ pub fn register_functions(ctx: &SessionContext, settings: &Settings) -> Result<(
     ctx.register_udf(decode_udf(settings.decode.clone(), Progress::hidden()));
     let of_captions = caption_udfs(caption_rules(&settings.curate)?);
     let own = [length::octet_length_udf()];
-    let of_settings = pictures::picture_udfs(&settings.decode).into_iter();
-    let of_settings = of_settings.chain(tokens::token_udfs(&settings.curate)).map(|function| {
-        let said = settings.clone();
-        saying(function, move || json!({ "query": said }))
+    let of_pictures = picture_udfs(&settings.decode).map(|function| {
+        let said = settings.decode.clone();
+        saying(function, move || json!({ "pictures": said }))
     });
     let functions = distance_udfs()
         .into_iter()
         .chain(of_captions)
         .chain(own)
         .chain(text::text_udfs())
-        .chain(of_settings);
+        .chain(of_pictures)
+        .chain(tokens::token_udfs(&settings.curate));
     for udf in functions {
         ctx.register_udf(udf);
     }

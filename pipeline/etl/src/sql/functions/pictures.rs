@@ -98,7 +98,7 @@ pub fn thumbnail_of(picture: &[u8], settings: &DecodeSettings) -> Option<String>
 }
 
 /// All of them, by the settings of `decode`.
-pub(super) fn picture_udfs(settings: &DecodeSettings) -> [ScalarUDF; 6] {
+pub(crate) fn picture_udfs(settings: &DecodeSettings) -> [ScalarUDF; 6] {
     let with = || settings.clone();
     let (of_dhash, of_png, of_thumbnail, of_resize) = (with(), with(), with(), with());
     [

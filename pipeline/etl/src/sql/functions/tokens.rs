@@ -8,8 +8,10 @@ use arrow::array::{Array, AsArray, StringArray};
 use arrow::datatypes::{DataType, Field, Int32Type};
 use datafusion::common::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+use serde_json::json;
 use tuwen_settings::CurateSettings;
 
+use crate::bound::saying;
 use crate::curate::{CaptionTokenizer, tokenize_udf_by};
 use crate::sql::error::QueryError;
 
@@ -34,14 +36,23 @@ impl Later {
     }
 }
 
-/// Both.
+/// Both, by the tokenizer of `settings`.
 pub(super) fn token_udfs(settings: &CurateSettings) -> [ScalarUDF; 2] {
-    let later = Arc::new(Later {
+    udfs(Later {
         path: settings.tokenizer.clone(),
         max_length: settings.max_length,
         tokenizer: OnceLock::new(),
-    });
-    let tokenizer = Arc::clone(&later);
+    })
+}
+
+/// Both, by `tokenizer`.
+pub(crate) fn token_udfs_of(tokenizer: CaptionTokenizer) -> [ScalarUDF; 2] {
+    udfs(Later { path: String::new(), max_length: 0, tokenizer: OnceLock::from(Ok(tokenizer)) })
+}
+
+fn udfs(later: Later) -> [ScalarUDF; 2] {
+    let later = Arc::new(later);
+    let (said, tokenizer) = (Arc::clone(&later), Arc::clone(&later));
     let tokenize =
         tokenize_udf_by(move |text| Ok(tokenizer.get()?.encode(text).map_err(failed)?));
     let ids = DataType::List(Arc::new(Field::new("element", DataType::Int32, true)));
@@ -66,7 +77,12 @@ pub(super) fn token_udfs(settings: &CurateSettings) -> [ScalarUDF; 2] {
             Ok(ColumnarValue::Array(Arc::new(texts)))
         }),
     );
-    [tokenize, detokenize]
+    // Where the file cannot be read, nobody else can either.
+    [tokenize, detokenize].map(|function| {
+        let said = Arc::clone(&said);
+        let parts = move || said.get().ok().and_then(|tokenizer| tokenizer.parts().ok());
+        saying(function, move || json!({ "tokenizer": parts() }))
+    })
 }
 
 fn failed(error: anyhow::Error) -> QueryError {
