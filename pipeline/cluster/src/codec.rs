@@ -28,7 +28,7 @@ pub(crate) struct Codec {
 #[serde(rename_all = "snake_case")]
 enum Operator {
     Sink(Sink),
-    Ask(AskPlan),
+    Ask(Box<AskPlan>),
 }
 
 impl PhysicalExtensionCodec for Codec {
@@ -47,7 +47,7 @@ impl PhysicalExtensionCodec for Codec {
             input.ok_or_else(|| internal_datafusion_err!("an operator without an input"))?;
         Ok(match serde_json::from_slice(json).map_err(external)? {
             Operator::Sink(sink) => Arc::new(SinkExec::new(input, sink)),
-            Operator::Ask(ask) => Arc::new(AskExec::new(input, ask)),
+            Operator::Ask(ask) => Arc::new(AskExec::new(input, *ask)),
         })
     }
 
@@ -58,7 +58,8 @@ impl PhysicalExtensionCodec for Codec {
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
         let sink = node.downcast_ref::<SinkExec>().map(|exec| Operator::Sink(exec.sink().clone()));
-        let ask = node.downcast_ref::<AskExec>().map(|exec| Operator::Ask(exec.plan().clone()));
+        let ask =
+            node.downcast_ref::<AskExec>().map(|exec| Operator::Ask(Box::new(exec.plan().clone())));
         let Some(ours) = sink.or(ask) else {
             return self.theirs.try_encode(node, buf, converter);
         };

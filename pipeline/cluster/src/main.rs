@@ -27,7 +27,7 @@ const MAX_MESSAGE_BYTES: u32 = 256 << 20;
 const EXAMPLES: &str = "Examples:
   tuwen-cluster scheduler --bind 0.0.0.0:50050
   tuwen-cluster executor --scheduler scheduler:50050 --vcores 8 --memory 24G
-  tuwen run part-*.parquet --tokenizer tokenizer.json --corpus s3://bucket/corpus --cluster scheduler:50050
+  tuwen run a.parquet --tokenizer tokenizer.json --corpus s3://b/c --cluster scheduler:50050
 
 Every command of `tuwen` is one of this program too, and computes on the cluster if --cluster names one.";
 
