@@ -60,8 +60,8 @@ settings! {
         max_rejected_percent: f64 = 50.0, number(0.0..=100.0);
         /// Scheduler of a cluster that computes, as HOST:PORT. Empty: this machine computes.
         cluster: String = String::new(), Line;
-        /// Bytes of files that a plan must read to be given to the cluster. One that reads less is
-        /// computed by the command itself: a job costs some 0.2 s.
+        /// Least bytes of files that a plan on the cluster reads. One that reads less is computed
+        /// by the command itself: a job costs some 0.2 s.
         cluster_least_bytes: u64 = 64 << 20, whole(0..=1 << 50);
     }
     sections {
