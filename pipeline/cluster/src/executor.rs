@@ -54,21 +54,15 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    pub(crate) fn run(self) -> Result<()> {
-        let runtime = tokio::runtime::Runtime::new().context("starting the async runtime")?;
-        let ended = runtime.block_on(self.serve());
-        runtime.shutdown_background();
-        ended
-    }
-
-    async fn serve(self) -> Result<()> {
+    pub(crate) async fn serve(self) -> Result<()> {
         let (scheduler_host, scheduler_port) = split_address(&self.scheduler)?;
         let vcores = match self.vcores {
             Some(0) => bail!("--vcores: expected 1 or more, found 0"),
             Some(n) => n,
             None => std::thread::available_parallelism().map_or(1, usize::from),
         };
-        let mut prefix = None;
+        // As long as this process lives.
+        let mut made_folder = None;
         let work_dir = match &self.work_dir {
             Some(folder) => {
                 std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
@@ -77,7 +71,7 @@ impl Executor {
             None => {
                 let made = tempfile::Builder::new().prefix("tuwen-executor-").tempdir();
                 let made = made.context("making a folder in TMPDIR")?;
-                prefix.insert(made).path().to_owned()
+                made_folder.insert(made).path().to_owned()
             }
         };
         let work_dir = work_dir.to_str().context("--work-dir: expected UTF-8")?.to_owned();

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use tuwen_corpus::log::{LogFlags, one_line};
@@ -60,8 +61,8 @@ fn main() -> ExitCode {
     };
     cli.log.init();
     let ended = match cli.command {
-        Command::Scheduler(command) => command.run(),
-        Command::Executor(command) => command.run(),
+        Command::Scheduler(command) => block_on(command.serve()),
+        Command::Executor(command) => block_on(command.serve()),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -70,4 +71,11 @@ fn main() -> ExitCode {
             tuwen::cli::of_error(&error)
         }
     }
+}
+
+fn block_on(command: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("starting the async runtime")?;
+    let ended = runtime.block_on(command);
+    runtime.shutdown_background();
+    ended
 }

@@ -45,14 +45,7 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    pub(crate) fn run(self) -> Result<()> {
-        let runtime = tokio::runtime::Runtime::new().context("starting the async runtime")?;
-        let ended = runtime.block_on(self.serve());
-        runtime.shutdown_background();
-        ended
-    }
-
-    async fn serve(self) -> Result<()> {
+    pub(crate) async fn serve(self) -> Result<()> {
         let stop = stop_signals_saying("stopping; again to stop at once")?;
         let listener = TcpListener::bind(self.bind);
         let listener = listener.await.with_context(|| format!("listening at {}", self.bind))?;
