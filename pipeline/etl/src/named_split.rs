@@ -26,13 +26,18 @@ const WORDS: [(&str, Split); 14] = [
     ("devset", Split::Validation),
 ];
 
-/// The split that the first word of [`WORDS`] in `name` says.
+/// The same in Chinese, which has no blanks between words.
+const CHINESE_WORDS: [(&str, Split); 3] =
+    [("训练集", Split::Train), ("测试集", Split::Test), ("验证集", Split::Validation)];
+
+/// The split that the first word of [`WORDS`] in `name` says, or, if there is none, one of [`CHINESE_WORDS`].
 pub(crate) fn split_named(name: &str) -> Option<Split> {
-    let words = name.split(|c: char| !c.is_alphabetic());
-    words.into_iter().find_map(|word| {
-        let is_word = |(known, _): &&(&str, Split)| known.eq_ignore_ascii_case(word);
-        WORDS.iter().find(is_word).map(|(_, split)| *split)
-    })
+    // Chinese letters stand right beside Latin ones: 淘宝train.csv.
+    let mut words = name.split(|c: char| !c.is_ascii_alphabetic());
+    let known =
+        words.find_map(|word| WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)));
+    let known = known.or_else(|| CHINESE_WORDS.iter().find(|(word, _)| name.contains(word)));
+    known.map(|(_, split)| *split)
 }
 
 /// `split_named(varchar) -> varchar`: null where a name says none.

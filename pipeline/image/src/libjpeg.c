@@ -45,6 +45,7 @@ static void warn(j_common_ptr common, int level) {
     case JWRN_JFIF_MAJOR:
     case JWRN_ADOBE_XFORM:
     case JWRN_BOGUS_ICC:
+    case JWRN_BOGUS_PROGRESSION:
     case JWRN_NOT_SEQUENTIAL:
         return;
     case JWRN_EXTRANEOUS_DATA:

@@ -24,6 +24,8 @@ const MAGIC: &[(usize, &[u8], &str)] = &[
     (0, b"\x01\xda", "image/x-sgi"),
     (0, b"II\xbc\x01", "image/vnd.ms-photo"),
     (0, b"\x0a\x05\x01", "image/x-pcx"),
+    (0, b"\x0a\x04\x01", "image/x-pcx"),
+    (0, b"\x0a\x00\x01", "image/x-pcx"),
     (0, b"\x0a\x03\x01", "image/x-pcx"),
     (0, b"\x0a\x02\x01", "image/x-pcx"),
     (0, b"BPG\xfb", "image/bpg"),
@@ -79,6 +81,8 @@ const BRANDS: &[(&[u8; 4], &str)] = &[
     (b"heis", "image/heic"),
     (b"hevc", "image/heic"),
     (b"hevx", "image/heic"),
+    (b"hevm", "image/heic"),
+    (b"hevs", "image/heic"),
     (b"mif1", "image/heif"),
     (b"msf1", "image/heif"),
 ];

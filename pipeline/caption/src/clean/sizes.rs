@@ -127,7 +127,7 @@ fn is_picture(joiner: char, width: u32, height: u32) -> bool {
         // Below are centimetres: of a rug, a bed sheet.
         _ if width.min(height) < 300 => false,
         // Furniture's millimetres are whole tens.
-        '*' => {
+        '*' | '×' => {
             let sides = (width.max(height), width.min(height));
             let is_whole = width.is_multiple_of(10) && height.is_multiple_of(10);
             STANDARD.contains(&sides) || !is_whole && !PAPER.contains(&sides)

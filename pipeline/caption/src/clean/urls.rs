@@ -61,7 +61,7 @@ pub(super) fn without_urls(text: &str) -> Option<String> {
 }
 
 fn may_have_address(text: &str) -> bool {
-    text.contains(['.', '．', '/', '／', '\\'])
+    text.contains(['.', '．', '。', '/', '／', '\\'])
 }
 
 /// The characters of a text, full-width ones as ASCII, but for Chinese punctuation.

@@ -16,7 +16,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::{SessionContext, col, lit};
 use serde_json::{Value, json};
 use tuwen_corpus::{LastRun, Rows, bare_session};
-use tuwen_settings::{CurateSettings, Shares, Split};
+use tuwen_settings::{CurateSettings, Shares, Split, WrongSetting};
 
 use crate::bound::saying;
 use crate::named_split::split_named;
@@ -61,8 +61,12 @@ impl SplitRule {
     /// before there was a choice has the original's.
     ///
     /// # Errors
-    /// An SQL expression does not plan, or gives something else the next time.
+    /// [`WrongSetting`]: an SQL expression does not plan, or gives something else the next time.
     pub fn of(settings: &CurateSettings, last: Option<&LastRun>) -> Result<Self> {
+        Ok(Self::told(settings, last).map_err(WrongSetting::of)?)
+    }
+
+    fn told(settings: &CurateSettings, last: Option<&LastRun>) -> Result<Self> {
         let new = Self { kind: Kind::Auto, shares: Shares::default() };
         let mut rule = last.and_then(recorded).unwrap_or(new);
         if settings.split != "kept" {
@@ -354,6 +358,9 @@ mod tests {
                 "train train train train",
             ),
             ("测试.csv", Some("图.jpg"), None, "00000000", "test train test test"),
+            ("淘宝train.csv", Some("图.jpg"), None, test, "train train test test"),
+            ("val集.csv", Some("图.jpg"), None, train, "validation validation test train"),
+            ("测试集.csv", Some("图.jpg"), None, train, "test test test train"),
             ("crawl.csv", None, None, "40000000", "validation train test validation"),
             ("crawl.csv", None, None, "不是十六进制数字吧", "train train test train"),
         ] {

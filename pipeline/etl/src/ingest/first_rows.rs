@@ -1,9 +1,10 @@
 //! Whether a source is read as it was meant. In: its first rows. Out: a refusal if most of them are malformed, as under a wrong encoding
 //! or delimiter, before any row is written. A few bad lines are rows like others.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use encoding_rs::Encoding;
 
+use crate::driver::RedGate;
 use crate::ingest::encoding::{encoding_of, name_of};
 use crate::ingest::row::Row;
 
@@ -16,7 +17,7 @@ const FEW_ROWS: usize = 5;
 /// Checks that of the first of `rows`, read in `encoding`, no more than `max_malformed_percent` are malformed; `bytes` are the file.
 ///
 /// # Errors
-/// More are, with the first of them; or a row cannot be read.
+/// [`RedGate`]: more are, with the first of them. Or a row cannot be read.
 pub(super) fn check_first_rows(
     rows: impl Iterator<Item = Result<Row>>,
     max_malformed_percent: f64,
@@ -44,9 +45,10 @@ pub(super) fn check_first_rows(
             "mend it, or --set max_rejected_percent=100 to have its lines in the corpus".to_owned()
         }
     };
-    bail!(
+    let what = format!(
         "expected rows in {}, at most {max_malformed_percent} % of them malformed (max_rejected_percent), found {n_malformed} \
          malformed of the first {n_rows}; line {line}: {wrong}\nhint: {hint}",
         name_of(encoding)
-    )
+    );
+    Err(RedGate(what).into())
 }

@@ -127,7 +127,36 @@ fn object(line: &[u8]) -> Result<Map<String, Value>, String> {
     if line.len() > MOST_ROW_BYTES {
         return Err("longer than 16 MiB".to_owned());
     }
-    serde_json::from_slice(line).map_err(|_| "not a JSON object".to_owned())
+    let object = serde_json::from_slice(line);
+    // Python's json writes numbers that JSON does not have.
+    let object = object.or_else(|_| serde_json::from_slice(&without_nan(line)));
+    object.map_err(|_| "not a JSON object".to_owned())
+}
+
+/// `line` with `null` for each `NaN`, `Infinity` and `-Infinity` that stands outside of texts.
+fn without_nan(line: &[u8]) -> Vec<u8> {
+    let mut clean = Vec::with_capacity(line.len());
+    let (mut rest, mut is_text) = (line, false);
+    while let [first, after @ ..] = rest {
+        let word = [&b"NaN"[..], b"Infinity", b"-Infinity"];
+        let word = word.into_iter().find(|word| !is_text && rest.starts_with(word));
+        if let Some(word) = word {
+            clean.extend(b"null");
+            rest = &rest[word.len()..];
+            continue;
+        }
+        clean.push(*first);
+        rest = after;
+        match (first, after) {
+            (b'"', _) => is_text = !is_text,
+            (b'\\', [escaped, after @ ..]) if is_text => {
+                clean.push(*escaped);
+                rest = after;
+            }
+            _ => {}
+        }
+    }
+    clean
 }
 
 /// The text that a value is; a number as it is written.
@@ -201,6 +230,18 @@ mod tests {
             shown("{\"a\":\"t\",\"b\":\"u\"}", "text=a,url=B"),
             [(1, "t|Some(\"u\")|None".to_owned())]
         );
+    }
+
+    #[test]
+    fn numbers_as_python_writes_them() {
+        let json = "{\"text\":\"NaN \\\"Infinity\",\"url\":\"u\",\"a\":NaN,\"b\":[-Infinity,Infinity]}\n\
+            {\"text\":NaN,\"url\":\"v\"}\n{\"text\":Nan,\"url\":\"w\"}\n";
+        let expected = [
+            (1, "NaN \"Infinity|Some(\"u\")|None"),
+            (2, "|Some(\"v\")|None"),
+            (3, "! not a JSON object: {\"text\":Nan,\"url\":\"w\"}"),
+        ];
+        assert_eq!(shown(json, ""), expected.map(|(line, text)| (line, text.to_owned())));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Error, Result, anyhow, bail};
 use encoding_rs::{Encoding, UTF_8};
 use memmap2::Mmap;
-use tuwen_settings::IngestSettings;
+use tuwen_settings::{IngestSettings, WrongSetting};
 
 use crate::ingest::columns::{Columns, Mismatch, quoted};
 use crate::ingest::csv_rows::CsvRows;
@@ -38,6 +38,8 @@ pub struct Sources {
 /// A file, and how it is read.
 pub(super) struct Source {
     pub(super) path: PathBuf,
+    /// What its rows say that they come from.
+    pub(super) name: String,
     format: Format,
     encoding: &'static Encoding,
     columns: Columns,
@@ -81,10 +83,13 @@ impl Sources {
         settings: &IngestSettings,
         max_malformed_percent: f64,
     ) -> Result<Self> {
-        let (columns, told) = (Columns::parse(&settings.columns)?, named(&settings.encoding)?);
+        let columns = Columns::parse(&settings.columns).map_err(WrongSetting::of)?;
+        let told = named(&settings.encoding).map_err(WrongSetting::of)?;
         let open = |path: &PathBuf| {
-            Source::open(path, &columns, told, max_malformed_percent)
-                .with_context(|| path.display().to_string())
+            let mut source = Source::open(path, &columns, told, max_malformed_percent)
+                .with_context(|| path.display().to_string())?;
+            source.name = name_among(path, paths);
+            Ok(source)
         };
         Ok(Self { all: paths.iter().map(open).collect::<Result<_>>()? })
     }
@@ -99,6 +104,7 @@ impl Source {
     ) -> Result<Self> {
         let mut source = Self {
             path: path.to_owned(),
+            name: String::new(),
             format: Format::Parquet,
             encoding: UTF_8,
             columns: columns.clone(),
@@ -108,7 +114,7 @@ impl Source {
         Read::by_ref(&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head)?;
         let ending = unpacked_ending(path);
         if head.starts_with(b"PAR1") {
-            source.check_parquet(file)?;
+            source.check_parquet(file, max_malformed_percent)?;
             return Ok(source);
         }
         if let Some(kind) = other_kind(&head) {
@@ -136,8 +142,13 @@ impl Source {
         Ok(source)
     }
 
-    fn check_parquet(&mut self, file: File) -> Result<()> {
-        ParquetRows::new(file, &self.columns).map(drop).map_err(|refused| self.refusal(refused))
+    fn check_parquet(&self, file: File, max_malformed_percent: f64) -> Result<()> {
+        let rows = ParquetRows::new(file, &self.columns);
+        let rows = rows.map_err(|refused| self.refusal(refused))?;
+        if max_malformed_percent < 100.0 {
+            check_first_rows(rows, max_malformed_percent, UTF_8, &[])?;
+        }
+        Ok(())
     }
 
     /// Finds out how text is divided, and whether it has the columns.
@@ -240,6 +251,16 @@ impl Source {
             Refused::Columns(found) => self.mismatch(&found),
             Refused::File(error) => error,
         }
+    }
+}
+
+/// The file name of `path`, behind its folder's where another of `paths` has the same: `train/metadata.jsonl`, `test/metadata.jsonl`.
+fn name_among(path: &Path, paths: &[PathBuf]) -> String {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let is_shared = paths.iter().any(|other| other != path && name(other) == name(path));
+    match path.parent().map(name).filter(|folder| is_shared && !folder.is_empty()) {
+        Some(folder) => format!("{folder}/{}", name(path)),
+        None => name(path),
     }
 }
 

@@ -23,6 +23,9 @@ use super::yuv::{Layout, Planes};
 use crate::image::{RejectReason, Rejected};
 use crate::panics::apart;
 
+/// Frames beyond which the data of one picture are an attack: it has one, or one a layer, and may be predicted from some hidden ones.
+const MAX_FRAMES: usize = 64;
+
 /// What rav1d answers when it wants more data, or has no picture yet: -EAGAIN.
 const AGAIN: i32 = -libc::EAGAIN;
 
@@ -63,7 +66,37 @@ fn corrupt(detail: &str, code: i32) -> Rejected {
 /// The data are no AV1, or their picture has more than `max_px` pixels.
 pub(super) fn decode(data: &[&[u8]], operating_point: u8, max_px: u32) -> Result<Planes, Rejected> {
     let data = data.concat();
+    if frames(&data).take(MAX_FRAMES + 1).count() > MAX_FRAMES {
+        return Err(reject::corrupt(format!("AV1: more than {MAX_FRAMES} frames in a picture")));
+    }
     apart(move || decode_here(&data, operating_point, max_px)).map_err(reject::corrupt)?
+}
+
+/// The headers of frames in `data` (AV1 Bitstream & Decoding Process Specification, 5.3: open bitstream units), as far as it can be read.
+fn frames(data: &[u8]) -> impl Iterator<Item = ()> {
+    const FRAME_HEADER: u8 = 3;
+    const FRAME: u8 = 6;
+    let mut rest = data;
+    let units = std::iter::from_fn(move || {
+        let (head, body) = rest.split_first()?;
+        let (has_extension, has_size) = (head & 4 != 0, head & 2 != 0);
+        let mut body = body.get(usize::from(has_extension)..)?;
+        let mut length = body.len();
+        if has_size {
+            length = 0;
+            for shift in (0..56).step_by(7) {
+                let (byte, after) = body.split_first()?;
+                length |= usize::from(byte & 0x7f) << shift;
+                body = after;
+                if byte & 0x80 == 0 {
+                    break;
+                }
+            }
+        }
+        rest = body.get(length..).unwrap_or_default();
+        Some(head >> 3 & 0xf)
+    });
+    units.filter(|kind| matches!(*kind, FRAME_HEADER | FRAME)).map(drop)
 }
 
 fn decode_here(data: &[u8], operating_point: u8, max_px: u32) -> Result<Planes, Rejected> {

@@ -179,3 +179,103 @@ fn palette(page: &Page<'_>) -> Vec<[u8; 3]> {
     let level = |at: usize| (page.color_map[at] >> 8) as u8;
     (0..count).map(|index| [level(index), level(count + index), level(2 * count + index)]).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::pixels;
+    use crate::image::RejectReason;
+
+    /// A TIFF of one page: its data from byte 8 on, then its tags, of four bytes a number.
+    fn tiff(data: &[u8], tags: &[(u16, &[u32])]) -> Vec<u8> {
+        let start = 8 + data.len() as u32;
+        let mut file = b"II*\0".to_vec();
+        file.extend(start.to_le_bytes());
+        file.extend(data);
+        let mut behind = start + 2 + 12 * tags.len() as u32 + 4;
+        let mut numbers = Vec::new();
+        file.extend((tags.len() as u16).to_le_bytes());
+        for (tag, values) in tags {
+            file.extend(tag.to_le_bytes());
+            file.extend(4_u16.to_le_bytes());
+            file.extend((values.len() as u32).to_le_bytes());
+            if let [value] = values {
+                file.extend(value.to_le_bytes());
+            } else {
+                file.extend(behind.to_le_bytes());
+                behind += 4 * values.len() as u32;
+                numbers.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            }
+        }
+        file.extend([0; 4]);
+        file.extend(numbers);
+        file
+    }
+
+    #[test]
+    fn lengths_of_strips_that_are_wrong_or_missing() {
+        let grey = [1, 2, 3, 4];
+        let page: [(u16, &[u32]); 6] =
+            [(256, &[2]), (257, &[2]), (258, &[8]), (259, &[1]), (262, &[1]), (273, &[8])];
+        for lengths in [&[][..], &[0], &[3], &[4], &[u32::MAX]] {
+            let mut tags = page.to_vec();
+            if !lengths.is_empty() {
+                tags.push((279, lengths));
+            }
+            let found = pixels(&tiff(&grey, &tags)).unwrap().pixels;
+            assert_eq!(found, [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4], "{lengths:?}");
+        }
+        // Two strips, packed, each of which ends where the other begins.
+        let tags = [
+            (256, &[2][..]),
+            (257, &[2]),
+            (258, &[8]),
+            (259, &[32773]),
+            (262, &[1]),
+            (273, &[11, 8]),
+            (278, &[1]),
+        ];
+        let found = pixels(&tiff(&[1, 3, 4, 1, 1, 2], &tags)).unwrap().pixels;
+        assert_eq!(found, [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]);
+    }
+
+    #[test]
+    fn tiles_that_unpack_to_much_more_than_the_picture() {
+        let offsets = vec![8; 10_000];
+        let tags = [
+            (256, &[1][..]),
+            (257, &[10_000]),
+            (258, &[8]),
+            (259, &[8]),
+            (262, &[1]),
+            (322, &[2_000_000]),
+            (323, &[1]),
+            (324, &offsets),
+        ];
+        let rejected = pixels(&tiff(&[0; 64], &tags)).err().unwrap();
+        assert_eq!(rejected.reason, RejectReason::Corrupt, "{}", rejected.detail);
+        assert!(rejected.detail.contains("tiles of many times"), "{}", rejected.detail);
+    }
+
+    #[test]
+    fn strips_that_lie_over_one_another() {
+        let offsets = vec![8; 1000];
+        let lengths = vec![60; 1000];
+        let tags = [
+            (256, &[1][..]),
+            (257, &[1000]),
+            (258, &[8]),
+            (259, &[8]),
+            (262, &[1]),
+            (273, &offsets),
+            (278, &[1]),
+            (279, &lengths),
+        ];
+        // In a file of 8 kB each of 1,000 strips has the same 60 bytes: a writer may share them.
+        let shared = pixels(&tiff(&[0; 64], &tags)).err().unwrap();
+        assert!(!shared.detail.contains("over one another"), "{}", shared.detail);
+        let lengths = vec![8000; 1000];
+        let tags = tags.map(|(tag, values)| (tag, if tag == 279 { &lengths[..] } else { values }));
+        let rejected = pixels(&tiff(&[0; 64], &tags)).err().unwrap();
+        assert!(rejected.detail.contains("over one another"), "{}", rejected.detail);
+    }
+}

@@ -5,6 +5,9 @@ use super::super::reject::{self, ALLOC_BYTES_FIXED, ALLOC_BYTES_PER_PX};
 use super::directory::Directory;
 use crate::image::{RejectReason, Rejected};
 
+/// Pixels that the tiles of a page may have together beyond four times its own: edges of a narrow page.
+const CHUNKS_PX_FIXED: u64 = 32 << 20;
+
 /// A page's tags, those that matter for its pixels.
 pub(super) struct Page<'a> {
     pub(super) is_little: bool,
@@ -85,6 +88,13 @@ pub(super) fn page<'a>(tags: &'a Directory<'_>) -> Result<Page<'a>, Rejected> {
         return Err(reject::corrupt("a TIFF without strips or tiles"));
     }
     let chunk_px = chunk_width.saturating_mul(chunk_height);
+    let chunks_px = width
+        .div_ceil(chunk_width)
+        .saturating_mul(height.div_ceil(chunk_height))
+        .saturating_mul(chunk_px);
+    if chunks_px > width.saturating_mul(height).saturating_mul(4).saturating_add(CHUNKS_PX_FIXED) {
+        return Err(reject::corrupt("tiles of many times the picture's size"));
+    }
     if chunk_px > ALLOC_BYTES_FIXED / ALLOC_BYTES_PER_PX + width * height {
         return Err(Rejected::new(RejectReason::OutOfMemory, "a tile larger than the picture"));
     }

@@ -2,9 +2,9 @@
 //! Adobe's TIFF Technical Notes 1 and 2 (deflate, JPEG), and libtiff for what they leave open.
 
 use std::io::Read;
+use std::ops::Range;
 
 use flate2::read::ZlibDecoder;
-use turbojpeg::{Decompressor, Image, PixelFormat};
 use weezl::decode::Decoder as LzwDecoder;
 use weezl::{BitOrder, LzwStatus};
 
@@ -12,9 +12,10 @@ use super::super::reject;
 use super::ccitt::{self, Scheme};
 use super::page::Page;
 use crate::image::Rejected;
+use crate::libjpeg::JpegDecoder;
 
-/// Scans of a progressive JPEG beyond which it is an attack and not a picture.
-const MAX_SCANS: u32 = 500;
+/// Bytes that strips and tiles may have together for each byte of the file, in which equal ones may lie in one place.
+const SHARED: usize = 16;
 
 /// The samples of each plane: lines of whole bytes, each sample of all channels of a pixel, then the next pixel.
 pub(super) fn planes(file: &[u8], page: &Page<'_>) -> Result<Vec<Vec<u8>>, Rejected> {
@@ -25,6 +26,7 @@ pub(super) fn planes(file: &[u8], page: &Page<'_>) -> Result<Vec<Vec<u8>>, Rejec
     if across > 1 && chunk_line_bytes * 8 != page.chunk_width * page.pixel_bits() {
         return Err(reject::unsupported("TIFF with tiles that end within a byte"));
     }
+    let extents = extents(file, page, n_planes * across * down)?;
     let mut planes = Vec::new();
     for plane in 0..n_planes {
         let mut samples = vec![0; line_bytes * page.height];
@@ -36,7 +38,8 @@ pub(super) fn planes(file: &[u8], page: &Page<'_>) -> Result<Vec<Vec<u8>>, Rejec
             } else {
                 page.chunk_height.min(page.height - top)
             };
-            let chunk = chunk(file, page, plane * across * down + index, rows)?;
+            let extent = extents[plane * across * down + index].clone();
+            let chunk = chunk(file, page, extent, rows)?;
             let length = chunk_line_bytes.min(line_bytes - left);
             let lines = samples[top * line_bytes..].chunks_exact_mut(line_bytes);
             for (line, found) in lines.zip(chunk.chunks_exact(chunk_line_bytes)) {
@@ -48,14 +51,52 @@ pub(super) fn planes(file: &[u8], page: &Page<'_>) -> Result<Vec<Vec<u8>>, Rejec
     Ok(planes)
 }
 
+/// Where the first `count` strips or tiles lie. One whose length is not said ends where the next begins.
+fn extents(file: &[u8], page: &Page<'_>, count: usize) -> Result<Vec<Range<usize>>, Rejected> {
+    let end_of_file = file.len() as u64;
+    let mut starts = page.offsets.clone();
+    starts.sort_unstable();
+    let mut n_bytes = 0;
+    let mut extents = Vec::new();
+    for index in 0..count {
+        let start = page.offsets.get(index).copied().filter(|start| *start <= end_of_file);
+        let start = start.ok_or_else(ends_early)?;
+        let end = match page.lengths.get(index) {
+            // Without compression the size says it, whatever stands in the tag.
+            _ if page.compression == 1 => start,
+            Some(length) => start.saturating_add(*length),
+            None => {
+                let next = starts.partition_point(|other| *other <= start);
+                starts.get(next).copied().unwrap_or(end_of_file)
+            }
+        };
+        // What is compressed may end early without harm, at least by a byte of padding.
+        let extent = start as usize..end.min(end_of_file) as usize;
+        n_bytes += extent.len();
+        if n_bytes > file.len().saturating_mul(SHARED) {
+            return Err(reject::corrupt("strips or tiles that lie over one another"));
+        }
+        extents.push(extent);
+    }
+    Ok(extents)
+}
+
+fn ends_early() -> Rejected {
+    reject::truncated("the TIFF ends before its picture does")
+}
+
 /// One strip or tile of `rows` lines, decompressed, and the differences summed up.
-fn chunk(file: &[u8], page: &Page<'_>, index: usize, rows: usize) -> Result<Vec<u8>, Rejected> {
-    let short = || reject::truncated("the TIFF ends before its picture does");
-    let offset = *page.offsets.get(index).ok_or_else(short)? as usize;
-    let rest = file.get(offset..).ok_or_else(short)?;
-    let length = page.lengths.get(index).map_or(rest.len(), |length| *length as usize);
-    // What is compressed may end early without harm, at least by a byte of padding.
-    let data = &rest[..length.min(rest.len())];
+fn chunk(
+    file: &[u8],
+    page: &Page<'_>,
+    extent: Range<usize>,
+    rows: usize,
+) -> Result<Vec<u8>, Rejected> {
+    let length = page.chunk_bytes(rows);
+    let data = match page.compression {
+        1 => file[extent.start..].get(..length).ok_or_else(ends_early)?,
+        _ => &file[extent],
+    };
     let reversed: Vec<u8>;
     let data = if page.is_reversed && page.compression != 7 {
         reversed = data.iter().map(|byte| byte.reverse_bits()).collect();
@@ -63,9 +104,8 @@ fn chunk(file: &[u8], page: &Page<'_>, index: usize, rows: usize) -> Result<Vec<
     } else {
         data
     };
-    let length = page.chunk_bytes(rows);
     let mut out = match page.compression {
-        1 => data.get(..length).ok_or_else(short)?.to_vec(),
+        1 => data.to_vec(),
         2 => ccitt::decode(data, page.chunk_width, rows, Scheme::Bytes)?,
         3 => {
             let is_tagged = page.fax_options & 1 != 0;
@@ -161,14 +201,14 @@ fn packbits(data: &[u8], length: usize) -> Result<Vec<u8>, Rejected> {
 
 /// A JPEG stream whose tables may stand elsewhere. Whether its colours are those of the page, or luma and chroma, the page says.
 fn jpeg(page: &Page<'_>, data: &[u8], rows: usize) -> Result<Vec<u8>, Rejected> {
-    let failed = |error: turbojpeg::Error| reject::corrupt(error);
-    let (format, channels) = match page.pixel_bits() / page.bits {
+    // Of the rows that libjpeg gives each pixel has so many bytes; a grey one has its level three times.
+    let (channels, components, pixel_bytes) = match page.pixel_bits() / page.bits {
         _ if page.bits != 8 => {
             return Err(reject::unsupported("TIFF with JPEG of other than 8 bits"));
         }
-        1 => (PixelFormat::GRAY, 1),
-        3 => (PixelFormat::RGB, 3),
-        4 => (PixelFormat::CMYK, 4),
+        1 => (1, 1, 3),
+        3 => (3, 3, 3),
+        4 => (4, 4, 4),
         _ => return Err(reject::unsupported("TIFF with JPEG of other than 1, 3 or 4 channels")),
     };
     let tables = page.jpeg_tables.and_then(|tables| tables.strip_prefix(b"\xff\xd8"));
@@ -179,23 +219,26 @@ fn jpeg(page: &Page<'_>, data: &[u8], rows: usize) -> Result<Vec<u8>, Rejected> 
     let transform = u8::from(page.photometric == 6);
     let adobe = [b"\xff\xd8\xff\xee\0\x0eAdobe\0\x64\0\0\0\0".as_slice(), &[transform]].concat();
     let stream = [&adobe, tables, data].concat();
-    let mut decompressor = Decompressor::new().map_err(failed)?;
-    decompressor.set_scan_limit(MAX_SCANS).map_err(failed)?;
-    let header = decompressor.read_header(&stream).map_err(failed)?;
-    if header.width > page.chunk_width || header.height > page.chunk_height || header.height < rows
-    {
+    let mut decoder = JpegDecoder::new()?;
+    let mut jpeg = decoder.open(&stream)?;
+    let (width, height) = (jpeg.header.width as usize, jpeg.header.height as usize);
+    if width > page.chunk_width || height > page.chunk_height || height < rows {
         return Err(reject::corrupt("a JPEG in a TIFF has another size than its strip"));
     }
-    let pitch = page.chunk_width * channels;
-    let mut out = vec![0; pitch * header.height];
-    let image = Image {
-        pixels: out.as_mut_slice(),
-        width: header.width,
-        pitch,
-        height: header.height,
-        format,
-    };
-    decompressor.decompress(&stream, image).map_err(failed)?;
+    if jpeg.header.components != components {
+        return Err(reject::corrupt("a JPEG in a TIFF has other channels than its page"));
+    }
+    jpeg.start(1)?;
+    let mut row = vec![0; width * pixel_bytes];
+    let mut out = vec![0; page.chunk_width * channels * height];
+    for line in out.chunks_exact_mut(page.chunk_width * channels) {
+        jpeg.read(&mut row)?;
+        let pixels = row.chunks_exact(pixel_bytes);
+        for (out, pixel) in line.chunks_exact_mut(channels).zip(pixels) {
+            out.copy_from_slice(&pixel[..channels]);
+        }
+    }
+    jpeg.finish()?;
     Ok(out)
 }
 
