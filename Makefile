@@ -6,7 +6,7 @@
 # make wheel   the wheels `tuwen` and `tuwen-trainer`, of the profile release, to $(CARGO_TARGET_DIR)/wheels
 # make lint    rustfmt, spelling and clippy
 # make bench-decode, bench-stream, bench-python, bench-bucket, bench-train, bench-gpu, bench-growth, bench-fetch, bench-near, bench-sql,
-#              bench-score, bench-cluster
+#              bench-score, bench-captions, bench-cluster
 #              measurements; the last line of each is one JSON object (bench-stream makes environments of their own for the peers
 #              it measures against, and 14 GB of data sets, in the user's cache; bench-growth makes corpora there, 3 GB that stay
 #              and some 40 GB while it runs; `ARGS=…` passes flags on to it)
@@ -22,7 +22,7 @@ export PATH := $(PROJECT_VENV)/bin:$(PATH)
 BIN := $(CARGO_TARGET_DIR)/debug
 PREFIX ?= /usr/local
 
-.PHONY: demo test build install wheel lint bench-decode bench-stream bench-python bench-bucket bench-train bench-gpu bench-growth bench-fetch bench-near bench-sql bench-score bench-cluster cluster setup setup-test
+.PHONY: demo test build install wheel lint bench-decode bench-stream bench-python bench-bucket bench-train bench-gpu bench-growth bench-fetch bench-near bench-sql bench-score bench-captions bench-cluster cluster setup setup-test
 
 demo: build
 	$(BIN)/tuwen-sample demo
@@ -82,6 +82,9 @@ bench-sql: setup-test build
 
 bench-score: setup-test build
 	.venv/bin/python trainer/benches/score_roc.py --tuwen $(BIN)/tuwen $(ARGS)
+
+bench-captions: setup-test build
+	.venv/bin/python trainer/benches/captions_vs_transformers.py --tuwen $(BIN)/tuwen $(ARGS)
 
 bench-cluster: setup-test cluster
 	.venv/bin/python pipeline/cluster/benches/cluster.py --tuwen-cluster $(BIN)/tuwen-cluster $(ARGS)

@@ -50,7 +50,7 @@ pub fn caption(
                 }
                 Err(error) => {
                     unreadable += 1;
-                    eprintln!("{}: {error:#}", file.display());
+                    tracing::warn!("{}: {error:#}", file.display());
                 }
             }
         }

@@ -26,7 +26,7 @@ use tuwen_schemas::schema;
 use tuwen_settings::Settings;
 use tuwen_stream::ImagePixels;
 
-use crate::work_list::{LeftOut, WorkList, chunk, id_column};
+use crate::work_list::{LeftOut, UNREADABLE, WorkList, chunk, id_column};
 
 const CAPTIONS_ASKED: &str = include_str!("../../sql/captions_asked.sql");
 
@@ -139,7 +139,7 @@ impl Stage for CaptionStage<'_> {
     ) -> Result<Option<u64>> {
         let ctx = sql::session(snapshot, self.settings).await?;
         let (mut ids, left_out) = wanted(&ctx, &self.request).await?;
-        ids.retain(|id| self.work.is_readable(id));
+        ids.retain(|id| self.work.is_good(id));
         // Later than the session, so that it has every image the session saw.
         let (location, verify) = (self.corpus.root().as_str(), self.settings.train.verify);
         let (pixels, rows) = ImagePixels::find(location, &ids, verify).await?;
@@ -162,7 +162,7 @@ impl Stage for CaptionStage<'_> {
             }
             progress.add(taken.len() as u64);
             let (batch, unreadable) = block_in_place(|| read(pixels, taken))?;
-            self.work.unreadable("image", unreadable, report);
+            self.work.reject("image", UNREADABLE, unreadable, report);
             if !batch.image_ids.is_empty() {
                 let captions = block_in_place(|| (self.write)(&batch))?;
                 rows.extend(batch.image_ids, captions);
@@ -181,6 +181,10 @@ impl Stage for CaptionStage<'_> {
 
     fn stop(&mut self) {
         self.work.stop();
+    }
+
+    async fn judge(&mut self, _snapshot: &Snapshot) -> Result<()> {
+        self.work.judge("images", self.settings.max_rejected_percent)
     }
 }
 

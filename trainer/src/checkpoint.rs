@@ -16,7 +16,7 @@ use tuwen_settings::{BestMetric, TrainSettings};
 use tuwen_stream::StreamState;
 
 use crate::best::Best;
-use crate::generate::generation_config;
+use crate::generate::generation_config::{self, Otherwise};
 use crate::json::{read_json, write_json};
 use crate::loss_scale::LossScale;
 use crate::model::Model;
@@ -198,6 +198,14 @@ pub fn to_resume(settings: &TrainSettings) -> Result<Option<PathBuf>> {
 pub fn read_state(folder: &Path) -> Result<RunState> {
     let path = folder.join(STATE_FILE);
     serde_json::from_value(read_json(&path)?).with_context(|| path.display().to_string())
+}
+
+/// What applies where the model in `folder` says nothing of generating captions.
+pub(crate) fn otherwise(folder: &Path) -> Otherwise {
+    match read_state(folder) {
+        Ok(_) => Otherwise::Settings,
+        Err(_) => Otherwise::Generate,
+    }
 }
 
 /// Reads a checkpoint's state, and fills in the optimizer; the weights are read as any model's.

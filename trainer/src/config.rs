@@ -155,6 +155,13 @@ impl Default for Gpt2Config {
     }
 }
 
+impl Gpt2Config {
+    /// Whether its vocabulary has a token.
+    fn has(&self, id: i64) -> bool {
+        (0..self.vocab_size).contains(&id)
+    }
+}
+
 /// Special tokens a model starts, ends and fills sequences with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpecialIds {
@@ -192,7 +199,12 @@ impl ModelConfig {
         if !settings.model.is_empty() {
             let mut config = Self::read(Path::new(&settings.model))?;
             set_image_size(&mut config.encoder, settings.encoder_image_size);
-            return config.checked();
+            let never_ends = !config.decoder.has(config.ids.eos);
+            let mut config = config.with_ids_within(ids)?.checked_sizes()?;
+            if never_ends {
+                config.generation.eos = vec![config.ids.eos];
+            }
+            return Ok(config);
         }
         let encoder = match settings.encoder.as_str() {
             "" => encoder_from_settings(settings),
@@ -211,10 +223,11 @@ impl ModelConfig {
         (decoder.bos_token_id, decoder.eos_token_id, decoder.pad_token_id) =
             (Some(ids.start), Some(ids.eos), Some(ids.pad));
         let generation = GenerationIds { start: ids.start, eos: vec![ids.eos] };
-        Self { encoder, decoder, ids, generation }.checked()
+        Self { encoder, decoder, ids, generation }.checked_sizes()?.checked_ids()
     }
 
-    /// Reads a `VisionEncoderDecoderModel` folder's `config.json`, and the tokens its captions begin and end with.
+    /// Reads a `VisionEncoderDecoderModel` folder's `config.json`, and the tokens its captions begin and end with. End tokens that the
+    /// vocabulary does not have, such as GPT-2's own beside a smaller one, end no caption; labels end where captions stop.
     ///
     /// # Errors
     /// A missing file, what the model cannot be (named), or special tokens that are not named.
@@ -225,10 +238,18 @@ impl ModelConfig {
         let encoder: VitConfig = part(&root["encoder"], "vit", &path)?;
         let decoder: Gpt2Config = part(&root["decoder"], "gpt2", &path)?;
         let file = GenerationFile::read(folder)?;
-        let generation = file.ids()?;
-        // Of several end tokens labels get the first.
+        let mut generation = file.ids()?;
+        let named = generation.eos.first().copied();
+        generation.eos.retain(|&id| decoder.has(id));
         let said = |key: &str| root[key].as_i64().or_else(|| root[key][0].as_i64());
-        let eos = said("eos_token_id").or(generation.eos.first().copied()).or(decoder.eos_token_id);
+        // Of several end tokens labels get the first.
+        let eos = match generation.eos[..] {
+            [] => said("eos_token_id").or(named).or(decoder.eos_token_id),
+            [first, ..] => {
+                let said = said("eos_token_id").filter(|eos| generation.eos.contains(eos));
+                said.or(Some(first))
+            }
+        };
         let eos = eos.with_context(|| format!("{}: expected `eos_token_id`", path.display()))?;
         let pad = said("pad_token_id").or(file.id("pad_token_id")?).or(decoder.pad_token_id);
         let ids = SpecialIds {
@@ -237,8 +258,22 @@ impl ModelConfig {
             pad: pad.unwrap_or(eos),
         };
         Self { encoder, decoder, ids, generation }
-            .checked()
+            .checked_sizes()
             .with_context(|| path.display().to_string())
+    }
+
+    /// The same with the tokenizer's end and padding tokens in the place of those that the vocabulary does not have.
+    ///
+    /// # Errors
+    /// A special token that the vocabulary does not have, by its key.
+    pub(crate) fn with_ids_within(mut self, ids: SpecialIds) -> Result<Self> {
+        if !self.decoder.has(self.ids.eos) {
+            self.ids.eos = ids.eos;
+        }
+        if !self.decoder.has(self.ids.pad) {
+            self.ids.pad = ids.pad;
+        }
+        self.checked_ids()
     }
 
     /// The `config.json` of the whole model, as transformers writes it.
@@ -263,7 +298,7 @@ impl ModelConfig {
         (self.encoder.image_size / self.encoder.patch_size).pow(2)
     }
 
-    fn checked(self) -> Result<Self> {
+    fn checked_sizes(self) -> Result<Self> {
         let (e, d) = (&self.encoder, &self.decoder);
         for (what, whole, part) in [
             ("encoder width by heads", e.hidden_size, e.num_attention_heads),
@@ -277,12 +312,20 @@ impl ModelConfig {
         if e.num_channels != 3 {
             bail!("num_channels: expected 3, found {}", e.num_channels);
         }
-        let ids = [self.ids.start, self.ids.eos, self.ids.pad, self.generation.start];
-        for id in ids.into_iter().chain(self.generation.eos.iter().copied()) {
-            if id < 0 || id >= d.vocab_size {
+        Ok(self)
+    }
+
+    fn checked_ids(self) -> Result<Self> {
+        for (key, id) in [
+            ("decoder_start_token_id", self.ids.start),
+            ("decoder_start_token_id", self.generation.start),
+            ("eos_token_id", self.ids.eos),
+            ("pad_token_id", self.ids.pad),
+        ] {
+            if !self.decoder.has(id) {
                 bail!(
-                    "special token: expected an id below the vocabulary's {}, found {id}",
-                    d.vocab_size
+                    "{key}: expected an id below the vocabulary's {}, found {id}",
+                    self.decoder.vocab_size
                 );
             }
         }
@@ -356,6 +399,53 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.json"), config.to_json().to_string()).unwrap();
         assert_eq!(ModelConfig::read(folder.path()).unwrap(), config);
+    }
+
+    /// A written model of 50 tokens with `root` in its `config.json`, and `generation` as its `generation_config.json`.
+    fn read(root: Value, generation: Value) -> ModelConfig {
+        let ids = SpecialIds { start: 1, eos: 2, pad: 0 };
+        let settings = TrainSettings::preset("tiny").unwrap();
+        let mut config = ModelConfig::from_settings(&settings, 50, ids).unwrap().to_json();
+        config.as_object_mut().unwrap().extend(root.as_object().unwrap().clone());
+        let folder = tempfile::tempdir().unwrap();
+        for (name, value) in [("config.json", config), ("generation_config.json", generation)] {
+            std::fs::write(folder.path().join(name), value.to_string()).unwrap();
+        }
+        ModelConfig::read(folder.path()).unwrap()
+    }
+
+    #[test]
+    fn labels_end_where_captions_stop() {
+        for (generation, labels, captions) in [
+            (json!({"bos_token_id": 1}), 2, vec![]),
+            (json!({"bos_token_id": 1, "eos_token_id": 7}), 7, vec![7]),
+            (json!({"bos_token_id": 1, "eos_token_id": [7, 2]}), 2, vec![7, 2]),
+            (json!({"bos_token_id": 1, "eos_token_id": 50_256}), 2, vec![]),
+            (json!({"bos_token_id": 1, "eos_token_id": [50_256, 7]}), 7, vec![7]),
+        ] {
+            let config = read(json!({}), generation);
+            assert_eq!((config.ids.eos, config.generation.eos), (labels, captions));
+        }
+    }
+
+    #[test]
+    fn tokens_beyond_the_vocabulary_are_the_tokenizers_or_named() {
+        let ids = SpecialIds { start: 1, eos: 3, pad: 4 };
+        let beyond = json!({"eos_token_id": 50_256, "pad_token_id": 50_256});
+        let generation = json!({"bos_token_id": 1, "eos_token_id": 50_256});
+        let config = read(beyond.clone(), generation.clone());
+        assert_eq!(config.with_ids_within(ids).unwrap().ids, ids);
+        for (key, ids) in [
+            ("eos_token_id", SpecialIds { eos: 50, ..ids }),
+            ("pad_token_id", SpecialIds { pad: -1, ..ids }),
+        ] {
+            let config = read(beyond.clone(), generation.clone());
+            let error = config.with_ids_within(ids).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{key}: expected an id below")), "{error}");
+        }
+        let error = read(json!({"decoder_start_token_id": 99}), generation).with_ids_within(ids);
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("decoder_start_token_id: expected an id below"), "{error}");
     }
 
     #[test]

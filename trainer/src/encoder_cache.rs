@@ -2,8 +2,8 @@
 //! computed the first time a picture comes, read from a file later. Never a state of other pixels or another encoder: a picture is
 //! known by the hash of its pixels, the file by that of the encoder.
 //!
-//! The file: a header, then for each picture its key and its states, in f16; what a run that was killed left half written at its end
-//! is cut off.
+//! The file: a header, then rows: a picture's key, its states in f16, and the checksum of both. From the first row on that is not
+//! whole, as a killed run or a power cut leaves it, the file is cut off.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -12,6 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use crc::{CRC_32_ISCSI, Crc};
 use tch::{Device, Kind, Tensor, no_grad};
 use tuwen_corpus::id::id_of;
 use tuwen_settings::TrainSettings;
@@ -23,7 +24,7 @@ use crate::params::Views;
 use crate::pixels::Crop;
 use crate::ranks::Ranks;
 
-const MAGIC: &[u8; 16] = b"tuwen states v1\n";
+const MAGIC: &[u8; 16] = b"tuwen states v2\n";
 
 /// The file's name, within the run's folder.
 const FILE: &str = "encoder-states.f16";
@@ -34,6 +35,11 @@ const KEY: usize = 16;
 /// Bytes of a number in f16.
 const STATE_BYTES: usize = 2;
 
+/// Bytes of a row's checksum.
+const CHECKSUM: usize = 4;
+
+static CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
+
 const HEADER: usize = MAGIC.len() + KEY;
 
 /// States that are known, and the file they lie in.
@@ -42,6 +48,8 @@ pub(crate) struct EncoderCache {
     file: File,
     /// Pictures by the hash of their pixels: which row of the file.
     rows: HashMap<[u8; KEY], u64>,
+    /// Rows that the file has.
+    n_rows: u64,
     /// Shape of one picture's states: tokens, width.
     shape: [i64; 2],
     /// Whether states are still added: not after the disk was full.
@@ -72,12 +80,12 @@ impl EncoderCache {
         }
         let config = &model.captioner.config;
         let shape = [config.n_patches() + 1, config.encoder.hidden_size];
-        let mut cache = Self { path, file, rows: HashMap::new(), shape, grows: true };
+        let mut cache = Self { path, file, rows: HashMap::new(), n_rows: 0, shape, grows: true };
         cache.read(encoder_id(model)).with_context(|| cache.path.display().to_string())?;
         Ok(Some(cache))
     }
 
-    /// Reads the keys of the file, or begins it anew if it is not this encoder's.
+    /// Reads the keys of the file up to the first row that is not whole, or begins it anew if it is not this encoder's.
     fn read(&mut self, encoder: [u8; KEY]) -> Result<()> {
         let header = [&MAGIC[..], &encoder].concat();
         let len = self.file.metadata()?.len();
@@ -90,15 +98,20 @@ impl EncoderCache {
             self.file.write_all(&header)?;
             return Ok(());
         }
-        let row = (KEY + self.row_bytes()) as u64;
-        let n = (len - HEADER as u64) / row;
-        self.file.set_len(HEADER as u64 + n * row)?;
-        for i in 0..n {
-            let mut key = [0; KEY];
-            self.file.read_exact_at(&mut key, HEADER as u64 + i * row)?;
-            self.rows.insert(key, i);
+        let mut row = vec![0; KEY + self.row_bytes() + CHECKSUM];
+        while self.at(self.n_rows + 1) <= len {
+            self.file.read_exact_at(&mut row, self.at(self.n_rows))?;
+            let Some((key, _)) = whole(&row) else { break };
+            self.rows.insert(key, self.n_rows);
+            self.n_rows += 1;
         }
+        self.file.set_len(self.at(self.n_rows))?;
         Ok(())
+    }
+
+    /// Where a row begins.
+    fn at(&self, row: u64) -> u64 {
+        HEADER as u64 + row * (KEY + self.row_bytes() + CHECKSUM) as u64
     }
 
     /// The encoder's states of the pictures of `batch`, stored with `side` pixels: `[b, tokens, width]`, rounded to f16, in the
@@ -118,7 +131,7 @@ impl EncoderCache {
         let mut new: Vec<usize> = (0..keys.len()).collect();
         new.retain(|&i| !self.rows.contains_key(&keys[i]));
         let mut bytes = vec![0; keys.len() * self.row_bytes()];
-        let mut row = vec![0; KEY + self.row_bytes()];
+        let mut row = vec![0; KEY + self.row_bytes() + CHECKSUM];
         let mut rows: Vec<_> = bytes.chunks_exact_mut(self.row_bytes()).collect();
         if !new.is_empty() {
             let pixels: Vec<u8> = new.iter().flat_map(|&i| pictures[i]).copied().collect();
@@ -129,16 +142,15 @@ impl EncoderCache {
             }
         }
         for i in (0..keys.len()).filter(|i| new.binary_search(i).is_err()) {
-            let at = HEADER as u64 + self.rows[&keys[i]] * (KEY + self.row_bytes()) as u64;
-            let read = self.file.read_exact_at(&mut row, at);
+            let read = self.file.read_exact_at(&mut row, self.at(self.rows[&keys[i]]));
             read.with_context(|| format!("reading {}", self.path.display()))?;
-            if row[..KEY] != keys[i] {
-                bail!(
-                    "{}: found the states of another picture\nhint: remove it",
+            match whole(&row) {
+                Some((key, states)) if key == keys[i] => rows[i].copy_from_slice(states),
+                _ => bail!(
+                    "{}: expected the states of a picture, found others\nhint: remove it",
                     self.path.display()
-                );
+                ),
             }
-            rows[i].copy_from_slice(&row[KEY..]);
         }
         let shape = [keys.len() as i64, self.shape[0], self.shape[1]];
         let states = Tensor::from_data_size(&bytes, &shape, Kind::Half);
@@ -167,24 +179,24 @@ impl EncoderCache {
         if !self.grows || self.rows.contains_key(&key) {
             return;
         }
-        let before = self.rows.len() as u64;
-        match self.file.write_all(&[&key[..], states].concat()) {
+        match self.file.write_all(&row_of(key, states)) {
             Ok(()) => {
-                self.rows.insert(key, before);
+                self.rows.insert(key, self.n_rows);
+                self.n_rows += 1;
             }
             Err(error) => {
                 self.grows = false;
-                let row = (KEY + self.row_bytes()) as u64;
-                let _ = self.file.set_len(HEADER as u64 + before * row);
+                let _ = self.file.set_len(self.at(self.n_rows));
                 tracing::warn!(
                     "train.cache_encoder: {} pictures are kept, the others will be encoded each time: {}: {error}",
-                    before,
+                    self.n_rows,
                     self.path.display()
                 );
             }
         }
     }
 
+    /// Bytes of a picture's states.
     fn row_bytes(&self) -> usize {
         (self.shape[0] * self.shape[1]) as usize * STATE_BYTES
     }
@@ -202,6 +214,20 @@ impl EncoderCache {
             _ => Ok(()),
         }
     }
+}
+
+/// A row of the file.
+fn row_of(key: [u8; KEY], states: &[u8]) -> Vec<u8> {
+    let mut row = [&key[..], states].concat();
+    row.extend_from_slice(&CRC32C.checksum(&row).to_le_bytes());
+    row
+}
+
+/// Key and states of a row, if it is what was written.
+fn whole(row: &[u8]) -> Option<([u8; KEY], &[u8])> {
+    let (content, checksum) = row.split_last_chunk::<CHECKSUM>()?;
+    let (key, states) = content.split_first_chunk::<KEY>()?;
+    (CRC32C.checksum(content) == u32::from_le_bytes(*checksum)).then_some((*key, states))
 }
 
 /// Refuses settings under which the encoder or the pixels it sees change.
@@ -234,4 +260,45 @@ fn check(model: &Model, settings: &TrainSettings, ranks: &Ranks, steps: u64) -> 
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: [i64; 2] = [2, 3];
+    const ENCODER: [u8; KEY] = [7; KEY];
+
+    fn open(path: &Path) -> EncoderCache {
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path).unwrap();
+        let (path, rows) = (path.to_owned(), HashMap::new());
+        let mut cache = EncoderCache { path, file, rows, n_rows: 0, shape: SHAPE, grows: true };
+        cache.read(ENCODER).unwrap();
+        cache
+    }
+
+    #[test]
+    fn rows_that_a_power_cut_spoilt_are_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let states = |n: u8| vec![n; 12];
+        let mut cache = open(&path);
+        (1..=3).for_each(|n| cache.add([n; KEY], &states(n)));
+        let (second, third) = (cache.at(1), cache.at(2));
+        drop(cache);
+        // The second row's states did not reach the disk; of a fourth the beginning did.
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(&[0; 12], second + KEY as u64).unwrap();
+        file.set_len(third + 40).unwrap();
+        drop(file);
+
+        let mut cache = open(&path);
+        assert_eq!((cache.n_rows, &cache.rows), (1, &HashMap::from([([1; KEY], 0)])));
+        (2..=3).for_each(|n| cache.add([n; KEY], &states(n)));
+        let cache = open(&path);
+        assert_eq!(cache.n_rows, 3);
+        let mut row = vec![0; KEY + 12 + CHECKSUM];
+        cache.file.read_exact_at(&mut row, cache.at(cache.rows[&[3; KEY]])).unwrap();
+        assert_eq!(whole(&row), Some(([3; KEY], &states(3)[..])));
+    }
 }

@@ -155,7 +155,11 @@ pub fn evaluate(
             let (here, rest) = images.split_at(n);
             images = rest;
             for skipped in &batch.skipped {
-                eprintln!("evaluation without example {}: {}", skipped.example_id, skipped.why);
+                tracing::warn!(
+                    "evaluation without example {}: {}",
+                    skipped.example_id,
+                    skipped.why
+                );
             }
             if !batch.is_empty() {
                 let pixels = model.pixels(&batch.pixels, batch.len(), side, Crop::whole(side));

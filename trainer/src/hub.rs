@@ -10,7 +10,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use hf_hub::{Cache, CacheRepo, Repo};
 use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
+use tuwen_corpus::log::BARS;
 
 use crate::weights::WEIGHT_FILES;
 
@@ -23,8 +25,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest silence within an answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How the names of partial files end.
+const INCOMPLETE: &str = ".incomplete";
+
+/// A partial file that has not grown for so long is of a download that was killed.
+const STALE: Duration = Duration::from_secs(600);
+
 /// Files beside the weights that a folder may have.
-const SMALL_FILES: [&str; 10] = [
+const SMALL_FILES: [&str; 11] = [
     "config.json",
     "generation_config.json",
     "preprocessor_config.json",
@@ -32,6 +40,7 @@ const SMALL_FILES: [&str; 10] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
     "vocab.txt",
     "vocab.json",
     "merges.txt",
@@ -47,15 +56,31 @@ pub fn folder(name: &str) -> Result<PathBuf> {
         return Ok(path);
     }
     let cache = Cache::from_env();
-    if let Some(snapshot) = cached(&cache.repo(Repo::model(name.to_owned()))) {
-        return Ok(snapshot);
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let endpoint = std::env::var("HF_ENDPOINT").unwrap_or_else(|_| ENDPOINT.to_owned());
+    let hub = Hub::new(name, &endpoint, cache)?;
+    if let Some(snapshot) = cached(&hub.repo()) {
+        let missing = hub.unknown_files(&snapshot);
+        let completed = if missing.is_empty() {
+            Ok(())
+        } else if is_offline() {
+            Err(anyhow!("HF_HUB_OFFLINE forbids to ask"))
+        } else {
+            runtime.block_on(hub.complete(&snapshot, &missing))
+        };
+        if let Err(error) = completed {
+            tracing::info!(
+                "{name}: the cache does not have {}, nor whether the model has: it is used without: {}",
+                missing.join(", "),
+                one_line(&error)
+            );
+        }
+        return Ok(snapshot);
+    }
     let downloaded = if is_offline() {
         Err(anyhow!("HF_HUB_OFFLINE forbids it"))
     } else {
-        runtime.block_on(download(name, &endpoint, &cache))
+        runtime.block_on(hub.download())
     };
     downloaded.map_err(|error| {
         anyhow!(
@@ -63,7 +88,7 @@ pub fn folder(name: &str) -> Result<PathBuf> {
              downloading it failed: {}\n\
              hint: where there is a network, `hf download {name}` puts it into such a cache, which HF_HOME names here once \
              it is copied; HF_ENDPOINT names a mirror; a folder with its files does as well; preset scratch needs none",
-            cache.path().display(),
+            hub.cache.path().display(),
             one_line(&error)
         )
     })
@@ -92,64 +117,141 @@ fn cached(repo: &CacheRepo) -> Option<PathBuf> {
     whole.then(|| config.parent().map(Path::to_owned))?
 }
 
-/// Downloads config, weights and what small files there are, at the newest commit, into the cache's layout: a file is written
-/// under a name of this download's own and renamed, and the reference that makes the snapshot known comes last.
-async fn download(id: &str, endpoint: &str, cache: &Cache) -> Result<PathBuf> {
-    let client = reqwest::Client::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
-        .build()?;
-    let request = |url: String| {
-        let request = client.get(url);
-        match cache.token() {
+/// A model of the hub, and the cache for it.
+struct Hub<'a> {
+    id: &'a str,
+    endpoint: &'a str,
+    cache: Cache,
+    client: reqwest::Client,
+}
+
+impl<'a> Hub<'a> {
+    fn new(id: &'a str, endpoint: &'a str, cache: Cache) -> Result<Self> {
+        let client = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .build()?;
+        Ok(Self { id, endpoint, cache, client })
+    }
+
+    fn repo(&self) -> CacheRepo {
+        self.cache.repo(Repo::model(self.id.to_owned()))
+    }
+
+    fn request(&self, url: String) -> RequestBuilder {
+        let request = self.client.get(url);
+        match self.cache.token() {
             Some(token) => request.bearer_auth(token),
             None => request,
         }
-    };
-    let info = request(format!("{endpoint}/api/models/{id}")).send().await?.error_for_status()?;
-    let info: Info = serde_json::from_slice(&info.bytes().await?).context("the hub's answer")?;
-    let there: Vec<_> = info.siblings.into_iter().map(|file| file.rfilename).collect();
-    let has = |file: &&str| there.iter().any(|there| there == file);
-    let weights = WEIGHT_FILES.into_iter().find(has).with_context(|| {
-        format!("expected one of {}, found {}", WEIGHT_FILES.join(", "), there.join(", "))
-    })?;
+    }
 
-    let repo = Repo::model(id.to_owned());
-    let snapshot = cache.path().join(repo.folder_name()).join("snapshots").join(&info.sha);
-    std::fs::create_dir_all(&snapshot)
-        .with_context(|| format!("creating {}", snapshot.display()))?;
-    let get = async |file: &str| -> Result<()> {
+    /// The small files that `snapshot` lacks and is not known to lack by right.
+    fn unknown_files(&self, snapshot: &Path) -> Vec<&'static str> {
+        let is_known =
+            |file: &str| snapshot.join(file).exists() || no_exist(snapshot, file).exists();
+        SMALL_FILES.into_iter().filter(|file| !is_known(file)).collect()
+    }
+
+    /// Downloads those of `files` that the model has at the commit of `snapshot`, and records which it has not, as Python's
+    /// libraries do.
+    async fn complete(&self, snapshot: &Path, files: &[&str]) -> Result<()> {
+        for file in files {
+            let response = self.request(self.url(snapshot, file)).send().await?;
+            if is_no_file(&response) {
+                mark_missing(snapshot, file)?;
+            } else {
+                let response = response.error_for_status()?;
+                save(response, &snapshot.join(file)).await.with_context(|| (*file).to_owned())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Downloads config, weights and what small files there are, at the newest commit, into the cache's layout: a file is written
+    /// under a name of this download's own and renamed, and the reference that makes the snapshot known comes last.
+    async fn download(&self) -> Result<PathBuf> {
+        let (id, endpoint) = (self.id, self.endpoint);
+        let info = self.request(format!("{endpoint}/api/models/{id}")).send().await?;
+        let info = info.error_for_status()?.bytes().await?;
+        let info: Info = serde_json::from_slice(&info).context("the hub's answer")?;
+        let there: Vec<_> = info.siblings.into_iter().map(|file| file.rfilename).collect();
+        let has = |file: &str| there.iter().any(|there| there == file);
+        let weights = WEIGHT_FILES.into_iter().find(|file| has(file)).with_context(|| {
+            format!("expected one of {}, found {}", WEIGHT_FILES.join(", "), there.join(", "))
+        })?;
+
+        let folder = Repo::model(id.to_owned()).folder_name();
+        let snapshot = self.cache.path().join(folder).join("snapshots").join(&info.sha);
+        std::fs::create_dir_all(&snapshot)
+            .with_context(|| format!("creating {}", snapshot.display()))?;
+        for file in SMALL_FILES {
+            if has(file) {
+                self.get(&snapshot, file).await?;
+            } else {
+                mark_missing(&snapshot, file)?;
+            }
+        }
+        self.get(&snapshot, weights).await?;
+        for shard in shards(&snapshot.join(weights))? {
+            self.get(&snapshot, &shard).await?;
+        }
+        self.repo().create_ref(&info.sha).context("writing the reference")?;
+        Ok(snapshot)
+    }
+
+    /// Downloads a file of the snapshot that is not there yet.
+    async fn get(&self, snapshot: &Path, file: &str) -> Result<()> {
         let target = snapshot.join(file);
         if target.exists() {
             return Ok(());
         }
-        let url = format!("{endpoint}/{id}/resolve/{}/{file}", info.sha);
-        save(request(url), &target).await.with_context(|| file.to_owned())
-    };
-    for file in SMALL_FILES.into_iter().filter(has).chain([weights]) {
-        get(file).await?;
+        let response = self.request(self.url(snapshot, file)).send().await?;
+        save(response.error_for_status()?, &target).await.with_context(|| file.to_owned())
     }
-    for shard in shards(&snapshot.join(weights))? {
-        get(&shard).await?;
+
+    /// Where a file of the snapshot is, whose folder is called after its commit.
+    fn url(&self, snapshot: &Path, file: &str) -> String {
+        let sha = snapshot.file_name().unwrap_or_default().to_string_lossy();
+        format!("{}/{}/resolve/{sha}/{file}", self.endpoint, self.id)
     }
-    cache.repo(repo).create_ref(&info.sha).context("writing the reference")?;
-    Ok(snapshot)
 }
 
-/// Writes what `request` answers beside `target` and renames it then. The other file's name is of this download alone: another one
-/// of the same model writes into its own.
-async fn save(request: reqwest::RequestBuilder, target: &Path) -> Result<()> {
-    let mut response = request.send().await?.error_for_status()?;
+/// Whether the hub says that the model is there, but not this file.
+fn is_no_file(response: &Response) -> bool {
+    let code = response.headers().get("x-error-code");
+    response.status() == StatusCode::NOT_FOUND && code.is_none_or(|code| code == "EntryNotFound")
+}
+
+/// The empty file by which the cache says that a model does not have `file`.
+fn no_exist(snapshot: &Path, file: &str) -> PathBuf {
+    let sha = snapshot.file_name().unwrap_or_default();
+    let root = snapshot.parent().and_then(Path::parent).unwrap_or(snapshot);
+    root.join(".no_exist").join(sha).join(file)
+}
+
+fn mark_missing(snapshot: &Path, file: &str) -> Result<()> {
+    let mark = no_exist(snapshot, file);
+    let folder = mark.parent().unwrap_or(snapshot);
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&mark, ""))
+        .with_context(|| format!("writing {}", mark.display()))
+}
+
+/// Writes what the hub answered beside `target` and renames it then. The other file's name is of this download alone: another one
+/// of the same model writes into its own. What killed downloads left is removed.
+async fn save(mut response: Response, target: &Path) -> Result<()> {
     let folder = target.parent().unwrap_or(Path::new("."));
     let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    remove_stale(folder).with_context(|| format!("clearing {}", folder.display()))?;
     let mut partial = tempfile::Builder::new()
         .prefix(&format!(".{name}."))
-        .suffix(".incomplete")
+        .suffix(INCOMPLETE)
         .permissions(std::fs::Permissions::from_mode(0o644))
         .tempfile_in(folder)
         .with_context(|| format!("creating a file in {}", folder.display()))?;
     let style = ProgressStyle::with_template("{msg}  {bar:30} {bytes}/{total_bytes}  eta {eta}");
-    let bar = ProgressBar::new(response.content_length().unwrap_or(0));
+    let bar = BARS.add(ProgressBar::new(response.content_length().unwrap_or(0)));
     bar.set_style(style.context("a progress bar's template")?);
     bar.set_message(name);
     while let Some(chunk) = response.chunk().await? {
@@ -159,6 +261,24 @@ async fn save(request: reqwest::RequestBuilder, target: &Path) -> Result<()> {
     bar.finish_and_clear();
     partial.as_file().sync_all().with_context(|| partial.path().display().to_string())?;
     partial.persist(target).with_context(|| target.display().to_string())?;
+    Ok(())
+}
+
+/// Removes partial files that nobody writes any more.
+fn remove_stale(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().ends_with(INCOMPLETE) {
+            continue;
+        }
+        // Gone already: another download was done with it.
+        let Ok(modified) = entry.metadata().and_then(|metadata| metadata.modified()) else {
+            continue;
+        };
+        if modified.elapsed().is_ok_and(|age| age > STALE) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
     Ok(())
 }
 
@@ -202,7 +322,7 @@ mod tests {
         }
     }
 
-    /// Answers each of `answers` once by its path, on one connection each.
+    /// Answers each of `answers` once by its path, on one connection each; `404` is that there is no such file.
     fn serve(answers: Vec<(&'static str, String)>) -> (String, std::thread::JoinHandle<()>) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -218,7 +338,8 @@ mod tests {
                 let request = String::from_utf8(request).unwrap();
                 let path = request.split(' ').nth(1).unwrap();
                 let body = &answers.iter().find(|(answer, _)| *answer == path).unwrap().1;
-                let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length:";
+                let status = if body == "404" { "404 Not Found" } else { "200 OK" };
+                let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length:");
                 write!(stream, "{head} {}\r\n\r\n{body}", body.len()).unwrap();
             }
         });
@@ -250,13 +371,57 @@ mod tests {
             ("/owner/model/resolve/abc/model.safetensors", "weights".to_owned()),
         ]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let snapshot = runtime.block_on(download("owner/model", &address, &cache)).unwrap();
+        let hub = Hub::new("owner/model", &address, cache.clone()).unwrap();
+        let snapshot = runtime.block_on(hub.download()).unwrap();
         server.join().unwrap();
         assert_eq!(std::fs::read(snapshot.join("model.safetensors")).unwrap(), b"weights");
-        assert_eq!(cached(&cache.repo(Repo::model("owner/model".to_owned()))), Some(snapshot));
+        assert_eq!(cached(&hub.repo()), Some(snapshot.clone()));
+        assert!(hub.unknown_files(&snapshot).is_empty());
 
-        let gone = runtime.block_on(download("owner/other", &address, &cache)).unwrap_err();
+        let other = Hub::new("owner/other", &address, cache).unwrap();
+        let gone = runtime.block_on(other.download()).unwrap_err();
         assert!(!one_line(&gone).contains('\n'));
+    }
+
+    /// As `ViTModel.from_pretrained` leaves a model in the cache.
+    #[test]
+    fn what_a_cached_model_lacks_is_asked_for_once() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("models--owner--model");
+        let snapshot = root.join("snapshots/abc");
+        std::fs::create_dir_all(&snapshot).unwrap();
+        for file in SMALL_FILES.into_iter().filter(|file| !file.starts_with("pre")) {
+            std::fs::write(snapshot.join(file), "{}").unwrap();
+        }
+        std::fs::remove_file(snapshot.join("vocab.txt")).unwrap();
+        let (address, server) = serve(vec![
+            ("/owner/model/resolve/abc/preprocessor_config.json", "{\"size\": 8}".to_owned()),
+            ("/owner/model/resolve/abc/vocab.txt", "404".to_owned()),
+        ]);
+        let cache = Cache::new(home.path().to_owned());
+        let hub = Hub::new("owner/model", &address, cache).unwrap();
+        let missing = hub.unknown_files(&snapshot);
+        assert_eq!(missing, ["preprocessor_config.json", "vocab.txt"]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(hub.complete(&snapshot, &missing)).unwrap();
+        server.join().unwrap();
+        let found = std::fs::read(snapshot.join("preprocessor_config.json")).unwrap();
+        assert_eq!(found, b"{\"size\": 8}");
+        assert!(root.join(".no_exist/abc/vocab.txt").exists());
+        assert!(hub.unknown_files(&snapshot).is_empty());
+    }
+
+    #[test]
+    fn what_a_killed_download_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [old, new] =
+            [".a.x.incomplete", ".a.y.incomplete"].map(|name| folder.path().join(name));
+        for (path, age) in [(&old, STALE * 2), (&new, Duration::ZERO)] {
+            let file = std::fs::File::create(path).unwrap();
+            file.set_modified(std::time::SystemTime::now() - age).unwrap();
+        }
+        remove_stale(folder.path()).unwrap();
+        assert!(!old.exists() && new.exists());
     }
 
     #[test]
@@ -269,11 +434,9 @@ mod tests {
         let (address, server) = serve(vec![("/whole", whole.clone())]);
         let (cut, cutting) = serve_cut("half");
         let client = reqwest::Client::new();
+        let get = async |url: String| save(client.get(url).send().await?, &target).await;
         let ends = runtime.block_on(async {
-            tokio::join!(
-                save(client.get(format!("{cut}/cut")), &target),
-                save(client.get(format!("{address}/whole")), &target)
-            )
+            tokio::join!(get(format!("{cut}/cut")), get(format!("{address}/whole")))
         });
         server.join().unwrap();
         cutting.join().unwrap();

@@ -53,7 +53,10 @@ impl Model {
             "" => tokenizer_path(&folders, &[tokenizer])?,
             given => PathBuf::from(given),
         };
-        let text = Text::open(&tokenizer)?;
+        let text = match settings.model.as_str() {
+            "" => Text::open(&tokenizer)?,
+            folder => Text::open_of_model(&tokenizer, ModelConfig::read(Path::new(folder))?.ids)?,
+        };
         let config = ModelConfig::from_settings(settings, text.vocab_size(), text.ids)?;
         if config.decoder.vocab_size < text.vocab_size() {
             bail!(
@@ -95,10 +98,12 @@ impl Model {
             notes.extend(note(folder, "fresh, not in the file", &loaded.missing));
             notes.extend(note(folder, "in the file, not used", &loaded.unused));
             match part {
-                Part::Whole if settings.encoder_image_size == 0 => {
-                    normalise = Normalise::read(folder, config.encoder.image_size)?
+                Part::Whole => {
+                    let has_own_size = settings.encoder_image_size == 0;
+                    let size = has_own_size.then_some(config.encoder.image_size);
+                    normalise = Normalise::read(folder, size)?;
                 }
-                Part::Whole | Part::Encoder => normalise = Normalise::read_levels(folder)?,
+                Part::Encoder => normalise = Normalise::read_levels(folder)?,
                 Part::Decoder => {}
             }
         }
@@ -128,9 +133,11 @@ impl Model {
         device: Device,
     ) -> Result<Self> {
         let config = ModelConfig::read(folder)?;
-        let normalise = Normalise::read(folder, config.encoder.image_size)?;
+        let normalise = Normalise::read(folder, Some(config.encoder.image_size))?;
         let tokenizer = tokenizer_path(&[&folder.to_string_lossy()], tokenizers)?;
         let text = Text::open_of_model(&tokenizer, config.ids)?;
+        let config = config.with_ids_within(text.ids);
+        let config = config.with_context(|| folder.display().to_string())?;
         let captioner = Captioner::new(&config);
         let flat = captioner.layout.init(0);
         weights::load(
@@ -197,8 +204,11 @@ impl Model {
     }
 }
 
-/// The settings with folders in the place of the hub's ids.
-fn resolve_hub_ids(settings: &TrainSettings) -> Result<TrainSettings> {
+/// The settings with folders in the place of the hub's ids; what is not there yet is downloaded.
+///
+/// # Errors
+/// As [`hub::folder`].
+pub(crate) fn resolve_hub_ids(settings: &TrainSettings) -> Result<TrainSettings> {
     let mut settings = settings.clone();
     for name in [&mut settings.model, &mut settings.encoder, &mut settings.decoder] {
         if !name.is_empty() {

@@ -38,12 +38,14 @@ enum Value {
 
 /// Calls `each` with every tensor of the state dict.
 pub(crate) fn for_each_tensor(path: &Path, mut each: impl FnMut(&str, &Tensor)) -> Result<()> {
-    let mut archive = ZipArchive::new(BufReader::new(File::open(path)?))
+    let file = File::open(path)?;
+    let whole_bytes = file.metadata()?.len();
+    let mut archive = ZipArchive::new(BufReader::new(file))
         .context("expected what torch.save writes since PyTorch 1.6")?;
     let pickle = archive.file_names().find(|name| name.ends_with("/data.pkl"));
     let pickle = pickle.context("expected a data.pkl in it, found none")?.to_owned();
     let folder = pickle.trim_end_matches("data.pkl").to_owned();
-    let Value::Dict(items) = run(&read(&mut archive, &pickle)?)? else {
+    let Value::Dict(items) = run(&read(&mut archive, &pickle, whole_bytes)?)? else {
         bail!("expected a dict of tensors");
     };
     for (name, value) in items {
@@ -51,7 +53,7 @@ pub(crate) fn for_each_tensor(path: &Path, mut each: impl FnMut(&str, &Tensor)) 
         else {
             bail!("expected a dict of tensors by name");
         };
-        let bytes = read(&mut archive, &format!("{folder}data/{key}"))?;
+        let bytes = read(&mut archive, &format!("{folder}data/{key}"), whole_bytes)?;
         let numel = (bytes.len() / kind.elt_size_in_bytes()) as i64;
         let storage = Tensor::f_from_data_size(&bytes, &[numel], kind)?;
         each(&name, &storage.f_as_strided(&size, &stride, offset).with_context(|| name.clone())?);
@@ -59,9 +61,15 @@ pub(crate) fn for_each_tensor(path: &Path, mut each: impl FnMut(&str, &Tensor)) 
     Ok(())
 }
 
-fn read(archive: &mut ZipArchive<BufReader<File>>, name: &str) -> Result<Vec<u8>> {
+/// The bytes of an entry of an archive of `whole_bytes`, which torch.save does not compress: what an entry says of its size is
+/// believed up to that.
+fn read(
+    archive: &mut ZipArchive<BufReader<File>>,
+    name: &str,
+    whole_bytes: u64,
+) -> Result<Vec<u8>> {
     let mut file = archive.by_name(name).with_context(|| name.to_owned())?;
-    let mut bytes = Vec::with_capacity(file.size() as usize);
+    let mut bytes = Vec::with_capacity(file.size().min(whole_bytes) as usize);
     file.read_to_end(&mut bytes).with_context(|| name.to_owned())?;
     Ok(bytes)
 }

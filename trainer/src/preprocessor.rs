@@ -13,6 +13,10 @@ use crate::json::read_json;
 const FILTERS: [(i64, ResizeFilter); 3] =
     [(1, ResizeFilter::Lanczos), (2, ResizeFilter::Bilinear), (3, ResizeFilter::Bicubic)];
 
+/// Classes of transformers that make pictures ready as `ViTImageProcessor` does.
+const PROCESSORS: [&str; 4] =
+    ["ViTImageProcessor", "ViTImageProcessorFast", "ViTImageProcessorPil", "ViTFeatureExtractor"];
+
 /// Side of the pictures where a file names none.
 const DEFAULT_SIZE: i64 = 224;
 
@@ -42,11 +46,12 @@ impl Default for Normalise {
 }
 
 impl Normalise {
-    /// Reads the file of a whole model that sees pictures of `size` pixels; the default where there is none.
+    /// Reads the file of a whole model that sees pictures of `size` pixels, or, if none is given, of another size than the file's; the
+    /// default where there is none.
     ///
     /// # Errors
     /// A file that is not one, or that asks for what is not supported (by name).
-    pub fn read(folder: &Path, size: i64) -> Result<Self> {
+    pub fn read(folder: &Path, size: Option<i64>) -> Result<Self> {
         let Some(file) = ProcessorFile::read(folder)? else { return Ok(Self::default()) };
         let read = || -> Result<Self> { Ok(Self { filter: file.filter(size)?, ..file.levels()? }) };
         read().with_context(|| file.path.display().to_string())
@@ -129,11 +134,11 @@ impl ProcessorFile {
         Ok(levels)
     }
 
-    /// The filter of the resize of whole pictures to a square of `size` pixels; refuses any other way to it.
-    fn filter(&self, size: i64) -> Result<ResizeFilter> {
+    /// The filter of the resize of whole pictures to a square of `size` pixels, or of any; refuses any other way to it.
+    fn filter(&self, size: Option<i64>) -> Result<ResizeFilter> {
         for key in ["image_processor_type", "feature_extractor_type"] {
-            let kind = self.values.get(key).and_then(Value::as_str).unwrap_or("ViT");
-            if !kind.starts_with("ViT") {
+            let kind = self.values.get(key).and_then(Value::as_str);
+            if let Some(kind) = kind.filter(|kind| !PROCESSORS.contains(kind)) {
                 bail!("{key}: expected ViTImageProcessor, found {kind}");
             }
         }
@@ -141,6 +146,7 @@ impl ProcessorFile {
             bail!("do_resize: expected true, found false");
         }
         let found = side(self.values.get("size"), "size")?.unwrap_or(DEFAULT_SIZE);
+        let size = size.unwrap_or(found);
         if found != size {
             bail!("size: expected {size}, as the encoder's image_size, found {found}");
         }
@@ -204,7 +210,7 @@ mod tests {
     fn read(value: &Value) -> Result<Normalise> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("preprocessor_config.json"), value.to_string()).unwrap();
-        Normalise::read(folder.path(), 224)
+        Normalise::read(folder.path(), Some(224))
     }
 
     #[test]
@@ -242,6 +248,17 @@ mod tests {
     }
 
     #[test]
+    fn pictures_of_another_size_keep_the_filter() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = json!({"resample": 3, "size": 224, "image_mean": 0.4}).to_string();
+        std::fs::write(folder.path().join("preprocessor_config.json"), file).unwrap();
+        assert!(Normalise::read(folder.path(), Some(96)).is_err());
+        let normalise = Normalise::read(folder.path(), None).unwrap();
+        assert_eq!(normalise.filter, ResizeFilter::Bicubic);
+        assert_eq!(normalise, Normalise::read(folder.path(), Some(224)).unwrap());
+    }
+
+    #[test]
     fn what_cannot_be_done_is_named() {
         for (value, expected) in [
             (
@@ -257,6 +274,7 @@ mod tests {
             (json!({"do_resize": false}), "do_resize"),
             (json!({"do_center_crop": true, "crop_size": 200}), "do_center_crop"),
             (json!({"image_processor_type": "CLIPImageProcessor"}), "found CLIPImageProcessor"),
+            (json!({"image_processor_type": "ViTHybridImageProcessor"}), "found ViTHybridImage"),
             (json!({"image_std": 0}), "image_std"),
             (json!({"image_mean": [1, 2]}), "image_mean: expected three numbers, found [1,2]"),
             (json!([]), "expected a JSON object"),

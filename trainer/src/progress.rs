@@ -1,15 +1,16 @@
-//! Reports the progress of a run. In: figures, some generated captions. Out: a progress line on a terminal, plain lines on
-//! stderr otherwise; the same figures as JSON lines in `log.jsonl` and, the captions too, as TensorBoard's events in `runs/`.
+//! Reports the progress of a run. In: figures, some generated captions. Out: a progress line on a terminal, events of `tracing`
+//! otherwise; the same figures as JSON lines in `log.jsonl` and, the captions too, as TensorBoard's events in `runs/`.
 //! Never writes to stdout.
 
 use std::fs::{File, OpenOptions};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
+use tuwen_corpus::log::BARS;
 use tuwen_corpus::report::rate;
 
 use crate::evaluate::{Evaluation, Prediction};
@@ -66,9 +67,9 @@ impl Progress {
         let path = out.join("log.jsonl");
         let log = OpenOptions::new().create(true).append(true).open(&path);
         let log = log.with_context(|| format!("opening {}", path.display()))?;
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = (!BARS.is_hidden()).then(|| {
             let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  eta {eta}");
-            let bar = ProgressBar::new(steps).with_position(first);
+            let bar = BARS.add(ProgressBar::new(steps).with_position(first));
             bar.set_style(style.expect("the template is well formed"));
             bar
         });
@@ -81,10 +82,7 @@ impl Progress {
 
     /// Prints a line that stays, above the progress bar if there is one.
     pub(crate) fn report(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(line),
-            None => eprintln!("{}{line}", self.prefix),
-        }
+        tracing::info!("{}{line}", self.prefix);
     }
 
     /// The figures of a window of steps.
@@ -115,7 +113,8 @@ impl Progress {
                     .started
                     .elapsed()
                     .mul_f64((self.steps - w.step) as f64 / (w.step - self.first).max(1) as f64);
-                eprintln!("step {}/{}  {figures}  eta {}", w.step, self.steps, HumanDuration(left));
+                let (step, steps) = (w.step, self.steps);
+                tracing::info!("step {step}/{steps}  {figures}  eta {}", HumanDuration(left));
             }
         }
         self.write(json!({

@@ -5,6 +5,8 @@
 //! others.
 
 use std::ops::Range;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +14,9 @@ use serde::Serialize;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::shim::Group;
+
+/// How often ranks meet that wait for the work of one of them.
+const MEETING: Duration = Duration::from_millis(200);
 
 /// This process among those of the run.
 pub struct Ranks {
@@ -139,6 +144,45 @@ impl Ranks {
             Ok(String::from_utf8(Vec::<u8>::try_from(bytes)?)?)
         });
         texts.collect()
+    }
+
+    /// Does `work` in one rank of each machine. All meet every now and then meanwhile: however long it takes, none gives the others up.
+    ///
+    /// # Errors
+    /// That of the work, here or in another rank; as [`Self::sum`], and then the work, on a thread of its own, is not waited for.
+    pub fn in_one_of_each_machine<F>(&self, work: F) -> Result<()>
+    where
+        F: FnOnce() -> Result<()> + Send + 'static,
+    {
+        if self.group.is_none() {
+            return work();
+        }
+        let (sender, done) = mpsc::sync_channel(1);
+        let mut ended: Option<Result<()>> = None;
+        if self.local_rank == 0 {
+            thread::spawn(move || sender.send(work()));
+        } else {
+            ended = Some(Ok(()));
+        }
+        loop {
+            if ended.is_none() {
+                ended = match done.recv_timeout(MEETING) {
+                    Ok(result) => Some(result),
+                    Err(RecvTimeoutError::Timeout) => None,
+                    Err(RecvTimeoutError::Disconnected) => bail!("its thread panicked"),
+                };
+            }
+            let failed = ended.as_ref().is_some_and(Result::is_err);
+            let mine = [f64::from(ended.is_none()), f64::from(failed)];
+            let [n_busy, n_failed] = self.sums(mine)?;
+            if let Some(result) = ended.take_if(|_| n_busy == 0.0) {
+                result?;
+                if n_failed > 0.0 {
+                    bail!(self.lost());
+                }
+                return Ok(());
+            }
+        }
     }
 
     /// Elements of a share that is not the last.

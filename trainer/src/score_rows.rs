@@ -107,11 +107,28 @@ impl ScoreRows {
         self.examples.len()
     }
 
-    pub(crate) fn extend(&mut self, examples: Vec<Example>, losses: Vec<Losses>) {
+    /// Adds examples with their losses; gives the ids of those whose losses are no numbers, with what they are.
+    pub(crate) fn extend(
+        &mut self,
+        examples: Vec<Example>,
+        losses: Vec<Losses>,
+    ) -> Vec<(String, String)> {
         assert_eq!(examples.len(), losses.len(), "losses for each example");
-        self.times_us.resize(self.len() + examples.len(), Utc::now().timestamp_micros());
-        self.examples.extend(examples);
-        self.losses.extend(losses);
+        let mut not_finite = Vec::new();
+        for (example, losses) in examples.into_iter().zip(losses) {
+            let Losses { with_image, without_image, .. } = losses;
+            if with_image.is_finite() && without_image.is_finite() {
+                self.examples.push(example);
+                self.losses.push(losses);
+            } else {
+                let why = format!(
+                    "expected losses that are numbers, found {with_image} and {without_image} without its image"
+                );
+                not_finite.push((example.example_id, why));
+            }
+        }
+        self.times_us.resize(self.len(), Utc::now().timestamp_micros());
+        not_finite
     }
 
     pub(crate) fn finish(self, author: &ByModel, versions: Versions) -> Result<RecordBatch> {

@@ -24,13 +24,13 @@ use tuwen_stream::{ImagePixels, asked_examples};
 
 use crate::caption_stage::{ByModel, Portions};
 use crate::score_rows::{Example, Losses, ScoreBatch, ScoreRows, Versions, read};
-use crate::work_list::{LeftOut, WorkList, chunk, id_column};
+use crate::work_list::{LeftOut, NOT_FINITE, UNREADABLE, WorkList, chunk, id_column};
 
 const SCORES_ASKED: &str = include_str!("../../sql/scores_asked.sql");
 
 const EXAMPLES_TO_SCORE: &str = include_str!("../../sql/examples_to_score.sql");
 
-/// Scores the captions of a batch, in its order.
+/// Scores the captions of a batch, in its order; a loss that is no number is a rejected row.
 pub type Measure<'a> = &'a mut dyn FnMut(&ScoreBatch) -> Result<Vec<Losses>>;
 
 /// Which examples are to be scored.
@@ -127,7 +127,7 @@ impl Stage for ScoreStage<'_> {
     ) -> Result<Option<u64>> {
         let ctx = sql::session(snapshot, self.settings).await?;
         let (mut examples, left_out) = sorted_out(&ctx, &self.request).await?;
-        examples.retain(|(id, _)| self.work.is_readable(id));
+        examples.retain(|(id, _)| self.work.is_good(id));
         let (ids, images): (Vec<String>, Vec<String>) = examples.into_iter().unzip();
         // Later than the session, so that it has every image the session saw.
         let (location, verify) = (self.corpus.root().as_str(), self.settings.train.verify);
@@ -155,10 +155,11 @@ impl Stage for ScoreStage<'_> {
                 let taken: Vec<Example> = examples.by_ref().take(self.portions.batch).collect();
                 progress.add(taken.len() as u64);
                 let (taken, unreadable, batch) = block_in_place(|| read(&opened.pixels, taken))?;
-                self.work.unreadable("example", unreadable, report);
+                self.work.reject("example", UNREADABLE, unreadable, report);
                 if !taken.is_empty() {
                     let losses = block_in_place(|| (self.measure)(&batch))?;
-                    rows.extend(taken, losses);
+                    let not_finite = rows.extend(taken, losses);
+                    self.work.reject("example", NOT_FINITE, not_finite, report);
                 }
             }
             if self.stop.is_cancelled() {
@@ -180,6 +181,10 @@ impl Stage for ScoreStage<'_> {
 
     fn stop(&mut self) {
         self.work.stop();
+    }
+
+    async fn judge(&mut self, _snapshot: &Snapshot) -> Result<()> {
+        self.work.judge("examples", self.settings.max_rejected_percent)
     }
 }
 

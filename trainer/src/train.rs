@@ -19,14 +19,15 @@ use crate::checkpoint::{self, RunState};
 use crate::encoder_cache::EncoderCache;
 use crate::evaluate::{EvalSet, Evaluation, evaluate};
 use crate::feed::Feed;
-use crate::libtorch;
+use crate::generate::generation_config;
 use crate::losses::Losses;
-use crate::model::Model;
+use crate::model::{Model, resolve_hub_ids};
 use crate::optimizer::AdamW;
 use crate::progress::{Progress, Window};
 use crate::ranks::Ranks;
 use crate::schedule::Schedule;
 use crate::step::{BatchSource, Learner};
+use crate::{hub, libtorch};
 
 /// A loss scale below this one means that no scale helps.
 const SMALLEST_SCALE: f64 = 1.0 / 65_536.0;
@@ -69,11 +70,17 @@ pub struct Summary {
     pub stopped: bool,
 }
 
-/// Trains a model on the corpus's training split; `tokenizer` as for [`Model::start`].
+/// Trains a model on the corpus's training split; `tokenizer` as for [`Model::start`]. What the folder of a whole model that a run
+/// starts from says of writing captions overrides the settings that the user did not give: `is_given` gets a setting's name in `train`.
 ///
 /// # Errors
 /// Anything missing or unfit; a loss that is not finite.
-pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<Summary> {
+pub fn train(
+    corpus: &str,
+    settings: &TrainSettings,
+    tokenizer: &str,
+    is_given: impl Fn(&str) -> bool,
+) -> Result<Summary> {
     let started = Instant::now();
     let stop = stop_flag();
     libtorch::set_threads(settings.threads);
@@ -85,8 +92,11 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
         );
     }
     let device = libtorch::device(&settings.device, ranks.local_rank)?;
+    let mut settings = settings.clone();
+    let begun = start_or_resume(&mut settings, ranks, tokenizer, device, is_given)?;
+    let (model, optimizer, resumed) = begun;
+    let settings = &settings;
     let out = Path::new(&settings.out);
-    let (model, optimizer, resumed) = start_or_resume(settings, ranks, tokenizer, device)?;
     let pad = model.captioner.config.ids.pad;
     let first = resumed.as_ref().map_or(0, |state| state.step);
     let from = resumed.as_ref().map(|state| &state.stream);
@@ -254,24 +264,26 @@ pub fn train(corpus: &str, settings: &TrainSettings, tokenizer: &str) -> Result<
 
 /// Model and optimizer, new or of the checkpoint to resume from: the first rank's, for all of them.
 fn start_or_resume(
-    settings: &TrainSettings,
+    settings: &mut TrainSettings,
     ranks: &Ranks,
     tokenizer: &str,
     device: Device,
+    is_given: impl Fn(&str) -> bool,
 ) -> Result<(Model, AdamW, Option<RunState>)> {
     let folder = if ranks.is_first() { checkpoint::to_resume(settings)? } else { None };
     let folder = folder.map_or(String::new(), |folder| folder.display().to_string());
     let folder = PathBuf::from(ranks.gather(folder)?.swap_remove(0));
     if folder.as_os_str().is_empty() {
         // One rank of a machine downloads what is not there yet.
-        let start = || Model::start(settings, tokenizer, device);
-        let started = if ranks.local_rank == 0 { Some(start()?) } else { None };
-        ranks.gather(String::new())?;
-        let (mut model, notes) = match started {
-            Some(started) => started,
-            None => start()?,
-        };
-        notes.iter().filter(|_| ranks.is_first()).for_each(|note| eprintln!("{note}"));
+        let named = settings.clone();
+        ranks.in_one_of_each_machine(move || resolve_hub_ids(&named).map(drop))?;
+        let (mut model, notes) = Model::start(settings, tokenizer, device)?;
+        if !settings.model.is_empty() {
+            let folder = hub::folder(&settings.model)?;
+            let otherwise = checkpoint::otherwise(&folder);
+            generation_config::apply(&folder, settings, otherwise, is_given)?;
+        }
+        notes.iter().filter(|_| ranks.is_first()).for_each(|note| tracing::info!("{note}"));
         if !ranks.is_first() {
             model.flat = model.flat.zeros_like();
         }
@@ -283,7 +295,7 @@ fn start_or_resume(
     let mut optimizer = AdamW::new(&model.flat, &model.captioner.layout, settings, ranks);
     let state = checkpoint::resume(&folder, &mut optimizer)?;
     if ranks.is_first() {
-        eprintln!("resuming from {}", folder.display());
+        tracing::info!("resuming from {}", folder.display());
     }
     Ok((model, optimizer, Some(state)))
 }
@@ -382,7 +394,7 @@ fn stop_flag() -> &'static AtomicBool {
             }
         });
         if let Err(error) = handler {
-            eprintln!("Ctrl-C will not save: {error}");
+            tracing::warn!("Ctrl-C will not save: {error}");
         }
     });
     &STOP

@@ -158,8 +158,8 @@ fn may_be_unused(name: &str, part: Part) -> bool {
 pub(crate) const WEIGHT_FILES: [&str; 4] = [
     "model.safetensors",
     "model.safetensors.index.json",
-    "pytorch_model.bin.index.json",
     "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
 ];
 
 /// The files that hold a folder's weights.

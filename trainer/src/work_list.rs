@@ -11,10 +11,16 @@ use datafusion::datasource::MemTable;
 use datafusion::prelude::{DataFrame, Expr, cast};
 use tuwen_corpus::report::StageReport;
 use tuwen_corpus::{Rows, bare_session};
-use tuwen_etl::driver::Chunk;
+use tuwen_etl::driver::{Chunk, RedGate};
 
 /// Why nothing can be said of an image whose pixels are damaged, or whose file is.
-const UNREADABLE: &str = "unreadable_pixels";
+pub(crate) const UNREADABLE: &str = "unreadable_pixels";
+
+/// Why an example has no score: the model's losses are no numbers.
+pub(crate) const NOT_FINITE: &str = "loss_not_finite";
+
+/// What is not rejected, among reasons.
+const OK: &str = "ok";
 
 /// What is not to be done of what was asked for.
 #[derive(Default)]
@@ -32,14 +38,16 @@ pub(crate) struct WorkList {
     todo: VecDeque<(u32, String)>,
     /// How many were still to do when another run was first.
     n_overtaken: Option<usize>,
-    /// Ids of what could not be read in this run.
-    unreadable: BTreeSet<String>,
+    /// Ids of what was rejected in this run.
+    rejected: BTreeSet<String>,
+    /// All that was asked for, by the reason why it is rejected, or `ok`.
+    asked: BTreeMap<String, u64>,
 }
 
 impl WorkList {
-    /// Whether `id` can be read, as far as this run knows.
-    pub(crate) fn is_readable(&self, id: &str) -> bool {
-        !self.unreadable.contains(id)
+    /// Whether this run has not rejected `id`.
+    pub(crate) fn is_good(&self, id: &str) -> bool {
+        !self.rejected.contains(id)
     }
 
     /// Begins with `rows` and their `ids`, and reports what was `left_out`: once a run, however often another run is first.
@@ -56,6 +64,8 @@ impl WorkList {
         match self.n_overtaken.take() {
             None => {
                 report.known += left_out.n_known;
+                self.asked.clone_from(&left_out.rejected);
+                self.asked.insert(OK.to_owned(), left_out.n_known + todo.len() as u64);
                 report.rejected.extend(left_out.rejected);
                 report.rows_in = todo.len() as u64 + report.n_rejected();
             }
@@ -74,18 +84,31 @@ impl WorkList {
         self.todo.is_empty()
     }
 
-    /// Reports the `what` of these ids, which could not be read, each with why.
-    pub(crate) fn unreadable(
+    /// Reports the `what` of these ids as rejected, each with why.
+    pub(crate) fn reject(
         &mut self,
         what: &str,
+        reason: &str,
         ids: Vec<(String, String)>,
         report: &mut StageReport,
     ) {
         for (id, why) in ids {
             tracing::warn!("{what} {id}: {why}");
-            *report.rejected.entry(UNREADABLE.to_owned()).or_default() += 1;
-            self.unreadable.insert(id);
+            *report.rejected.entry(reason.to_owned()).or_default() += 1;
+            *self.asked.entry(reason.to_owned()).or_default() += 1;
+            let n_ok = self.asked.entry(OK.to_owned()).or_default();
+            *n_ok = n_ok.saturating_sub(1);
+            self.rejected.insert(id);
         }
+    }
+
+    /// Judges how much is rejected of all that was asked for, so that asking again for a corpus with a few bad images ends as the first
+    /// time; `what` is what it is called.
+    ///
+    /// # Errors
+    /// [`RedGate`].
+    pub(crate) fn judge(&self, what: &str, max_rejected_percent: f64) -> Result<()> {
+        RedGate::of_rejected(&format!("{what} asked for"), &self.asked, max_rejected_percent)
     }
 
     /// Another run was first: what is left is asked for anew.

@@ -59,7 +59,7 @@ impl SpecialTokens {
 pub(crate) fn mark(tokenizer: &mut Tokenizer, special: &SpecialTokens, files: &[Value]) {
     let named = files.iter().flat_map(|file| {
         let more = ["additional_special_tokens", "extra_special_tokens"].into_iter();
-        let more = more.filter_map(|key| file[key].as_array()).flatten();
+        let more = more.flat_map(|key| all(&file[key]));
         NAMES.into_iter().map(|key| &file[key]).chain(more).filter_map(token)
     });
     let found = [&special.start, &special.end, &special.pad, &special.unknown, &special.mask];
@@ -77,6 +77,15 @@ pub(crate) fn mark(tokenizer: &mut Tokenizer, special: &SpecialTokens, files: &[
     if !new.is_empty() {
         // Fails only where a new token's id would be taken: these have theirs.
         let _ = tokenizer.add_special_tokens(new);
+    }
+}
+
+/// What a list or, by names of their own, an object has.
+fn all(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Array(all) => all.iter().collect(),
+        Value::Object(named) => named.values().collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -36,6 +36,9 @@ pub(super) struct CaptionArgs {
     /// [default: train.out]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
+    /// With --from-sql: do not judge how many of the images asked for are left out
+    #[arg(long, requires = "from_sql")]
+    force: bool,
     #[command(flatten)]
     flags: TrainerFlags,
     #[command(flatten)]
@@ -44,19 +47,26 @@ pub(super) struct CaptionArgs {
 
 impl CaptionArgs {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let mut named = Vec::from(self.generate.named());
-        named.push(("corpus", self.corpus));
-        let Opened { model, settings, folder } =
-            open(self.model.as_deref(), self.flags.resolve(&named)?)?;
+        let opened = self.open();
         if let Some(query) = &self.from_sql {
-            let reported = caption_corpus(&model, &folder.display().to_string(), query, &settings);
-            let what = "images asked for were not captioned";
-            return summary(reported, what, self.flags.json, settings.max_rejected_percent);
+            let reported = opened.and_then(|Opened { model, settings, folder }| {
+                caption_corpus(&model, &folder.display().to_string(), query, &settings)
+            });
+            return summary("caption", reported, self.flags.json);
         }
+        let Opened { model, settings, .. } = opened?;
         let format = if self.flags.json { Format::Json } else { Format::Lines };
         let mut out = std::io::stdout().lock();
         let unreadable =
             caption(&model, &self.images, &settings.decode, &settings.train, format, &mut out)?;
         Ok(if unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    }
+
+    fn open(&self) -> Result<Opened> {
+        let mut named = Vec::from(self.generate.named());
+        named.push(("corpus", self.corpus.clone()));
+        let mut opened = open(self.model.as_deref(), self.flags.resolve(&named)?)?;
+        opened.forces(self.force);
+        Ok(opened)
     }
 }

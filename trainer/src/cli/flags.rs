@@ -71,7 +71,7 @@ pub(super) fn resumed_settings(resolved: Resolved) -> Result<Settings> {
             continue;
         }
         if is_given(&origins, &format!("train.{key}")) {
-            eprintln!("train.{key}: {} now, {before} in {}", now[key], folder.display());
+            tracing::info!("train.{key}: {} now, {before} in {}", now[key], folder.display());
         } else {
             now[key] = before.clone();
         }

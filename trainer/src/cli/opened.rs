@@ -6,7 +6,7 @@ use anyhow::Result;
 use tuwen_settings::{Resolved, Settings};
 
 use super::flags::is_given;
-use crate::generate::generation_config::{self, Otherwise};
+use crate::generate::generation_config;
 use crate::model::Model;
 use crate::{checkpoint, hub, libtorch};
 
@@ -17,6 +17,15 @@ pub(super) struct Opened {
     pub(super) settings: Settings,
 }
 
+impl Opened {
+    /// With `force` any share of rejected rows is allowed.
+    pub(super) fn forces(&mut self, force: bool) {
+        if force {
+            self.settings.max_rejected_percent = 100.0;
+        }
+    }
+}
+
 /// Opens a model. What its folder says of generating captions and of the size of pictures overrides the settings that no settings
 /// file, variable or flag gives.
 pub(super) fn open(model: Option<&Path>, resolved: Resolved) -> Result<Opened> {
@@ -25,10 +34,7 @@ pub(super) fn open(model: Option<&Path>, resolved: Resolved) -> Result<Opened> {
     let device = libtorch::device(&settings.train.device, 0)?;
     let model = model.map(|model| hub::folder(&model.to_string_lossy())).transpose()?;
     let folder = checkpoint::find(model.as_deref().unwrap_or(Path::new(&settings.train.out)))?;
-    let otherwise = match checkpoint::read_state(&folder) {
-        Ok(_) => Otherwise::Settings,
-        Err(_) => Otherwise::Generate,
-    };
+    let otherwise = checkpoint::otherwise(&folder);
     generation_config::apply(&folder, &mut settings.train, otherwise, |key| {
         is_given(&origins, &format!("train.{key}"))
     })?;

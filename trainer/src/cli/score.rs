@@ -47,20 +47,30 @@ pub(super) struct ScoreArgs {
     /// Score the examples whose example_id the rows of this query have
     #[arg(long, value_name = "QUERY", allow_hyphen_values = true)]
     from_sql: Option<String>,
+    /// Do not judge how many of the examples asked for are left out
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     flags: TrainerFlags,
 }
 
 impl ScoreArgs {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let settings = self.flags.resolve(&[("corpus", self.corpus)])?;
-        let Opened { model, settings, folder } = open(self.model.as_deref(), settings)?;
+        let opened = self.open();
         let wanted = match self.from_sql {
             Some(query) => Wanted::Query { query },
             None => Wanted::Split { split: self.split, predicate: self.predicate },
         };
-        let scored = score_corpus(&model, &folder.display().to_string(), wanted, &settings);
-        let left_out = "examples asked for were not scored";
-        summary(scored, left_out, self.flags.json, settings.max_rejected_percent)
+        let scored = opened.and_then(|Opened { model, settings, folder }| {
+            score_corpus(&model, &folder.display().to_string(), wanted, &settings)
+        });
+        summary("score", scored, self.flags.json)
+    }
+
+    fn open(&self) -> Result<Opened> {
+        let settings = self.flags.resolve(&[("corpus", self.corpus.clone())])?;
+        let mut opened = open(self.model.as_deref(), settings)?;
+        opened.forces(self.force);
+        Ok(opened)
     }
 }

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
+use tuwen_corpus::log::one_line;
 use tuwen_corpus::report::{self, Outcome, StageReport};
 use tuwen_etl::driver::StageFailed;
 use tuwen_etl::stop::INTERRUPTED;
@@ -11,37 +12,48 @@ use tuwen_etl::stop::INTERRUPTED;
 /// More images or examples were left out than the settings allow.
 const GATE_RED: u8 = 3;
 
-/// Prints what a stage did, as JSON also if it failed; `left_out` says what became of rejected rows ("images asked for were not
-/// captioned").
+/// Prints what a stage did; as JSON also if it failed, were it before it began.
+///
+/// # Errors
+/// That of the stage, but for a red gate, which is an exit code.
 pub(super) fn summary(
+    stage: &'static str,
     reported: Result<StageReport>,
-    left_out: &str,
     json: bool,
-    max_rejected_percent: f64,
 ) -> Result<ExitCode> {
-    let failed = reported.as_ref().err().and_then(|error| error.downcast_ref::<StageFailed>());
-    let report = match (&reported, failed) {
-        (Ok(report), _) => Some(report),
-        (Err(_), failed) => failed.filter(|_| json).map(|failed| &*failed.report),
-    };
-    if let Some(report) = report.cloned() {
-        let text = if json { report::json(&[report])? } else { report::table(&[report]) };
-        writeln!(std::io::stdout(), "{text}").context("writing to stdout")?;
+    let report = reported.as_ref().map_or_else(|error| failed(stage, error), StageReport::clone);
+    let outcome = report.outcome;
+    if json {
+        print(&report::json(&[report])?)?;
+    } else if outcome != Outcome::Failed {
+        print(&report::table(&[report]))?;
     }
-    let report = reported?;
-    if report.outcome == Outcome::Interrupted {
-        eprintln!("interrupted: what is committed stays, the next run does the rest");
-        return Ok(ExitCode::from(INTERRUPTED));
+    match (reported, outcome) {
+        (Err(error), Outcome::Gate) => {
+            tracing::error!("{}", one_line(&error));
+            Ok(ExitCode::from(GATE_RED))
+        }
+        (Err(error), _) => Err(error),
+        (Ok(_), Outcome::Interrupted) => {
+            tracing::warn!("interrupted: what is committed stays, the next run does the rest");
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+        (Ok(_), _) => Ok(ExitCode::SUCCESS),
     }
-    // Of all that were asked for, so that asking again for a corpus with a few bad images ends as well as the first time.
-    let n_asked = (report.rows_in + report.known).max(1);
-    let percent = 100.0 * report.n_rejected() as f64 / n_asked as f64;
-    if percent > max_rejected_percent {
-        eprintln!(
-            "{}: {percent:.1} % of the {left_out}, max_rejected_percent is {max_rejected_percent}",
-            report.stage
-        );
-        return Ok(ExitCode::from(GATE_RED));
+}
+
+/// The report of a stage that failed, or could not begin.
+fn failed(stage: &'static str, error: &Error) -> StageReport {
+    match error.downcast_ref::<StageFailed>() {
+        Some(failed) => (*failed.report).clone(),
+        None => StageReport {
+            outcome: Outcome::Failed,
+            error: Some(format!("{error:#}")),
+            ..StageReport::new(stage)
+        },
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+fn print(text: &str) -> Result<()> {
+    writeln!(std::io::stdout(), "{text}").context("writing to stdout")
 }

@@ -7,8 +7,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use tuwen_corpus::report::rate;
 use tuwen_etl::stop::INTERRUPTED;
+use tuwen_settings::Settings;
 
-use super::flags::{TrainerFlags, resumed_settings, text};
+use super::flags::{TrainerFlags, is_given, resumed_settings, text};
 use crate::train::{Summary, train};
 
 /// Train a captioning model on a corpus's training split
@@ -60,7 +61,7 @@ pub(super) struct TrainArgs {
 
 impl TrainArgs {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let settings = self.flags.resolve(&[
+        let resolved = self.flags.resolve(&[
             ("corpus", self.corpus),
             ("train.preset", self.preset),
             ("train.model", self.model),
@@ -73,8 +74,10 @@ impl TrainArgs {
             ("train.steps", text(self.steps)),
             ("train.epochs", text(self.epochs)),
         ])?;
-        let settings = resumed_settings(settings)?;
-        let summary = train(&settings.corpus, &settings.train, &settings.curate.tokenizer)?;
+        let origins = resolved.origins.clone();
+        let Settings { corpus, curate, train: settings, .. } = resumed_settings(resolved)?;
+        let is_given = |key: &str| is_given(&origins, &format!("train.{key}"));
+        let summary = train(&corpus, &settings, &curate.tokenizer, is_given)?;
         // What one rank prints is true of all.
         if summary.rank == 0 {
             summary.print(self.flags.json)?;
@@ -92,7 +95,7 @@ impl TrainArgs {
 impl Summary {
     /// A line for people, and for programs a JSON object.
     fn print(&self, json: bool) -> Result<()> {
-        eprintln!(
+        tracing::info!(
             "{} of {} steps in {:.0} s, {} images/s, data_wait {:.1} %: {}",
             self.steps,
             self.steps_planned,

@@ -130,20 +130,37 @@ fn what_is_not_captioned_is_reported() {
     let corpus = old_corpus(folder.path());
     let model = folder.path().join("model");
     json(&train(&model, &["--steps", "1", "--set", "train.eval_captions=0"]).output().unwrap());
-    let caption = |query: &str| {
+    let caption_of = |corpus: &str, query: &str, more: &[&str]| {
         let output =
-            tuwen(&["caption", "--json", "--corpus", &corpus, "--from-sql", query, "--model"])
+            tuwen(&["caption", "--json", "--corpus", corpus, "--from-sql", query, "--model"])
                 .arg(&model)
+                .args(more)
                 .output()
                 .unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         (output.status.code(), serde_json::from_slice::<Value>(&output.stdout), text)
     };
-    let (code, report, _) = caption(
-        "select cast(null as varchar) as image_id union all select null union all select '00000000000000000000000000000000'",
-    );
+    let caption = |query: &str| caption_of(&corpus, query, &[]);
+    let none = "select cast(null as varchar) as image_id union all select null union all select '00000000000000000000000000000000'";
+    let (code, report, message) = caption(none);
     let stage = &report.unwrap()["stages"][0];
-    assert_eq!(code, Some(3));
+    assert_eq!((code, &stage["outcome"]), (Some(3), &"gate".into()));
+    let expected = "error: max_rejected_percent: expected at most 50 % of 3 images asked for rejected, found 100.0 %";
+    assert!(message.contains(expected), "{message}");
+    let last = "select outcome from runs where stage = 'caption' order by started desc limit 1";
+    assert_eq!(rows(&corpus, last), ["gate"]);
+    assert_eq!(caption_of(&corpus, none, &["--force"]).0, Some(0));
+    // What fails before the stage begins is an object too.
+    let (code, report, message) = caption_of("nowhere", ALL, &["--log", "json"]);
+    let stage = report.unwrap()["stages"][0].clone();
+    assert_eq!(
+        (code, &stage["stage"], &stage["outcome"]),
+        (Some(1), &"caption".into(), &"failed".into())
+    );
+    let last: Value = serde_json::from_str(message.lines().last().unwrap()).unwrap();
+    assert!(last["message"].as_str().unwrap().contains("nowhere"), "{message}");
+    let (_, report, _) = caption(none);
+    let stage = &report.unwrap()["stages"][0];
     assert_eq!(stage["rejected"], serde_json::json!({"no_image_id": 2, "unknown_image": 1}));
     assert_eq!((&stage["rows_in"], &stage["commits"]), (&3.into(), &0.into()));
     for (query, expected) in [

@@ -111,6 +111,8 @@ for name, values in {
     "end-of-its-own": {**ids, "eos_token_id": OTHER},
     "several-ends": {**ids, "eos_token_id": [END, OTHER, *MORE]},
     "several-ends-beams": {**ids, "eos_token_id": [END, OTHER, *MORE], "num_beams": 4, "min_length": 4},
+    "unreachable-end": {**ids, "eos_token_id": 50_256, "pad_token_id": 50_256, "min_length": 4},
+    "unreachable-ends-beams": {**ids, "eos_token_id": [END, 50_256], "num_beams": 3},
     "start-of-its-own": {**ids, "decoder_start_token_id": 9},
     "bos-alone": {"bos_token_id": 9, "eos_token_id": END},
     "no-end": {"decoder_start_token_id": START},
@@ -204,6 +206,7 @@ for name, values, words in [
     ("no-resize", {"do_resize": False}, "do_resize: expected true, found false"),
     ("crop", {"do_center_crop": True, "crop_size": 24}, "do_center_crop"),
     ("clip", {"image_processor_type": "CLIPImageProcessor"}, "expected ViTImageProcessor, found CLIPImageProcessor"),
+    ("hybrid", {"image_processor_type": "ViTHybridImageProcessor"}, "expected ViTImageProcessor, found ViTHybridImageProcessor"),
 ]:
     folder = changed(name)
     edit(folder, "preprocessor_config.json", lambda c: c.update(values))
@@ -267,6 +270,9 @@ for name, change in {
         tensors["decoder.lm_head.weight"] = tensors["decoder.transformer.wte.weight"]
         torch.save(tensors, folder / "pytorch_model.bin")
         equal(folder)
+        folder = pathlib.Path(shutil.copytree(folder, out / "pickled-with-an-old-index"))
+        write(folder, "pytorch_model.bin.index.json", {"weight_map": {name: "gone.bin" for name in tensors}})
+        equal(folder)
         folder = changed("pickled-before-1.6")
         (folder / "model.safetensors").unlink()
         torch.save(tensors, folder / "pytorch_model.bin", _use_new_zipfile_serialization=False)
@@ -320,6 +326,17 @@ write(gpt2, "vocab.json", bpe)
 (gpt2 / "merges.txt").write_text(merges)
 gpt2_tokenizer = GPT2Tokenizer(vocab=bpe, merges=[tuple(line.split()) for line in merges.splitlines()[1:]])
 equal(gpt2, tokenizer=gpt2_tokenizer)
+# Tokens beside the vocabulary, which the model says; a class whose tokenizer is another one.
+folder = save("bpe-with-added-tokens", new(27, vocab_size=len(bpe) + 2), tokenizer=False)
+for file in ("generation_config.json", "vocab.json", "merges.txt"):
+    shutil.copy(gpt2 / file, folder)
+edit(folder, "config.json", lambda c: c.update(decoder_start_token_id=end, eos_token_id=end, pad_token_id=end))
+write(folder, "tokenizer_config.json", {"tokenizer_class": "GPT2Tokenizer"})
+write(folder, "added_tokens.json", {"<two>": len(bpe) + 1, "<one>": len(bpe)})
+equal(folder)
+folder = pathlib.Path(shutil.copytree(gpt2, out / "bpe-of-clip"))
+write(folder, "tokenizer_config.json", {"tokenizer_class": "CLIPTokenizer"})
+refused(folder, "tokenizer_class: expected GPT2Tokenizer, GPT2TokenizerFast, found CLIPTokenizer")
 # An end token that the tokenizer's file does not call special, but the files beside it do.
 folder = pathlib.Path(shutil.copytree(gpt2, out / "end-named-beside"))
 for file in ("vocab.json", "merges.txt"):

@@ -475,6 +475,26 @@ fn a_whole_model_stands_for_the_halves_of_a_preset() {
     let summary = json(&command.args(more).output().unwrap());
     assert_eq!(summary["evaluation"]["examples"], 4, "{summary}");
 
+    // How it writes captions is kept, but for what is given.
+    let edited = out.path().join("checkpoint-2/generation_config.json");
+    let mut generation: Value = serde_json::from_slice(&fs::read(&edited).unwrap()).unwrap();
+    (generation["num_beams"], generation["max_length"]) = (3.into(), 9.into());
+    fs::write(edited, generation.to_string()).unwrap();
+    // The model knows which tokens of this tokenizer begin and end a caption.
+    let renamed = out.path().join("renamed.json");
+    let tokenizer = fs::read_to_string(here("tests/it/tokenizer.json")).unwrap();
+    let tokenizer = tokenizer.replace("[CLS]", "<begin>").replace("[SEP]", "<stop>");
+    fs::write(&renamed, tokenizer).unwrap();
+    let renamed = format!("train.tokenizer={}", renamed.display());
+    for (out, set, expected) in [("kept", renamed.as_str(), 3), ("given", "train.num_beams=2", 2)] {
+        let out = again.path().join(out);
+        let more = ["--steps", "1", "--set", &model, "--set", "train.eval_captions=0"];
+        json(&train(&out, &[&more[..], &["--set", set]].concat()).output().unwrap());
+        let written = fs::read(out.join("checkpoint-1/generation_config.json")).unwrap();
+        let written: Value = serde_json::from_slice(&written).unwrap();
+        assert_eq!((&written["num_beams"], &written["max_length"]), (&expected.into(), &9.into()));
+    }
+
     let both =
         train(again.path(), &["--set", &model, "--set", "train.encoder=x"]).output().unwrap();
     let message = String::from_utf8(both.stderr).unwrap();
@@ -678,7 +698,7 @@ fn a_frozen_encoder_sees_each_picture_once() {
     let failing = run(stopped.path(), &[cache, "save_every=5", "lr=1e30"]);
     assert!(!failing.status.success());
     let states = stopped.path().join("encoder-states.f16");
-    let picture = 16 + 5 * 32 * 2; // the key; five tokens of width 32
+    let picture = 16 + 5 * 32 * 2 + 4; // the key; five tokens of width 32; the checksum
     let n = (fs::metadata(states).unwrap().len() - 32) as f64 / picture as f64;
     assert!(n.fract() == 0.0 && (16.0..=N_PICTURES as f64).contains(&n), "{n}");
 }

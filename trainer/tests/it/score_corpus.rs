@@ -105,7 +105,8 @@ fn losses_are_those_of_transformers_and_come_once() {
             pins: Vec::new(),
             dry_run: true,
         };
-        assert!(vacuum(&corpus, &options).await.unwrap().tables.contains_key("scores"));
+        let vacuumed = vacuum(&corpus, &options, &CancellationToken::new()).await.unwrap();
+        assert!(vacuumed.tables.contains_key("scores"));
         let runs = history(&corpus.snapshot().await.unwrap(), 10, false).await.unwrap();
         assert_eq!(runs.iter().filter(|run| run.stage == "score").count(), 2, "{runs:?}");
     });
@@ -180,10 +181,14 @@ fn score_by_id(
     })
 }
 
-/// A number from 0 to 1 that an example's id decides; of another model than `m` the opposite.
+/// A number from 0 to 1 that an example's id decides; of another model than `m` the opposite, and of `spoilt` none below a quarter.
 fn loss_of(model_id: &str, example_id: &str) -> f32 {
     let loss = f32::from(u8::from_str_radix(&example_id[..2], 16).unwrap()) / 256.0;
-    if model_id == "m" { loss } else { 1.0 - loss }
+    match model_id {
+        "m" => loss,
+        "spoilt" if loss < 0.25 => f32::NAN,
+        _ => 1.0 - loss,
+    }
 }
 
 const WRITTEN: &str = "select count(*), count(distinct example_id) from scores";
@@ -207,6 +212,18 @@ fn a_run_that_fails_loses_at_most_a_chunk_and_the_next_does_the_rest() {
     assert_eq!(rows(&corpus, runs), ["failed,16", "ok,44"]);
     let report = score_by_id(&corpus, "m", |_, _| bail!("nothing is to do")).unwrap();
     assert_eq!((report.known, report.commits), (60, 0));
+}
+
+#[test]
+fn a_loss_that_is_no_number_is_a_rejected_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = old_corpus(folder.path());
+    let train = rows(&corpus, "select example_id from examples where split = 'train'");
+    let n_spoilt = train.iter().filter(|id| loss_of("spoilt", id).is_nan()).count() as u64;
+    assert!(n_spoilt > 0);
+    let report = score_by_id(&corpus, "spoilt", |_, _| Ok(())).unwrap();
+    assert_eq!(report.rejected, [("loss_not_finite".to_owned(), n_spoilt)].into());
+    assert_eq!((report.rows_in, report.rows_out), (N_TRAIN, N_TRAIN - n_spoilt));
 }
 
 #[test]
