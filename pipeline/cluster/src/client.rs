@@ -16,7 +16,7 @@ use ballista_core::serde::protobuf::{
 };
 use ballista_core::version::insert_version_header;
 use datafusion::execution::SendableRecordBatchStream;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::MAX_MESSAGE_BYTES;
@@ -29,6 +29,9 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// How long it may take until a scheduler knows a job that it has taken; one that was begun anew knows none.
 const UNKNOWN: Duration = Duration::from_secs(10);
 
+/// How long it may take to tell a scheduler of a job that nobody waits for any more.
+pub(crate) const LAST_WORD: Duration = Duration::from_secs(5);
+
 /// Between two questions how a job is: at least, and at most. It is this part of the time that the job has taken.
 const SHORTEST_WAIT: Duration = Duration::from_millis(3);
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
@@ -40,7 +43,8 @@ fn is_unreached(status: &tonic::Status) -> bool {
     let mut causes = std::iter::successors(first, |&cause| cause.source());
     causes.any(|cause| {
         let error = cause.downcast_ref::<std::io::Error>();
-        error.is_some_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+        cause.is::<tonic::ConnectError>()
+            || error.is_some_and(|error| error.kind() == ErrorKind::ConnectionRefused)
     })
 }
 
@@ -84,29 +88,40 @@ impl Client {
         )
     }
 
-    async fn executors(&self) -> Result<Executors> {
+    async fn ask_executors(&self) -> Result<Executors> {
         let url = format!("http://{}:{}/executors", self.host, self.port);
         let answer = self.http.get(&url).send().await?.error_for_status()?;
         Ok(serde_json::from_slice(&answer.bytes().await?)?)
     }
 
+    /// What the scheduler says of its executors, once it answers.
+    async fn executors(&self) -> Result<Executors> {
+        let until = Instant::now() + SILENCE;
+        loop {
+            match self.ask_executors().await {
+                Err(_) if Instant::now() < until => sleep(LONGEST_WAIT).await,
+                said => {
+                    return said.with_context(|| format!("cluster {}:{}", self.host, self.port));
+                }
+            }
+        }
+    }
+
     /// How many executors the scheduler has lost.
     pub(crate) async fn n_lost(&self) -> Result<u64> {
-        Ok(self.executors().await.context("asking the scheduler for its executors")?.n_lost)
+        Ok(self.executors().await?.n_lost)
     }
 
     /// Cores of all executors that are there; waits for a first one.
     pub(crate) async fn cores(&self) -> Result<usize> {
         let until = Instant::now() + SILENCE;
         loop {
-            let found = self.executors().await;
-            let rows = found.iter().flat_map(|found| &found.executors);
-            let n: usize = rows.map(|executor| executor.vcores as usize).sum();
+            let found = self.executors().await?.executors;
+            let n: usize = found.iter().map(|executor| executor.vcores as usize).sum();
             if n > 0 {
                 return Ok(n);
             }
             if Instant::now() > until {
-                found.with_context(|| format!("cluster {}:{}", self.host, self.port))?;
                 bail!(
                     "cluster {}:{}: expected executors, found none\nhint: tuwen-cluster executor --scheduler {}:{}",
                     self.host,
@@ -203,9 +218,14 @@ impl Client {
         }
     }
 
-    /// Ends job `id`, as far as it can be reached.
+    /// Ends job `id`, as far as the scheduler can be reached, by a connection of its own: one ends with the runtime that made it.
     pub(crate) async fn cancel(&self, id: String) {
-        let _ = self.scheduler().cancel_job(CancelJobParams { job_id: id }).await;
+        let Ok(client) = Self::new(self.host.clone(), self.port) else { return };
+        let mut scheduler = client.scheduler();
+        let told = timeout(LAST_WORD, scheduler.cancel_job(CancelJobParams { job_id: id })).await;
+        if !matches!(told, Ok(Ok(_))) {
+            tracing::warn!("a job that nobody waits for any more could not be cancelled");
+        }
     }
 
     /// The rows of one part of a job that has ended.

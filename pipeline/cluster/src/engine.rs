@@ -1,8 +1,9 @@
 //! A cluster as an engine. In: its scheduler's address, and plans. Out: their rows, computed by its executors.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -11,27 +12,32 @@ use ballista_core::config::{
 };
 use ballista_core::extension::SessionConfigHelperExt;
 use ballista_core::serde::protobuf::{KeyValuePair, PartitionLocation};
+use datafusion::common::JoinType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
+use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, PartitionMode};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use futures::{StreamExt, TryStreamExt};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tuwen_corpus::{Cancelled, Engine, Here, SinkExec};
+use tuwen_corpus::{Cancelled, Engine, Here, SinkExec, as_datafusion};
 use tuwen_etl::fetch::AskExec;
 
 use crate::client::Client;
 use crate::codec::Codec;
+use crate::job::Job;
 
 /// How often a job is run during which executors are lost.
 const TRIES: usize = 5;
+
+/// How long a job that is on its way to the scheduler is waited for when it is to end: without its id it cannot be cancelled.
+const ON_ITS_WAY: Duration = Duration::from_secs(10);
 
 /// A cluster.
 #[derive(Debug)]
@@ -92,47 +98,98 @@ fn has_inner_stages(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
     Ok(n_ends > 1)
 }
 
-/// Ends a job that nobody waits for any more.
-struct Job<'a> {
-    client: &'a Client,
-    id: Option<String>,
+/// Whether `node` has to see all of its right side in one task, of which Ballista 55 gives each one a part: a join that says which rows of
+/// its left side have no match. Hash joins it divides by their keys, but for `not in (select …)`.
+fn is_indivisible(node: &dyn ExecutionPlan) -> bool {
+    let by_right = |join: &NestedLoopJoinExec| {
+        use JoinType::{Inner, Right, RightAnti, RightMark, RightSemi};
+        matches!(join.join_type(), Inner | Right | RightSemi | RightAnti | RightMark)
+    };
+    node.downcast_ref::<HashJoinExec>().is_some_and(|join| join.null_aware)
+        || node.downcast_ref::<NestedLoopJoinExec>().is_some_and(|join| !by_right(join))
 }
 
-impl Drop for Job<'_> {
-    fn drop(&mut self) {
-        let Some(id) = self.id.take() else { return };
-        let client = self.client.clone();
-        tokio::spawn(async move { client.cancel(id).await });
-    }
+/// A plan as a scheduler takes it.
+struct Sent {
+    plan: Vec<u8>,
+    settings: Vec<KeyValuePair>,
+    has_inner_stages: bool,
 }
 
 impl Cluster {
-    /// Runs the plan until it ends; gives where its rows lie.
-    async fn job(&self, plan: &[u8], settings: &[KeyValuePair]) -> Result<Vec<PartitionLocation>> {
-        let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut job = Job { client: &self.client, id: None };
-        let ended = async {
-            let (plan, settings) = (plan.to_vec(), settings.to_vec());
-            let id = self.client.submit(plan, settings, &self.session_id).await?;
-            tracing::debug!(job = id, "job {id}");
-            let ended = self.client.wait(job.id.insert(id)).await?;
-            // What has ended is not to be cancelled, whichever way it did.
-            job.id = None;
-            ended
-        };
-        let ended = tokio::select! {
-            ended = ended => Some(ended),
-            () = stop.cancelled() => None,
-        };
-        match ended {
-            Some(ended) => ended,
-            None => {
-                if let Some(id) = job.id.take() {
-                    self.client.cancel(id).await;
-                }
-                Err(Cancelled.into())
-            }
+    /// `plan` as it is sent; none if it is computed here.
+    fn encoded(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        context: &TaskContext,
+    ) -> Result<Option<Sent>> {
+        if !self.sends(plan)? {
+            return Ok(None);
         }
+        let mut settings = context.session_config().to_key_value_pairs();
+        for (key, value) in [
+            // A plan that is made already is not made anew while it runs.
+            (BALLISTA_ADAPTIVE_PLANNER_ENABLED, "false"),
+            (BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK, "1"),
+        ] {
+            settings.push(KeyValuePair { key: key.to_owned(), value: Some(value.to_owned()) });
+        }
+        let mut bytes = Vec::new();
+        let encoded = PhysicalPlanNode::try_from_physical_plan(Arc::clone(plan), &Codec::default())
+            .and_then(|node| node.try_encode(&mut bytes));
+        match encoded {
+            // What a person asks of the log or of the catalog is known here alone.
+            Err(error) if !plan.is::<SinkExec>() => {
+                tracing::debug!("computed here, since it cannot be sent: {error}");
+                return Ok(None);
+            }
+            encoded => encoded.context("a plan that a cluster cannot run")?,
+        }
+        let has_inner_stages = has_inner_stages(plan)?;
+        Ok(Some(Sent { plan: bytes, settings, has_inner_stages }))
+    }
+
+    /// Runs a job until it ends; gives where its rows lie.
+    async fn job(&self, sent: &Sent) -> Result<Vec<PartitionLocation>> {
+        let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if stop.is_cancelled() {
+            return Err(Cancelled.into());
+        }
+        let mut job = Job::new(&self.client);
+        let (plan, settings) = (sent.plan.clone(), sent.settings.clone());
+        let too_late = async {
+            stop.cancelled().await;
+            sleep(ON_ITS_WAY).await;
+        };
+        let id = tokio::select! {
+            id = self.client.submit(plan, settings, &self.session_id) => id?,
+            () = too_late => return Err(Cancelled.into()),
+        };
+        tracing::debug!(job = id, "job {id}");
+        let ended = tokio::select! {
+            ended = self.client.wait(job.began(id)) => ended?,
+            () = stop.cancelled() => return Err(Cancelled.into()),
+        };
+        job.ended();
+        ended
+    }
+
+    /// As [`Cluster::job`], anew if executors are lost during it that it fails by, or whose rows it may have twice.
+    async fn sure_job(&self, sent: &Sent) -> Result<Vec<PartitionLocation>> {
+        for _ in 0..TRIES {
+            let n_lost = self.client.n_lost().await?;
+            let ended = self.job(sent).await;
+            let is_over = match &ended {
+                Ok(_) => !sent.has_inner_stages,
+                Err(error) => error.is::<Cancelled>(),
+            };
+            if is_over || self.client.n_lost().await? == n_lost {
+                return ended;
+            }
+            let why = ended.err().map(|error| format!(": {error:#}")).unwrap_or_default();
+            tracing::warn!("a job is run again, since an executor was lost{why}");
+        }
+        bail!("each of {TRIES} tries of a job has lost executors")
     }
 
     /// The rows of what a job has left, as they are asked for.
@@ -144,16 +201,13 @@ impl Cluster {
         let client = self.client.clone();
         let rows = futures::stream::iter(parts).then(move |part| {
             let client = client.clone();
-            async move {
-                let rows = client.rows(part).await;
-                rows.map_err(|error| DataFusionError::External(error.into()))
-            }
+            async move { client.rows(part).await.map_err(as_datafusion) }
         });
         Box::pin(RecordBatchStreamAdapter::new(schema, rows.try_flatten()))
     }
 
     /// All rows of what a job has left.
-    async fn collect(&self, parts: Vec<PartitionLocation>) -> Result<Vec<RecordBatch>> {
+    async fn rows(&self, parts: Vec<PartitionLocation>) -> Result<Vec<RecordBatch>> {
         let mut batches = Vec::new();
         for part in parts {
             batches.extend(self.client.rows(part).await?.try_collect::<Vec<_>>().await?);
@@ -168,17 +222,16 @@ impl Engine for Cluster {
         true
     }
 
-    /// One that asks hosts for pictures, or reads enough; but not `not in (select …)`, of which Ballista 55 gives rows too many.
+    /// One that asks hosts for pictures, or reads enough and can be divided.
     fn sends(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
-        let (mut asks, mut is_null_aware, mut n_bytes) = (false, false, 0);
+        let (mut asks, mut is_divisible, mut n_bytes) = (false, true, 0);
         plan.apply(|node| {
             asks |= node.is::<AskExec>();
-            is_null_aware |=
-                node.downcast_ref::<HashJoinExec>().is_some_and(|join| join.null_aware);
+            is_divisible &= !is_indivisible(node.as_ref());
             n_bytes += file_bytes(node.as_ref());
             Ok(TreeNodeRecursion::Continue)
         })?;
-        Ok(asks || (n_bytes >= self.least_bytes && !is_null_aware))
+        Ok(asks || (n_bytes >= self.least_bytes && is_divisible))
     }
 
     async fn n_parts(&self) -> Result<usize> {
@@ -205,53 +258,53 @@ impl Engine for Cluster {
         plan: Arc<dyn ExecutionPlan>,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        if !self.sends(&plan)? {
+        let Some(sent) = self.encoded(&plan, &context)? else {
             return Here.run(plan, context).await;
-        }
-        let schema = plan.schema();
-        // What is written is few rows, whose loss would lose files.
-        let is_small = plan.is::<SinkExec>();
-        let is_deep = has_inner_stages(&plan)?;
-        let mut settings = context.session_config().to_key_value_pairs();
-        for (key, value) in [
-            // A plan that is made already is not made anew while it runs.
-            (BALLISTA_ADAPTIVE_PLANNER_ENABLED, "false"),
-            (BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK, "1"),
-        ] {
-            settings.push(KeyValuePair { key: key.to_owned(), value: Some(value.to_owned()) });
-        }
-        let mut bytes = Vec::new();
-        let encoded =
-            PhysicalPlanNode::try_from_physical_plan(Arc::clone(&plan), &Codec::default())
-                .and_then(|node| node.try_encode(&mut bytes));
-        match encoded {
-            // What a person asks of the log or of the catalog is known here alone.
-            Err(error) if !is_small => {
-                tracing::debug!("computed here, since it cannot be sent: {error}");
-                return Here.run(plan, context).await;
-            }
-            encoded => encoded.context("a plan that a cluster cannot run")?,
-        }
+        };
+        let parts = self.sure_job(&sent).await?;
+        Ok(self.stream(parts, plan.schema()))
+    }
+
+    async fn collect(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        context: Arc<TaskContext>,
+    ) -> Result<Vec<RecordBatch>> {
+        let Some(sent) = self.encoded(&plan, &context)? else {
+            return Here.collect(plan, context).await;
+        };
         for nth in 1.. {
-            let n_lost = self.client.n_lost().await?;
-            let parts = self.job(&bytes, &settings).await?;
-            let is_sure = !is_deep || self.client.n_lost().await? == n_lost;
-            if is_sure && !is_small {
-                return Ok(self.stream(parts, schema));
-            }
-            let collected = match is_sure {
-                true => self.collect(parts).await,
-                false => Err(anyhow!("an executor was lost")),
-            };
-            match collected {
-                Ok(batches) => {
-                    let rows = futures::stream::iter(batches.into_iter().map(Ok));
-                    return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)));
+            let parts = self.sure_job(&sent).await?;
+            match self.rows(parts).await {
+                Err(error) if nth < TRIES => {
+                    tracing::warn!("a job is run again, since its rows are lost: {error:#}");
                 }
-                Err(error) if nth == TRIES => return Err(error),
-                Err(error) => tracing::warn!("a job is run again: {error:#}"),
+                rows => return rows,
             }
         }
         unreachable!("the last try returns")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_join_that_has_to_see_all_of_one_side_is_computed_here() {
+        let cluster = connect("127.0.0.1:1", 0).unwrap();
+        let (one, two) = ("(values (1), (2)) a(x)", "(values (1), (2), (3)) b(y)");
+        for (query, expected) in [
+            (format!("select * from {one} join {two} on x < y"), true),
+            (format!("select * from {one} cross join {two}"), true),
+            (format!("select * from {one} full join {two} on x = y"), true),
+            (format!("select * from {one} full join {two} on x < y"), false),
+        ] {
+            let frame = SessionContext::new().sql(&query).await.unwrap();
+            let plan = frame.create_physical_plan().await.unwrap();
+            assert_eq!(cluster.sends(&plan).unwrap(), expected, "{query}");
+        }
     }
 }

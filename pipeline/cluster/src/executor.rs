@@ -1,5 +1,6 @@
 //! `tuwen-cluster executor`: computes parts of plans that a scheduler gives it.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use ballista_executor::execution_engine::DefaultExecutionEngine;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
 use clap::Args;
 use tuwen::cli::parse_bytes;
+use tuwen_corpus::OwnFolder;
 
 use crate::codec::Codec;
 use crate::connections::Connections;
@@ -24,8 +26,8 @@ use crate::{MAX_MESSAGE_BYTES, session};
 /// --executor-timeout.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  tuwen-cluster executor --scheduler scheduler:50050
-  tuwen-cluster executor --scheduler scheduler:50050 --vcores 8 --memory 24G --host 10.0.0.7 --work-dir /scratch")]
+  tuwen-cluster executor
+  tuwen-cluster executor --scheduler scheduler:50050 --bind 0.0.0.0 --host 10.0.0.7 --vcores 8 --memory 24G --work-dir /scratch")]
 pub(crate) struct Executor {
     /// The scheduler
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50050")]
@@ -53,9 +55,30 @@ pub(crate) struct Executor {
     connect_timeout: u16,
 }
 
+/// The name or address by which others reach an executor that listens at `bind` and is called `host`.
+///
+/// # Errors
+/// It says nothing to others, or not to those of a scheduler at `scheduler`.
+fn reached_at(bind: &str, host: Option<&str>, scheduler: &str) -> Result<String> {
+    let address = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    let is_loopback = |host: &str| {
+        host == "localhost" || address(host).is_some_and(|address| address.is_loopback())
+    };
+    let reached_at = host.unwrap_or(bind);
+    let is_anywhere = address(reached_at).is_some_and(|address| address.is_unspecified());
+    if is_anywhere || (host.is_none() && is_loopback(bind) && !is_loopback(scheduler)) {
+        bail!(
+            "--host: expected a name or an address by which others reach this executor, found {reached_at}\n\
+             hint: --bind 0.0.0.0 --host NAME"
+        );
+    }
+    Ok(reached_at.to_owned())
+}
+
 impl Executor {
     pub(crate) async fn serve(self) -> Result<()> {
         let (scheduler_host, scheduler_port) = split_address(&self.scheduler)?;
+        let host = reached_at(&self.bind, self.host.as_deref(), &scheduler_host)?;
         let vcores = match self.vcores {
             Some(0) => bail!("--vcores: expected 1 or more, found 0"),
             Some(n) => n,
@@ -69,17 +92,18 @@ impl Executor {
                 folder.clone()
             }
             None => {
-                let made = tempfile::Builder::new().prefix("tuwen-executor-").tempdir();
-                let made = made.context("making a folder in TMPDIR")?;
-                made_folder.insert(made).path().to_owned()
+                let made = made_folder.insert(OwnFolder::new("tuwen-executor-")?);
+                let folder = made.path().join("work");
+                std::fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
+                folder
             }
         };
         let work_dir = work_dir.to_str().context("--work-dir: expected UTF-8")?.to_owned();
         let spill = work_dir.clone();
         let engine = DefaultExecutionEngine::with_client_pool(Arc::<Connections>::default());
         let config = ExecutorProcessConfig {
-            bind_host: self.bind.clone(),
-            external_host: self.host.or(Some(self.bind)),
+            bind_host: self.bind,
+            external_host: Some(host),
             port: self.port,
             task_scheduling_policy: TaskSchedulingPolicy::PullStaged,
             scheduler_host,
@@ -107,5 +131,27 @@ impl Executor {
             self.scheduler
         );
         Ok(start_executor_process(Arc::new(config)).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_executor_says_where_others_reach_it() {
+        for (bind, host, scheduler, expected) in [
+            ("127.0.0.1", None, "127.0.0.1", Some("127.0.0.1")),
+            ("::1", None, "localhost", Some("::1")),
+            ("127.0.0.1", None, "head", None),
+            ("0.0.0.0", None, "127.0.0.1", None),
+            ("::", None, "[::1]", None),
+            ("0.0.0.0", Some("0.0.0.0"), "head", None),
+            ("0.0.0.0", Some("a"), "head", Some("a")),
+            ("10.0.0.7", None, "head", Some("10.0.0.7")),
+        ] {
+            let reached = reached_at(bind, host, scheduler);
+            assert_eq!(reached.ok().as_deref(), expected, "{bind} {host:?} {scheduler}");
+        }
     }
 }

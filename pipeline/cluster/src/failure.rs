@@ -95,42 +95,41 @@ impl QueryStageExecutor for TellingStage {
     }
 }
 
-/// What is below an error, however it is wrapped.
-enum Root<'a> {
-    /// The results of a lost executor are computed again, and what was cancelled is left alone: Ballista sees either by its own error.
-    Theirs,
-    Io,
-    Other(&'a DataFusionError),
+/// `error`, and what is below it, however it is wrapped.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&cause| match cause.downcast_ref::<BallistaError>() {
+        // Ballista's own error does not say what is below it.
+        Some(BallistaError::DataFusionError(error)) => Some(&**error as &(dyn Error + 'static)),
+        Some(BallistaError::IoError(error)) => Some(error as &(dyn Error + 'static)),
+        _ => cause.source(),
+    })
 }
 
-fn root(error: &DataFusionError) -> Root<'_> {
-    let root = error.find_root();
-    let DataFusionError::External(inner) = root else { return Root::Other(root) };
-    match inner.downcast_ref::<BallistaError>() {
-        Some(BallistaError::DataFusionError(error)) => self::root(error),
-        Some(BallistaError::IoError(_)) => Root::Io,
-        Some(BallistaError::FetchFailed(..) | BallistaError::Cancelled) => Root::Theirs,
-        _ => Root::Other(root),
+/// What Ballista has to see by an error of its own: the results of a lost executor are computed again, and what was cancelled is left
+/// alone.
+fn theirs(cause: &(dyn Error + 'static)) -> Option<BallistaError> {
+    match cause.downcast_ref::<BallistaError>()? {
+        BallistaError::FetchFailed(executor, stage, part, why) => {
+            Some(BallistaError::FetchFailed(executor.clone(), *stage, *part, why.clone()))
+        }
+        BallistaError::Cancelled => Some(BallistaError::Cancelled),
+        _ => None,
     }
 }
 
 /// Whether a store or a disk has failed. Where DataFusion reads a footer, it keeps the text of the store's error alone.
-fn is_io(error: &DataFusionError) -> bool {
-    let first: &(dyn Error + 'static) = error;
-    let mut causes = std::iter::successors(Some(first), |&cause| cause.source());
-    let is_error = |cause: &dyn Error| cause.to_string().contains("Object Store error:");
-    causes.any(|cause| {
-        cause.is::<io::Error>() || cause.is::<object_store::Error>() || is_error(cause)
-    })
+fn is_io(cause: &(dyn Error + 'static)) -> bool {
+    cause.is::<io::Error>()
+        || cause.is::<object_store::Error>()
+        || cause.to_string().contains("Object Store error:")
 }
 
 /// `error`, in which the sentence stands; an IO error where what is below it is one, since only those are tried again.
 fn telling(error: DataFusionError) -> DataFusionError {
-    let is_io = match root(&error) {
-        Root::Theirs => return error,
-        Root::Io => true,
-        Root::Other(root) => is_io(root),
-    };
+    if let Some(theirs) = causes(&error).find_map(theirs) {
+        return theirs.into_datafusion();
+    }
+    let is_io = causes(&error).any(is_io);
     let sentence = one_line(&anyhow::Error::from(error));
     let hex: String = sentence.bytes().map(|byte| format!("{byte:02x}")).collect();
     let marked = format!("{BEGIN}{hex}{END}");
@@ -176,6 +175,22 @@ mod tests {
             [DataFusionError::External(disk.into()), DataFusionError::ObjectStore(Box::new(store))]
         {
             assert!(matches!(telling(error), DataFusionError::IoError(_)));
+        }
+    }
+
+    #[test]
+    fn a_lost_executor_is_told_to_ballista_from_below_whatever() {
+        let lost = || BallistaError::FetchFailed("a".to_owned(), 1, 2, "gone".to_owned());
+        let plain = lost().into_datafusion();
+        let ours = tuwen_corpus::as_datafusion(anyhow::Error::from(lost()));
+        let read = anyhow::Error::from(lost().into_datafusion()).context("reading what is to do");
+        let boxed = DataFusionError::External(read.into());
+        let theirs = BallistaError::DataFusionError(Box::new(lost().into_datafusion()));
+        for error in [plain, ours, boxed, theirs.into_datafusion()] {
+            let told = telling(error);
+            let DataFusionError::External(inner) = &told else { panic!("{told:?}") };
+            let inner = inner.downcast_ref::<BallistaError>();
+            assert!(matches!(inner, Some(BallistaError::FetchFailed(_, 1, 2, _))), "{inner:?}");
         }
     }
 }

@@ -15,6 +15,8 @@ mod connections;
 mod engine;
 mod executor;
 mod failure;
+mod job;
+mod long_poll;
 mod losses;
 mod scheduler;
 mod session;
@@ -27,7 +29,7 @@ const MAX_MESSAGE_BYTES: u32 = 256 << 20;
 
 const EXAMPLES: &str = "Examples:
   tuwen-cluster scheduler --bind 0.0.0.0:50050
-  tuwen-cluster executor --scheduler scheduler:50050 --vcores 8 --memory 24G
+  tuwen-cluster executor --scheduler scheduler:50050 --bind 0.0.0.0 --host 10.0.0.7 --vcores 8 --memory 24G
   tuwen run a.parquet --tokenizer tokenizer.json --corpus s3://b/c --cluster scheduler:50050
 
 Every command of `tuwen` is one of this program too, and computes on the cluster if --cluster names one.";
@@ -55,7 +57,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         // What is none of ours is a command of tuwen, which says what is wrong with it.
         Err(error) if error.kind() == ErrorKind::InvalidSubcommand => {
-            return tuwen::cli::main_of(&arguments);
+            let code = tuwen::cli::main_of(&arguments);
+            job::settle();
+            return code;
         }
         Err(error) => error.exit(),
     };

@@ -24,6 +24,7 @@ use tonic::service::Routes;
 use tuwen_etl::stop::stop_signals_saying;
 
 use crate::codec::Codec;
+use crate::long_poll::LongPoll;
 use crate::losses::Counted;
 use crate::{MAX_MESSAGE_BYTES, session};
 
@@ -125,7 +126,7 @@ fn routes(
     state: Arc<Counted>,
 ) -> axum::Router {
     let most = MAX_MESSAGE_BYTES as usize;
-    let scheduler = SchedulerGrpcServer::new(scheduler)
+    let scheduler = SchedulerGrpcServer::new(LongPoll(scheduler))
         .max_encoding_message_size(most)
         .max_decoding_message_size(most);
     let results =

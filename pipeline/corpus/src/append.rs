@@ -11,7 +11,7 @@ use datafusion::prelude::{DataFrame, JoinType, col};
 use tuwen_schemas::table;
 
 use crate::commit::{Author, Change, Committed};
-use crate::engine::Here;
+use crate::engine::{Here, collect};
 use crate::session::Rows;
 use crate::snapshot::Snapshot;
 use crate::table_files::Files;
@@ -112,7 +112,7 @@ impl Snapshot {
         let Some(identity) = table(name).identity.as_deref() else { return Ok(0) };
         let ctx = self.session(Rows::Light).await?;
         let last = ctx.table(name).await?.aggregate(vec![], vec![max(col(identity))])?;
-        let batches = last.collect().await?;
+        let batches = collect(self.engine(), last).await?;
         let row = batches.first().context("an aggregate has a row")?.column(0);
         let numbers = row.as_primitive::<Int64Type>();
         Ok(numbers.iter().next().flatten().map_or(0, |last| last + 1))

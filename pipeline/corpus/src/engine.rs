@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Result, bail};
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{DataFrame, SessionConfig};
@@ -50,6 +51,18 @@ pub trait Engine: fmt::Debug + Send + Sync {
         plan: Arc<dyn ExecutionPlan>,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream>;
+
+    /// All rows of `plan`, of which there are few. Those that an engine loses on their way it computes again.
+    ///
+    /// # Errors
+    /// As [`Engine::run`], or what the plan itself meets.
+    async fn collect(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        context: Arc<TaskContext>,
+    ) -> Result<Vec<RecordBatch>> {
+        Ok(self.run(plan, context).await?.try_collect().await?)
+    }
 }
 
 /// The rows of `frame`, computed by `engine`.
@@ -58,7 +71,17 @@ pub trait Engine: fmt::Debug + Send + Sync {
 /// As [`planned`], or they cannot be computed.
 pub async fn collect(engine: &dyn Engine, frame: DataFrame) -> Result<Vec<RecordBatch>> {
     let (plan, context) = planned(engine, frame).await?;
-    Ok(engine.run(plan, context).await?.try_collect().await?)
+    engine.collect(plan, context).await
+}
+
+/// An error of ours on its way through DataFusion, below which an engine finds what it tries again: as it was made, not in anyhow's box.
+pub fn as_datafusion(error: anyhow::Error) -> DataFusionError {
+    match error.downcast::<DataFusionError>() {
+        Ok(error) => error,
+        Err(error) => {
+            DataFusionError::External(error.reallocate_into_boxed_dyn_error_without_backtrace())
+        }
+    }
 }
 
 /// What was under way on a cluster was told to end.

@@ -26,7 +26,7 @@ use crate::location::local_folder;
 use crate::scratch_file::{Part, ScratchFolder};
 use crate::sink::{Sink, SinkExec, write};
 
-/// How the names of scratch folders begin; then the machine's.
+/// How the names of scratch folders begin.
 const PREFIX: &str = "tuwen-scratch-";
 
 /// A file in each, locked by the process that made it.
@@ -34,6 +34,44 @@ const LOCK: &str = "lock";
 
 /// The folder of what a cluster's machines write for each other, in that of the corpus.
 pub(crate) const SHARED_SCRATCH: &str = "_scratch/";
+
+/// A folder in `TMPDIR` that goes with the value; with the next one of its kind on this machine, if the process is killed.
+#[derive(Debug)]
+pub struct OwnFolder {
+    folder: TempDir,
+    /// Locked as long as this process lives, however it ends.
+    _lock: File,
+}
+
+impl OwnFolder {
+    /// An empty one, whose name begins with `kind`, then the machine's.
+    ///
+    /// # Errors
+    /// `TMPDIR` cannot be written to.
+    pub fn new(kind: &str) -> Result<Self> {
+        let (parent, prefix) = (std::env::temp_dir(), format!("{kind}{}-", host_name()));
+        remove_dead(&parent, &prefix);
+        loop {
+            let made = || {
+                let folder = tempfile::Builder::new().prefix(&prefix).tempdir()?;
+                let lock = File::create(folder.path().join(LOCK))?;
+                Ok::<_, std::io::Error>((folder, lock))
+            };
+            let (folder, lock) = made()
+                .with_context(|| format!("making a folder {prefix}… in {}", parent.display()))?;
+            // Where another was faster, it takes this one for a dead process's, and removes it. Where nothing can be locked, nobody
+            // takes it for that.
+            if !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
+                return Ok(Self { folder, _lock: lock });
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
 
 /// A folder of scratch tables.
 #[derive(Debug)]
@@ -46,11 +84,7 @@ pub struct Scratch {
 #[derive(Debug)]
 enum Place {
     /// On this machine.
-    Here {
-        folder: TempDir,
-        /// Locked as long as this process lives, however it ends.
-        _lock: File,
-    },
+    Here(OwnFolder),
     /// Where all machines of a cluster reach it.
     Shared(SharedFolder),
 }
@@ -61,26 +95,7 @@ impl Scratch {
     /// # Errors
     /// `TMPDIR` cannot be written to.
     pub fn new() -> Result<Self> {
-        let (parent, prefix) = (std::env::temp_dir(), format!("{PREFIX}{}-", host_name()));
-        remove_dead(&parent, &prefix);
-        loop {
-            let made = || {
-                let folder = tempfile::Builder::new().prefix(&prefix).tempdir()?;
-                let lock = File::create(folder.path().join(LOCK))?;
-                Ok::<_, std::io::Error>((folder, lock))
-            };
-            let (folder, lock) = made().with_context(|| {
-                format!("making a folder for scratch tables in {}", parent.display())
-            })?;
-            // Where another was faster, it takes this one for a dead process's, and removes it. Where nothing can be locked, nobody
-            // takes it for that.
-            if !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
-                return Ok(Self {
-                    engine: Arc::new(Here),
-                    place: Place::Here { folder, _lock: lock },
-                });
-            }
-        }
+        Ok(Self { engine: Arc::new(Here), place: Place::Here(OwnFolder::new(PREFIX)?) })
     }
 
     /// An empty one for plans over the tables of `corpus`, which run where that says.
@@ -150,7 +165,7 @@ impl Scratch {
     /// The store fails.
     pub async fn mark(&self, name: &str) -> Result<Mark> {
         let mark = Mark { url: self.place.table("marks")?.join(name)?, store: self.place.store() };
-        mark.store.put(&mark.path()?, Vec::new().into()).await?;
+        mark.renew().await?;
         Ok(mark)
     }
 
@@ -173,7 +188,7 @@ impl Place {
     /// The folder of table `name`, with a slash at its end.
     fn table(&self, name: &str) -> Result<Url> {
         match self {
-            Self::Here { folder, .. } => folder_url(&folder.path().join(name)),
+            Self::Here(folder) => folder_url(&folder.path().join(name)),
             Self::Shared(folder) => folder.table(name),
         }
     }
@@ -198,7 +213,7 @@ impl Place {
     /// Removes the folder of a table, if it is there.
     async fn remove(&self, url: &Url) -> Result<()> {
         match self {
-            Self::Here { .. } => remove_folder(&path_of(url)?),
+            Self::Here(_) => remove_folder(&path_of(url)?),
             Self::Shared(folder) => folder.remove(url).await,
         }
     }
@@ -215,6 +230,15 @@ pub struct Mark {
 impl Mark {
     fn path(&self) -> Result<StorePath> {
         Ok(StorePath::from_url_path(self.url.path())?)
+    }
+
+    /// Writes it anew, which says that its maker lives.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn renew(&self) -> Result<()> {
+        self.store.put(&self.path()?, Vec::new().into()).await?;
+        Ok(())
     }
 
     /// Removes it.
@@ -289,7 +313,7 @@ fn remove_folder(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes the scratch folders of this machine's processes that were killed, whose locks nobody holds.
+/// Removes the folders of this machine's processes that were killed, whose locks nobody holds.
 fn remove_dead(parent: &Path, prefix: &str) {
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
         if !entry.file_name().to_string_lossy().starts_with(prefix) {

@@ -11,17 +11,16 @@ use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::Result as DataFusionResult;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
-use futures::{FutureExt, TryStreamExt};
+use futures::FutureExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, as_datafusion};
 use crate::scratch_file::ScratchFolder;
 use crate::table_files::TableFiles;
 
@@ -137,9 +136,8 @@ pub(crate) async fn write<T: DeserializeOwned>(
     context: Arc<TaskContext>,
 ) -> Result<Vec<T>> {
     let written = async {
-        let batches: Vec<RecordBatch> = engine.run(plan, context).await?.try_collect().await?;
         let mut parts = Vec::new();
-        for batch in &batches {
+        for batch in &engine.collect(plan, context).await? {
             for json in batch.column(0).as_string::<i32>().iter().flatten() {
                 parts.push(serde_json::from_str(json).context("what a part has written")?);
             }
@@ -148,12 +146,4 @@ pub(crate) async fn write<T: DeserializeOwned>(
     };
     let written = AssertUnwindSafe(written).catch_unwind().await;
     written.unwrap_or_else(|_panic| bail!("a task that computes rows panicked"))
-}
-
-/// An error of ours on its way through DataFusion. One of a store or a disk stays an IO error, since an engine tries those again.
-fn as_datafusion(error: anyhow::Error) -> DataFusionError {
-    match error.downcast::<DataFusionError>() {
-        Ok(error) => error,
-        Err(error) => DataFusionError::External(error.into()),
-    }
 }

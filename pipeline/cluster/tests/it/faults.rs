@@ -106,3 +106,23 @@ fn ctrl_c_ends_the_job() {
     text(&tuwen(crawl.path(), &[&RUN[..], &["--corpus", "local"]].concat()));
     assert_eq!(tables(crawl.path(), "local"), tables(crawl.path(), "clustered"));
 }
+
+#[test]
+fn ctrl_c_ends_the_job_of_a_query() {
+    let crawl = Crawl::new(Duration::ZERO);
+    text(&tuwen(crawl.path(), &[&RUN[..], &["--corpus", "local"]].concat()));
+    let cluster = Cluster::start(1, |_| {});
+    // None of 100 to the power of six rows is one of the answer.
+    let query = "select count(*) as n from pairs a, pairs b, pairs c, pairs d, pairs e, pairs f \
+        where octet_length(a.text) + octet_length(b.text) + octet_length(c.text) \
+        + octet_length(d.text) + octet_length(e.text) + octet_length(f.text) < 0";
+    let args = ["sql", query, "--corpus", "local", "--cluster", &cluster.address];
+    let args = [&args[..], &["--set", "cluster_least_bytes=0"]].concat();
+    let mut driver = begin(crawl.path(), "driver", &args);
+    until("the job", || cluster.scheduler.said().contains("job submitted"));
+    std::thread::sleep(Duration::from_millis(500));
+    driver.signal("-INT");
+    assert_eq!(driver.code(), Some(130), "{}", driver.said());
+    let said = cluster.scheduler.said();
+    assert!(said.contains("cancellation request"), "{said}");
+}

@@ -86,7 +86,7 @@ impl Drop for Process {
 pub(crate) struct Cluster {
     folder: TempDir,
     pub(crate) address: String,
-    _scheduler: Process,
+    pub(crate) scheduler: Process,
     pub(crate) executors: Vec<Process>,
 }
 
@@ -103,7 +103,7 @@ impl Cluster {
         let said = folder.path().join("scheduler.log");
         let scheduler = Process::start(scheduler, said);
         until("the scheduler", || TcpStream::connect(&address).is_ok());
-        let mut cluster = Self { folder, address, _scheduler: scheduler, executors: Vec::new() };
+        let mut cluster = Self { folder, address, scheduler, executors: Vec::new() };
         for _ in 0..n {
             let address = cluster.address.clone();
             cluster.add(&address, &set);

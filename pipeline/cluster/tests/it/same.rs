@@ -90,6 +90,8 @@ fn queries(crawl: &Crawl, cluster: &Cluster) {
         "select image_id, octet_length(resize(bytes, 32)) as n from originals where outcome = 'ok' order by 1, 2 limit 5",
         "select reason, count(*) as n from rejects group by reason order by 1",
         "select count(*) as n from pairs where url not in (select locator from originals where locator is not null)",
+        "select count(*) as n from pairs where not exists (select 1 from images where width < octet_length(text))",
+        "select count(*) as n from pairs full join images on width < octet_length(text)",
         "select (select max(n_tokens) from examples) - avg(n_tokens) as n from examples",
         "select count(*) as n from history",
         "select column_name from information_schema.columns where table_name = 'pairs' order by 1",

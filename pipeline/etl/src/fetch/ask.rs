@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use chrono::{DateTime, Utc};
 use datafusion::common::Result as DataFusionResult;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -24,12 +26,13 @@ use datafusion::physical_plan::{
     PlanProperties,
 };
 use futures::{StreamExt, TryStreamExt};
-use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tuwen_corpus::as_datafusion;
 use tuwen_schemas::schema;
 use tuwen_settings::FetchSettings;
 use url::{Position, Url};
@@ -38,6 +41,7 @@ use crate::fetch::attempt::{Attempt, to_batch};
 use crate::fetch::crawl::{Crawl, Crawled};
 use crate::fetch::getter::Getter;
 use crate::fetch::origin::Origin;
+use crate::fetch::outage::{NoAnswer, Outage};
 use crate::fetch::todo::asks;
 use crate::fetch::told::Answered;
 
@@ -59,6 +63,9 @@ const BATCH_ATTEMPTS: usize = 1024;
 /// How often a part looks whether it is to stop.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// A driver that has said nothing for so long is dead.
+const DEAD_AFTER: Duration = Duration::from_secs(90);
+
 /// What the parts are told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AskPlan {
@@ -66,12 +73,14 @@ pub struct AskPlan {
     pub(super) settings: FetchSettings,
     /// The last locators whose hosts answered.
     pub(super) answered: Vec<String>,
+    /// Whether the wave has so many hosts that not all of them are down of themselves.
+    pub(super) is_part: bool,
     /// Where the numbers begin; each shard has as many for itself as there are rows in all.
     pub(super) first_number: i64,
     pub(super) n_rows: u64,
     /// Bytes that a part may bring; 0: no limit.
     pub(super) byte_budget: u64,
-    /// The file whose being there lets the wave go on: it goes when the driver is told to stop, and when it ends, however it does.
+    /// The file that lets the wave go on: it goes when the driver is told to stop, and when it ends; while it lives it writes it anew.
     pub(super) go_file: String,
 }
 
@@ -160,30 +169,61 @@ impl ExecutionPlan for AskExec {
         // Two batches wait, while the next is asked for.
         let (sender, receiver) = mpsc::channel(1);
         let plan = self.plan.clone();
-        let task = tokio::spawn(async move {
+        let task = SpawnedTask::spawn(async move {
             if let Err(error) = plan.ask(rows, context, &sender).await {
-                let _ = sender.send(Err(DataFusionError::External(error.into()))).await;
+                let _ = sender.send(Err(as_datafusion(error))).await;
             }
         });
-        let batches = futures::stream::unfold(Some((receiver, Guard(task))), async |asked| {
-            let (mut receiver, mut task) = asked?;
+        // A crawl whose rows nobody wants any more ends with its task.
+        let batches = futures::stream::unfold(Some((receiver, task)), async |asked| {
+            let (mut receiver, task) = asked?;
             if let Some(batch) = receiver.recv().await {
                 return Some((batch, Some((receiver, task))));
             }
             // A bug, which must not look like an end.
-            let panicked = (&mut task.0).await.err()?;
+            let panicked = task.await.err()?;
             Some((Err(DataFusionError::External(Box::new(panicked))), None))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
     }
 }
 
-/// Ends a crawl whose rows nobody wants any more.
-struct Guard(tokio::task::JoinHandle<()>);
+/// What a part knows of its driver, which is what a file says.
+struct Driver {
+    store: Arc<dyn ObjectStore>,
+    file: Path,
+    /// When the file was written last, by the store's clock.
+    said_at: Option<DateTime<Utc>>,
+    /// When that was seen, by this machine's.
+    heard: Instant,
+}
 
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.0.abort();
+impl Driver {
+    fn new(go_file: &str, context: &TaskContext) -> Result<Self> {
+        let url = Url::parse(go_file)?;
+        let store = ObjectStoreUrl::parse(&url[..Position::BeforePath])?;
+        Ok(Self {
+            store: context.runtime_env().object_store(store)?,
+            file: Path::from_url_path(url.path())?,
+            said_at: None,
+            heard: Instant::now(),
+        })
+    }
+
+    /// Whether it wants no more: the file is gone, or has been as it is for long.
+    async fn is_gone(&mut self) -> bool {
+        match self.store.head(&self.file).await {
+            Ok(file) if self.said_at == Some(file.last_modified) => {
+                self.heard.elapsed() > DEAD_AFTER
+            }
+            Ok(file) => {
+                self.said_at = Some(file.last_modified);
+                self.heard = Instant::now();
+                false
+            }
+            // A store that does not answer says nothing.
+            Err(error) => matches!(error, object_store::Error::NotFound { .. }),
+        }
     }
 }
 
@@ -200,7 +240,9 @@ impl AskPlan {
         let stop = CancellationToken::new();
         let settings = FetchSettings { byte_budget: self.byte_budget, ..self.settings.clone() };
         let from_files = matches!(self.origin, Origin::Folder(_));
-        let mut crawl = Crawl::new(self.getter()?, &settings, from_files, stop.clone());
+        let (outage, mut driver) =
+            (Outage::new(self.is_part), Driver::new(&self.go_file, &context)?);
+        let mut crawl = Crawl::new(self.getter()?, &settings, from_files, outage, stop.clone());
         crawl.begin(asks(rows));
         let wave_ends = Instant::now() + Duration::from_secs(settings.wave_secs);
         let mut until = Some(wave_ends.min(Instant::now() + LOOK_EVERY));
@@ -218,7 +260,7 @@ impl AskPlan {
             };
             // Attempts may always be there to be taken, if they come faster than they are written.
             if until.is_some_and(|until| until <= Instant::now()) {
-                let is_over = Instant::now() >= wave_ends || self.is_stopped(&context).await;
+                let is_over = Instant::now() >= wave_ends || driver.is_gone().await;
                 until = (!is_over).then(|| wave_ends.min(Instant::now() + LOOK_EVERY));
                 if is_over {
                     stop.cancel();
@@ -239,23 +281,13 @@ impl AskPlan {
                 break;
             }
         }
-        // Another part may have hosts that answer. A wave in which none has ends the run.
-        if let Some(error) = crawl.failure() {
-            tracing::warn!("{error:#}");
+        match crawl.failure() {
+            // Another part may have hosts that answer. A wave in which none has ends the run.
+            Some(error) if error.is::<NoAnswer>() => tracing::warn!("{error:#}"),
+            Some(error) => return Err(error),
+            None => {}
         }
         Ok(())
-    }
-
-    /// Whether the driver wants no more: a file that is gone says so, since a part hears of nothing else.
-    async fn is_stopped(&self, context: &TaskContext) -> bool {
-        let found = async {
-            let url = Url::parse(&self.go_file)?;
-            let store = ObjectStoreUrl::parse(&url[..Position::BeforePath])?;
-            let store = context.runtime_env().object_store(store)?;
-            anyhow::Ok(store.head(&Path::from_url_path(url.path())?).await)
-        };
-        // A store that does not answer says nothing.
-        matches!(found.await, Ok(Err(object_store::Error::NotFound { .. })))
     }
 
     /// The rows again, and the first number of the shard of the first of them, which no other part has; none if there are no rows.
@@ -289,7 +321,11 @@ impl AskPlan {
         {
             return Ok(Arc::clone(getter));
         }
-        let getter = Arc::new(Getter::new(self.origin.clone(), &self.settings)?);
+        let getter = Getter::new(self.origin.clone(), &self.settings);
+        let getter = Arc::new(getter.with_context(|| {
+            let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            format!("executor on {}", name.trim())
+        })?);
         *last = Some((told, Arc::clone(&getter)));
         Ok(getter)
     }
@@ -303,4 +339,32 @@ fn numbered(attempts: &[Attempt], number: &mut i64) -> Result<RecordBatch> {
     columns[0] = Arc::new(Int64Array::from_iter_values(*number..end));
     *number = end;
     Ok(RecordBatch::try_new(batch.schema(), columns)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_driver_is_gone_when_its_file_is_or_is_never_written_anew() {
+        let (store, file) = (Arc::new(InMemory::new()), Path::from("go"));
+        let renew = || store.put(&file, Vec::new().into());
+        let mut driver = Driver {
+            store: Arc::clone(&store) as Arc<dyn ObjectStore>,
+            file: file.clone(),
+            said_at: None,
+            heard: Instant::now(),
+        };
+        let long_ago = Instant::now().checked_sub(2 * DEAD_AFTER).unwrap();
+        renew().await.unwrap();
+        assert!(!driver.is_gone().await && !driver.is_gone().await);
+        driver.heard = long_ago;
+        assert!(driver.is_gone().await);
+        renew().await.unwrap();
+        assert!(!driver.is_gone().await);
+        store.delete(&file).await.unwrap();
+        assert!(driver.is_gone().await);
+    }
 }

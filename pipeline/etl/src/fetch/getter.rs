@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use chrono::Utc;
 use reqwest::Url;
 use tuwen_corpus::registered_domain;
@@ -30,11 +30,19 @@ pub(super) enum Getter {
 }
 
 impl Getter {
+    /// # Errors
+    /// The settings are wrong, or there is no such folder on this machine.
     pub(super) fn new(origin: Origin, settings: &FetchSettings) -> Result<Self> {
         let body_bytes = settings.memory_limit / BODIES_PART;
         Ok(match origin {
             Origin::Http => Self::Http(Box::new(Http::new(settings, body_bytes)?)),
             Origin::Folder(folder) => {
+                // Without it every file would be missing.
+                ensure!(
+                    folder.is_dir(),
+                    "--image-dir {}: expected a folder with the pictures, found none",
+                    folder.display()
+                );
                 let (max_bytes, budget) = (settings.max_bytes, Budget::new(body_bytes));
                 Self::Folder { folder, max_bytes, budget }
             }
@@ -94,7 +102,7 @@ impl Attempt {
     ) -> Self {
         let ended_us = Utc::now().timestamp_micros();
         let outcome = result.as_ref().err().map_or(FetchOutcome::Ok, |failure| failure.outcome);
-        let wait = outcome.wait(ask.attempt, trace.retry_after, share(&ask.locator));
+        let wait = outcome.wait(ask.n_tries, trace.retry_after, share(&ask.locator));
         let next_try_us = wait.map(|wait| {
             ended_us.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX))
         });
@@ -124,4 +132,16 @@ impl Attempt {
 /// A number from 0 to 1 that is `locator`'s own.
 fn share(locator: &str) -> f64 {
     f64::from(crc32fast::hash(locator.as_bytes())) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_there_is_an_error_and_no_missing_files() {
+        let made = Getter::new(Origin::Folder(PathBuf::from("/gone")), &FetchSettings::default());
+        let said = made.err().unwrap().to_string();
+        assert_eq!(said, "--image-dir /gone: expected a folder with the pictures, found none");
+    }
 }

@@ -8,12 +8,12 @@ use anyhow::{Result, bail};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use chrono::Utc;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::execution::FunctionRegistry;
 use datafusion::functions::expr_fn::{coalesce, md5, substring};
 use datafusion::prelude::{DataFrame, SessionContext, cast, col, lit};
 use datafusion::scalar::ScalarValue;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::query::frame;
 use tuwen_corpus::report::Progress;
@@ -24,6 +24,7 @@ use crate::fetch::FetchOutcome;
 use crate::fetch::ask::{AskPlan, SHARD, SHARD_DIGITS};
 use crate::fetch::ask_table::AskTable;
 use crate::fetch::origin::Origin;
+use crate::fetch::outage::SUSPICIOUS_HOSTS;
 use crate::fetch::tally::Tally;
 use crate::fetch::told::answered;
 
@@ -33,13 +34,16 @@ const GO: &str = "go";
 /// How long a wave that was told to stop may take until what it got is committed.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// A task that ends with the value.
-struct AbortOnDrop(JoinHandle<()>);
+/// How often the driver says that it lives.
+const RENEW_EVERY: Duration = Duration::from_secs(20);
 
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+/// A wave whose job runs.
+struct UnderWay {
+    /// Where in the log its attempts begin.
+    first_seq: i64,
+    /// How many it is to make.
+    n_rows: u64,
+    began: Instant,
 }
 
 /// The waves of a run.
@@ -48,11 +52,10 @@ pub(super) struct Waves {
     settings: FetchSettings,
     /// What is to be asked for now.
     wave: Option<DataFrame>,
-    /// Where in the log the attempts of the last wave begin, and how many it was to make.
-    under_way: Option<(i64, u64)>,
+    under_way: Option<UnderWay>,
     tally: Arc<Tally>,
     /// Tells the parts that a run was told to stop, so that what they got is committed; and ends them if that takes long.
-    ending: Option<AbortOnDrop>,
+    ending: Option<SpawnedTask<()>>,
     /// Whether a wave ended before all was asked for.
     pub(super) is_left: bool,
     /// The latest time, within what a run waits for, at which something is to be tried again.
@@ -94,11 +97,14 @@ impl Waves {
         };
         let shard = substring(md5(owner), lit(1_i64), lit(SHARD_DIGITS as i64));
         let todo = ctx.table("todo").await?.with_column(SHARD, cast(shard, DataType::Utf8))?;
+        let shards = todo.clone().select_columns(&[SHARD])?.distinct()?;
+        let n_shards = shards.limit(0, Some(SUSPICIOUS_HOSTS))?.count().await?;
         let first_number = snapshot.next_number("originals").await?;
         let plan = AskPlan {
             origin: self.origin.clone(),
             settings: self.settings.clone(),
             answered: answered(snapshot).await?,
+            is_part: n_shards >= SUSPICIOUS_HOSTS,
             first_number,
             n_rows,
             go_file: go.url.to_string(),
@@ -106,7 +112,7 @@ impl Waves {
         };
         let (_, todo) = todo.into_parts();
         self.wave = Some(ctx.read_table(Arc::new(AskTable { todo, plan }))?);
-        self.under_way = Some((first_number, n_rows));
+        self.under_way = Some(UnderWay { first_seq: first_number, n_rows, began: Instant::now() });
         self.is_left = false;
         Ok(())
     }
@@ -121,7 +127,9 @@ impl Waves {
         if let Some(wave) = self.wave.take() {
             return Ok(Some(wave));
         }
-        let Some((first_seq, n_rows)) = self.under_way.take() else { return Ok(None) };
+        let Some(UnderWay { first_seq, n_rows, began }) = self.under_way.take() else {
+            return Ok(None);
+        };
         let longest_wait = Duration::from_secs(self.settings.longest_wait_secs);
         let until = Utc::now().timestamp_micros() + i64::try_from(longest_wait.as_micros())?;
         let ctx = snapshot.session(Rows::Light).await?;
@@ -157,6 +165,13 @@ impl Waves {
             stop.cancel();
         }
         if n_attempts == 0 && !stop.is_cancelled() {
+            let secs = self.settings.wave_secs;
+            if began.elapsed() >= Duration::from_secs(secs) {
+                bail!(
+                    "fetch.wave_secs: expected time enough for a request, found {secs} s, in which none of {n_rows} ended\n\
+                     hint: longer waves, or hosts that answer; the executors' logs say more"
+                );
+            }
             bail!(
                 "no host answers any more: {n_rows} URLs were asked for, and no part of the crawl got an answer\n\
                  hint: run the command again when the network is there; the executors' logs say more"
@@ -178,15 +193,20 @@ impl Waves {
 }
 
 /// Ends a wave when `stop` is cancelled, after which its job has [`GRACE`] for what is under way.
-fn end_by(stop: &CancellationToken, snapshot: &Snapshot, go: Mark) -> AbortOnDrop {
+/// Until then its parts are told that somebody waits for them.
+fn end_by(stop: &CancellationToken, snapshot: &Snapshot, go: Mark) -> SpawnedTask<()> {
     let (stop, at_last) = (stop.clone(), CancellationToken::new());
     snapshot.engine().stop_with(&at_last);
-    AbortOnDrop(tokio::spawn(async move {
-        stop.cancelled().await;
+    SpawnedTask::spawn(async move {
+        while timeout(RENEW_EVERY, stop.cancelled()).await.is_err() {
+            if let Err(error) = go.renew().await {
+                tracing::warn!("the parts of the crawl may take this run for dead: {error:#}");
+            }
+        }
         if let Err(error) = go.remove().await {
             tracing::warn!("the parts of the crawl cannot be told to stop: {error:#}");
         }
         sleep(GRACE).await;
         at_last.cancel();
-    }))
+    })
 }
