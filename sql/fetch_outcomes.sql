@@ -1,8 +1,9 @@
--- A row is how the last attempt of a run ended, and for how many locators: the last is what became of a locator.
+-- A row is what became of locators in a run, and of how many: what was got once is there, however often it was asked for again; else the
+-- last attempt says.
 -- reads: originals
 -- params: $first_seq (the first attempt of the run)
 with last as (
-    select max(seq) as seq
+    select coalesce(max(case when outcome = 'ok' then seq end), max(seq)) as seq
     from originals
     where seq >= $first_seq
     group by id128(locator)

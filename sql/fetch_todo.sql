@@ -1,4 +1,5 @@
--- A row is one locator to ask for, with how often it was asked for before, and its place in the order of asking.
+-- A row is one locator to ask for, with how often it was asked for before, how often of those counts as a try, and its place in the
+-- order of asking.
 -- reads: pairs (those that may not have been asked for), originals
 -- params: $from_files (files of an image folder by the pairs' file names, else URLs), $now, $due_since (what became due before was
 -- asked for already; null: it is among the pairs), $may_pass (the outcomes whose reason may pass), $uncounted (those of them that are
@@ -61,6 +62,8 @@ validators as (
 select
     cast(todo.locator as varchar) as locator,
     cast(coalesce(todo.attempts, 0) as int) as attempts,
+    -- By these the waits grow.
+    cast(todo.n_tries as int) as n_tries,
     -- By these the server tells whether the picture that is there is still its own.
     cast(validators.etag as varchar) as etag,
     cast(validators.last_modified as varchar) as last_modified,

@@ -49,6 +49,12 @@ fn ok(stream: &mut std::net::TcpStream, body: &[u8]) -> std::io::Result<()> {
     stream.write_all(body)
 }
 
+/// The base of a server at a port of `address` that nobody listens at any more.
+fn dead(address: &str) -> String {
+    let listener = TcpListener::bind((address, 0)).unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
 /// The table of outcomes in the docs is the one in the code.
 #[test]
 fn the_docs_list_the_outcomes_of_the_code() {
@@ -58,9 +64,7 @@ fn the_docs_list_the_outcomes_of_the_code() {
             Next::Got => "it is there".to_owned(),
             Next::Final => "no".to_owned(),
             Next::Again(secs) => format!("after {}, then 4 times as long each", time(secs)),
-            Next::Later(secs) => {
-                format!("after {}, then 4 times as long each, without counting", time(secs))
-            }
+            Next::Later(secs) => format!("after {}, without counting", time(secs)),
         };
         let (name, meaning) = (outcome.name(), outcome.meaning());
         table.push_str(&format!("| `{name}` | {meaning} | {again} |\n"));
@@ -180,13 +184,7 @@ async fn no_host_has_more_than_its_places_however_it_is_reached() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_without_network_is_a_bad_run_that_marks_nothing() {
     let own = Crawl::new();
-    // Ports that nobody listens at any more.
-    let dead: Vec<String> = (1..=8)
-        .map(|host| {
-            let listener = TcpListener::bind(format!("127.0.4.{host}:0")).unwrap();
-            format!("http://{}", listener.local_addr().unwrap())
-        })
-        .collect();
+    let dead: Vec<String> = (1..=8).map(|host| dead(&format!("127.0.4.{host}"))).collect();
     let urls: Vec<String> = (0..80).map(|n| format!("{}/{n}.png", dead[n % dead.len()])).collect();
     let error = crawl(&own, &urls).await.unwrap_err().to_string();
     assert!(error.starts_with("no host answers any more: the last "), "{error}");
@@ -202,6 +200,75 @@ async fn a_night_without_network_is_a_bad_run_that_marks_nothing() {
     let outcomes = outcomes(&own).await;
     assert_eq!(outcomes.values().sum::<usize>(), 81, "{outcomes:?}");
     assert_eq!(outcomes["connect"] + outcomes.get("host_down").copied().unwrap_or(0), 80);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_crawl_waits_for_its_first_answer() {
+    let own = Crawl::new();
+    let slow = raw(|_, stream| {
+        std::thread::sleep(Duration::from_millis(700));
+        ok(stream, &png(1))
+    });
+    let server = Server::start(HashMap::from([("/a.png".to_owned(), slow)]));
+    let mut urls: Vec<String> =
+        (1..=30).map(|host| format!("{}/a.png", dead(&format!("127.0.10.{host}")))).collect();
+    urls.push(format!("{}/a.png", server.base));
+    crawl(&own, &urls).await.unwrap();
+    assert_eq!(outcomes(&own).await, counts([("connect", 30), ("ok", 1)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_is_away_for_a_moment_ends_nothing() {
+    use std::io::Read;
+    let own = Crawl::new();
+    let server = Server::start_at(
+        "127.0.11.1",
+        HashMap::from([("/a.png".to_owned(), Answer::Body(png(1)))]),
+    );
+    crawl(&own, &[format!("{}/a.png", server.base)]).await.unwrap();
+    let address = server.base.trim_start_matches("http://").to_owned();
+    drop(server);
+    let back = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(1500));
+        let (mut stream, _) = TcpListener::bind(address).unwrap().accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]).unwrap();
+        stream.write_all(b"HTTP/1.1 404 .\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let urls: Vec<String> =
+        (2..=31).map(|host| format!("{}/a.png", dead(&format!("127.0.11.{host}")))).collect();
+    crawl(&own, &urls).await.unwrap();
+    assert_eq!(outcomes(&own).await, counts([("connect", 30), ("ok", 1)]));
+    back.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_distance_between_requests_is_no_wish_to_be_left_alone() {
+    let mut own = Crawl::new();
+    own.settings.fetch.requests_per_sec = 10;
+    let answers = (0..5).map(|n| (format!("/{n}.png"), Answer::Body(png(n))));
+    let server = Server::start(answers.collect());
+    let urls: Vec<String> = (0..5).map(|n| format!("{}/{n}.png", server.base)).collect();
+    crawl(&own, &urls).await.unwrap();
+    assert_eq!(outcomes(&own).await, counts([("ok", 5)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_is_left_alone_by_the_next_run_too() {
+    let own = Crawl::new();
+    let limit = raw(|_, stream| {
+        write!(stream, "HTTP/1.1 429 .\r\nRetry-After: 3600\r\nContent-Length: 0\r\n\r\n")
+    });
+    let server = Server::start(HashMap::from([
+        ("/a.png".to_owned(), limit),
+        ("/b.png".to_owned(), Answer::Body(png(1))),
+    ]));
+    let urls = ["a.png", "b.png"].map(|name| format!("{}/{name}", server.base));
+    crawl(&own, &urls[..1]).await.unwrap();
+    crawl(&own, &urls).await.unwrap();
+    assert_eq!(outcomes(&own).await, counts([("host_down", 1), ("rate_limited", 1)]));
+    assert_eq!(server.hits().get("/b.png"), None);
+    let waits = "select distinct date_part('epoch', next_try_at) - date_part('epoch', fetched_at) between 3500 and 3700 from originals";
+    assert_eq!(own.query(waits).await, [["true"]]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -301,7 +368,11 @@ async fn robots_txt_is_kept_to() {
     let elsewhere =
         Server::start_at("127.0.5.6", HashMap::from([("/r".to_owned(), Answer::Body(rules))]));
     let moved = host("127.0.5.7", Answer::Redirect(format!("{}/r", elsewhere.base)));
-    let hosts = [&some, &none, &down, &page, &ours, &moved];
+    let long = [b"User-agent: *\nDisallow: /closed/\n".to_vec(), vec![b'#'; 1 << 20]].concat();
+    let packed = host("127.0.5.8", hostile::encoded("gzip", &hostile::gzip(&long)));
+    let cut = &hostile::gzip(&long)[..200];
+    let damaged = host("127.0.5.9", hostile::encoded("gzip", cut));
+    let hosts = [&some, &none, &down, &page, &ours, &moved, &packed, &damaged];
     let urls: Vec<String> = hosts
         .iter()
         .flat_map(|host| ["open", "closed"].map(|path| format!("{}/{path}/a.png", host.base)))
@@ -314,6 +385,8 @@ async fn robots_txt_is_kept_to() {
         ("ok", "ok"),
         ("ok", "ok"),
         ("ok", "robots_disallowed"),
+        ("ok", "robots_disallowed"),
+        ("robots_unavailable", "robots_unavailable"),
     ];
     for (host, (open, closed)) in hosts.iter().zip(expected) {
         for (path, outcome) in [("open", open), ("closed", closed)] {

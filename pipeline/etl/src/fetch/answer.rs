@@ -20,6 +20,13 @@ impl Trace {
         self.etag = header(ETAG);
         self.last_modified = header(LAST_MODIFIED);
     }
+
+    /// The same of another answer from the same place.
+    pub(super) fn note_again(&mut self, response: &Response) {
+        let final_url = self.final_url.take();
+        self.note(response, None);
+        self.final_url = final_url;
+    }
 }
 
 /// Where a redirect leads; none if it is no redirect.

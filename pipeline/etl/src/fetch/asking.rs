@@ -16,7 +16,7 @@ use tuwen_settings::FetchSettings;
 use crate::fetch::attempt::{Ask, Failure, Trace};
 use crate::fetch::budget::Held;
 use crate::fetch::getter::Getter;
-use crate::fetch::queues::{Pushed, Queues, Verdict};
+use crate::fetch::queues::{Pushed, Queues, Verdict, origin};
 use crate::fetch::slot::Slot;
 use crate::fetch::{Attempt, FetchOutcome};
 
@@ -34,8 +34,16 @@ pub(super) struct Arrived {
     _held: Held,
 }
 
+impl Arrived {
+    /// One that holds no memory.
+    pub(super) fn new(attempt: Attempt, host: Arc<str>) -> Self {
+        Self { attempt, host, _held: Held::default() }
+    }
+}
+
 struct Ended {
     host: Arc<str>,
+    locator: String,
     began: Instant,
     verdict: Verdict,
     delay: Option<Duration>,
@@ -75,10 +83,7 @@ pub(super) async fn ask(
     let mut asking = Asking {
         getter: &getter,
         sender: &sender,
-        queues: queues.unwrap_or_else(|| match &*getter {
-            Getter::Http(_) => Queues::new(settings.per_host, settings.requests_per_sec),
-            Getter::Folder { .. } => Queues::of_folder(concurrency),
-        }),
+        queues: queues.unwrap_or_else(|| new_queues(&getter, settings)),
         slots: Arc::new(Semaphore::new(concurrency)),
         under_way: JoinSet::new(),
         n_left: 0,
@@ -97,10 +102,11 @@ pub(super) async fn ask(
         if !has_room && asking.under_way.is_empty() && !asking.queues.has_turn(now) {
             match wake {
                 None if is_read => break,
-                // All that waits is for hosts that want to be left alone for long.
+                // Nothing is left to wait for but hosts that want to be left alone for long, and hosts whose requests keep a distance.
                 Some(wake) if wake > now + longest_wait => {
-                    asking.give_up(now).await;
-                    continue;
+                    if asking.give_up(now, now + longest_wait).await {
+                        continue;
+                    }
                 }
                 None | Some(_) => {}
             }
@@ -127,8 +133,16 @@ pub(super) async fn ask(
     // What has not ended by then is dropped, and was never asked for as far as the log knows.
     let _ = timeout(GRACE, end).await;
     // What was not begun is asked for by a later run.
-    drop(asking.queues.give_up());
+    asking.queues.clear();
     Ok(Rest { queues: asking.queues, n_left: asking.n_left })
+}
+
+/// Queues of a crawl that has asked for nothing yet.
+pub(super) fn new_queues(getter: &Getter, settings: &FetchSettings) -> Queues {
+    match getter {
+        Getter::Http(_) => Queues::new(settings.per_host, settings.requests_per_sec),
+        Getter::Folder { .. } => Queues::of_folder(settings.concurrency),
+    }
 }
 
 impl Asking<'_> {
@@ -156,7 +170,8 @@ impl Asking<'_> {
                 )
             });
             let (verdict, delay) = (verdict(&attempt), attempt.trace.delay.flatten());
-            let ended = Ended { host: Arc::clone(&host), began: now, verdict, delay };
+            let locator = attempt.locator.clone();
+            let ended = Ended { host: Arc::clone(&host), locator, began: now, verdict, delay };
             // The stage hangs up only when it failed; its error is the one to report.
             let _ = sender.send(Arrived { attempt, host, _held: held }).await;
             ended
@@ -164,32 +179,40 @@ impl Asking<'_> {
     }
 
     async fn ended(&mut self, ended: Ended) {
-        let Ended { host, began, verdict, delay } = ended;
-        let given_back = self.queues.ended(&host, began, verdict, delay, Instant::now());
+        let Ended { host, locator, began, verdict, delay } = ended;
+        let now = Instant::now();
+        let given_back = self.queues.ended(&host, origin(&locator), began, verdict, delay, now);
         for ask in given_back {
             self.not_made(ask, &host, None).await;
         }
     }
 
-    /// Leaves all that waits for hosts that want to be left alone for long.
-    async fn give_up(&mut self, now: Instant) {
-        for (ask, until) in self.queues.give_up() {
+    /// Leaves what waits for hosts that want to be left alone beyond `latest`; whether there are any.
+    async fn give_up(&mut self, now: Instant, latest: Instant) -> bool {
+        let given_up = self.queues.give_up(latest);
+        let is_any = !given_up.is_empty();
+        for (ask, until) in given_up {
             let host = Arc::from(self.getter.host(&ask.locator));
-            let left = until.map(|until| until.saturating_duration_since(now));
-            self.not_made(ask, &host, left).await;
+            let left = until.saturating_duration_since(now);
+            self.not_made(ask, &host, Some(left)).await;
         }
+        is_any
     }
 
     async fn not_made(&self, ask: Ask, host: &Arc<str>, until: Option<Duration>) {
-        let attempt = Attempt::not_made(ask, until);
-        let arrived = Arrived { attempt, host: Arc::clone(host), _held: Held::default() };
+        let arrived = Arrived::new(Attempt::not_made(ask, until), Arc::clone(host));
         let _ = self.sender.send(arrived).await;
     }
 }
 
 /// What an attempt says of its host.
 fn verdict(attempt: &Attempt) -> Verdict {
+    let trace = &attempt.trace;
+    let has_led_on = trace.final_url.is_some() || trace.http_status.is_some_and(is_redirection);
     match attempt.outcome() {
+        _ if attempt.result.as_ref().is_err_and(|failure| failure.is_own) => Verdict::Neutral,
+        // What is wrong where a redirect leads is not the host's own.
+        _ if has_led_on => Verdict::Answered,
         FetchOutcome::RateLimited => Verdict::Limited(attempt.trace.retry_after),
         FetchOutcome::ServerError | FetchOutcome::RobotsUnavailable => Verdict::Struggling,
         // A name may be unknown while its neighbours are not.
@@ -198,8 +221,44 @@ fn verdict(attempt: &Attempt) -> Verdict {
         | FetchOutcome::BadUrl
         | FetchOutcome::TooManyRedirects => Verdict::Neutral,
         // A host that never says anything but a broken head is no host to wait for either; one that stops within a body is slow.
-        FetchOutcome::Timeout if attempt.trace.http_status.is_some() => Verdict::Answered,
-        outcome if outcome.is_silence() => Verdict::Silent,
+        outcome if outcome.is_silence() && trace.http_status.is_none() => Verdict::Silent,
         _ => Verdict::Answered,
+    }
+}
+
+fn is_redirection(status: u16) -> bool {
+    (300..400).contains(&status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetch::attempt::Validators;
+
+    #[test]
+    fn a_host_is_not_blamed_for_where_it_leads() {
+        let verdict_of = |outcome, http_status, final_url: Option<&str>| {
+            let locator = "http://a/1".to_owned();
+            let ask = Ask { locator, attempt: 1, n_tries: 1, known: Validators::default() };
+            let final_url = final_url.map(str::to_owned);
+            let trace = Trace { http_status, final_url, ..Trace::default() };
+            let failure = Failure::new(outcome, "");
+            verdict(&Attempt::ended(ask, Duration::ZERO, trace, Err(failure)))
+        };
+        let (limited, elsewhere) = (FetchOutcome::RateLimited, Some("http://b/1"));
+        for (outcome, http_status, final_url, expected) in [
+            (FetchOutcome::Connect, None, None, Verdict::Silent),
+            (FetchOutcome::Connect, Some(302), None, Verdict::Answered),
+            (FetchOutcome::Timeout, Some(200), None, Verdict::Answered),
+            (limited, Some(429), None, Verdict::Limited(None)),
+            (limited, None, None, Verdict::Limited(None)),
+            (limited, Some(429), elsewhere, Verdict::Answered),
+            // By the other host's robots.txt.
+            (limited, Some(302), None, Verdict::Answered),
+            (FetchOutcome::ServerError, Some(500), None, Verdict::Struggling),
+            (FetchOutcome::ServerError, Some(500), elsewhere, Verdict::Answered),
+        ] {
+            assert_eq!(verdict_of(outcome, http_status, final_url), expected, "{outcome}");
+        }
     }
 }

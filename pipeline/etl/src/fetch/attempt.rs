@@ -25,8 +25,10 @@ const MOST_TEXT_CHARS: usize = 500;
 pub(crate) struct Ask {
     /// The URL, or `file:NAME`.
     pub(crate) locator: String,
-    /// Which try it is: 1, 2, ….
+    /// Which attempt it is: 1, 2, ….
     pub(crate) attempt: i32,
+    /// Which try it is, of the attempts that count as one: 1, 2, ….
+    pub(crate) n_tries: i32,
     /// What the server said of the picture that is there, if it is to be asked whether it is still the same.
     pub(crate) known: Validators,
 }
@@ -45,11 +47,13 @@ pub struct Failure {
     pub outcome: FetchOutcome,
     /// What the network or the file system said.
     pub detail: String,
+    /// Whether it is this machine's own, which has no file or port left for a request: it says nothing of a host.
+    pub(crate) is_own: bool,
 }
 
 impl Failure {
     pub(crate) fn new(outcome: FetchOutcome, detail: impl fmt::Display) -> Self {
-        Self { outcome, detail: cut(&detail.to_string()) }
+        Self { outcome, detail: cut(&detail.to_string()), is_own: false }
     }
 }
 
@@ -70,6 +74,8 @@ pub struct Trace {
     pub address: Option<IpAddr>,
     /// Bytes of bodies as they came, compressed or thrown away ones too.
     pub wire_bytes: u64,
+    /// Whether a host answered anything, to a question for robots.txt too.
+    pub(crate) was_answered: bool,
     /// How long the host wants not to be asked.
     pub(crate) retry_after: Option<Duration>,
     /// How long the robots.txt of the first host wants between two requests, if it was read; none: as it likes.

@@ -34,6 +34,26 @@ const SPEED_AFTER: Duration = Duration::from_secs(10);
 pub(super) struct Body {
     pub(super) bytes: Vec<u8>,
     pub(super) held: Held,
+    /// The headers of the answer that it is of, if that is another than the first.
+    pub(super) restarted: Option<HeaderMap>,
+}
+
+/// What the head of an answer says of its body.
+struct Head {
+    ends_by_closing: bool,
+    /// What it can be resumed by.
+    validator: Option<String>,
+    encoding: Option<String>,
+}
+
+impl Head {
+    fn of(response: &Response) -> Self {
+        Self {
+            ends_by_closing: ends_by_closing(response),
+            validator: validator(response.headers()),
+            encoding: encoding_header(response.headers()),
+        }
+    }
 }
 
 /// What all bodies share: memory, bandwidth, limits.
@@ -50,7 +70,7 @@ impl Bodies {
         Self { budget: Budget::new(bytes), pace, settings: settings.clone() }
     }
 
-    /// Up to `most_bytes` of a body; what comes after them is left.
+    /// Up to `most_bytes` of a body, with its encodings undone; what comes after them is left.
     pub(super) async fn bounded(
         &self,
         mut response: Response,
@@ -69,10 +89,8 @@ impl Bodies {
             text.extend_from_slice(&part);
         }
         text.truncate(most_bytes as usize);
-        match header {
-            Some(header) => Ok(encoding::decode(&header, text, most_bytes).unwrap_or_default()),
-            None => Ok(text),
-        }
+        let Some(header) = header else { return Ok(text) };
+        encoding::decode_start(&header, text, most_bytes).map_err(undecodable)
     }
 
     /// All of the body, resumed where it breaks off, with its encodings undone.
@@ -84,13 +102,11 @@ impl Bodies {
         slot: &mut Slot,
         trace: &mut Trace,
     ) -> Result<Body, Failure> {
-        let ends_by_closing = ends_by_closing(&answer.response);
-        let validator = validator(answer.response.headers());
-        let header = encoding_header(answer.response.headers());
-        let mut body = Body { bytes: Vec::new(), held: Held::default() };
+        let mut head = Head::of(&answer.response);
+        let mut body = Body { bytes: Vec::new(), held: Held::default(), restarted: None };
         let mut resumes = 0;
         while let Err(failure) = self.read(&mut answer.response, &mut body, clock, trace).await {
-            let Some(validator) = validator.as_deref().filter(|_| {
+            let Some(validator) = head.validator.as_deref().filter(|_| {
                 failure.outcome == FetchOutcome::Truncated
                     && resumes < MOST_RESUMES
                     && !body.bytes.is_empty()
@@ -108,12 +124,17 @@ impl Bodies {
             };
             match rest.response.status() {
                 StatusCode::PARTIAL_CONTENT if goes_on_at(rest.response.headers(), at) => {}
-                StatusCode::OK => body.bytes.clear(),
+                StatusCode::OK => {
+                    head = Head::of(&rest.response);
+                    body.bytes.clear();
+                    body.restarted = Some(rest.response.headers().clone());
+                    trace.note_again(&rest.response);
+                }
                 _ => return Err(failure),
             }
             answer = rest;
         }
-        if let Some(header) = header {
+        if let Some(header) = head.encoding {
             let (bytes, max_bytes) = (std::mem::take(&mut body.bytes), self.settings.max_bytes);
             // As long as nobody knows how long it becomes.
             let needed = bytes.len() as u64 + 2 * max_bytes;
@@ -123,16 +144,13 @@ impl Bodies {
             body.bytes = match decoded.await {
                 Ok(Ok(bytes)) => bytes,
                 Ok(Err(Undecodable::TooLarge)) => return Err(self.too_large(max_bytes + 1)),
-                Ok(Err(Undecodable::Broken(detail))) => {
-                    let detail = format!("Content-Encoding: {detail}");
-                    return Err(Failure::new(FetchOutcome::Broken, detail));
-                }
+                Ok(Err(error)) => return Err(undecodable(error)),
                 Err(panic) => return Err(Failure::new(FetchOutcome::Broken, panic)),
             };
             body.bytes.shrink_to_fit();
             body.held.shrink(body.bytes.len() as u64);
         }
-        if ends_by_closing && lacks_its_end(&body.bytes) {
+        if head.ends_by_closing && lacks_its_end(&body.bytes) {
             let detail = format!("{} bytes of a picture without its end", body.bytes.len());
             return Err(Failure::new(FetchOutcome::Truncated, detail));
         }
@@ -227,9 +245,51 @@ fn lacks_its_end(bytes: &[u8]) -> bool {
         // The end of the image behind the last start of a scan: a thumbnail has both too.
         [0xff, 0xd8, 0xff, ..] => last(&[0xff, 0xd9]) < last(&[0xff, 0xda]),
         [0x89, b'P', b'N', b'G', ..] => last(b"IEND").is_none(),
-        [b'G', b'I', b'F', b'8', ..] => !bytes.trim_ascii_end().ends_with(b";"),
+        [b'G', b'I', b'F', b'8', ..] => !has_trailer(bytes),
+        [b'R', b'I', b'F', b'F', a, b, c, d, b'W', b'E', b'B', b'P', ..] => {
+            // The last byte may be padding.
+            (bytes.len() as u64) < u64::from(u32::from_le_bytes([*a, *b, *c, *d])) + 7
+        }
         _ => false,
     }
+}
+
+/// Whether a GIF comes to the byte that ends it, whatever stands behind. Source: GIF89a, 17 to 27.
+fn has_trailer(gif: &[u8]) -> bool {
+    // The colours that a byte of flags tells of.
+    let colors = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3_usize << ((flags & 7) + 1) };
+    let Some(flags) = gif.get(10) else { return false };
+    let mut at = 13 + colors(*flags);
+    loop {
+        let head = match gif.get(at..) {
+            Some([b';', ..]) => return true,
+            // An extension and its label; a picture, its colours, and the size of its codes.
+            Some([b'!', _, ..]) => 2,
+            Some([b',', _, _, _, _, _, _, _, _, flags, ..]) => 11 + colors(*flags),
+            // What is neither is passed over, as PIL does.
+            Some([_, ..]) => {
+                at += 1;
+                continue;
+            }
+            _ => return false,
+        };
+        at += head;
+        // Blocks, each with its length before it, the last of none.
+        while let Some(length) = gif.get(at) {
+            at += 1 + usize::from(*length);
+            if *length == 0 {
+                break;
+            }
+        }
+    }
+}
+
+fn undecodable(error: Undecodable) -> Failure {
+    let detail = match error {
+        Undecodable::TooLarge => "longer than allowed".to_owned(),
+        Undecodable::Broken(detail) => detail,
+    };
+    Failure::new(FetchOutcome::Broken, format!("Content-Encoding: {detail}"))
 }
 
 /// What a body can be resumed by: a strong ETag or a date, from a server that does not say it cannot.
@@ -252,4 +312,25 @@ fn encoding_header(headers: &HeaderMap) -> Option<String> {
     let values = headers.get_all(CONTENT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let all: Vec<&str> = values.collect();
     (!all.is_empty()).then(|| all.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_that_was_cut_is_told_from_one_with_something_behind() {
+        // Two frames, of colours of all and of its own, with a comment before them.
+        let gif = b"GIF89a\x01\0\x01\0\x81\0\0\xff\0\0\0\xff\0\0\0\0\0\0\0!\xfe\x05;note\0,\0\0\0\0\x01\0\x01\0\0\x08\x04\0\x01\x04\x04\0,\0\0\0\0\x01\0\x01\0\x80\0\0\xff\xff\xff\xff\x08\x04\0\x01\x04\x04\0;";
+        assert!(!lacks_its_end(gif));
+        assert!(!lacks_its_end(&[gif.as_slice(), b"<!-- ; -->"].concat()));
+        for length in 6..gif.len() {
+            assert!(lacks_its_end(&gif[..length]), "{length}");
+        }
+        let webp = b"RIFF\x0e\0\0\0WEBPVP8L\x01\0\0\0\x2f\0";
+        assert!(!lacks_its_end(webp));
+        assert!(!lacks_its_end(&webp[..webp.len() - 1]));
+        assert!(lacks_its_end(&webp[..webp.len() - 2]));
+        assert!(!lacks_its_end(&[webp.as_slice(), b"more"].concat()));
+    }
 }

@@ -1,5 +1,7 @@
 //! Requests that fail. In: an error of the HTTP client. Out: what that is as an outcome, with its causes.
 
+use std::fmt::Display;
+
 use reqwest::Error;
 
 use crate::fetch::FetchOutcome;
@@ -18,13 +20,25 @@ pub(super) fn is_broken_at_once(error: &Error) -> bool {
     failure.outcome == FetchOutcome::Broken && is_closed
 }
 
+/// What Linux says when this process or this machine has no file left (EMFILE, ENFILE), or no port (EADDRNOTAVAIL).
+const OWN_ERRORS: [&str; 3] = ["(os error 24)", "(os error 23)", "(os error 99)"];
+
+impl Failure {
+    /// Of a request that could not be made, or was not answered.
+    pub(super) fn of_network(outcome: FetchOutcome, detail: impl Display) -> Self {
+        let failure = Self::new(outcome, detail);
+        let is_own = OWN_ERRORS.iter().any(|error| failure.detail.contains(error));
+        Self { is_own, ..failure }
+    }
+}
+
 /// What went wrong before there was an answer.
 pub(super) fn failure(error: &Error) -> Failure {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut io_kind = None;
     while let Some(error) = cause {
         if let Some(Unresolved(failure)) = error.downcast_ref::<Unresolved>() {
-            return Failure::new(failure.outcome, &failure.detail);
+            return Failure::of_network(failure.outcome, &failure.detail);
         }
         // An error of this kind does not name the one that it wraps as its source.
         let mut io = error.downcast_ref::<std::io::Error>();
@@ -45,7 +59,7 @@ pub(super) fn failure(error: &Error) -> Failure {
         () if error.is_connect() => FetchOutcome::Connect,
         () => FetchOutcome::Broken,
     };
-    Failure::new(outcome, causes(error))
+    Failure::of_network(outcome, causes(error))
 }
 
 /// An error and what it comes from, without the URL that all of them repeat.
@@ -60,4 +74,19 @@ fn causes(error: &Error) -> String {
         cause = error.source();
     }
     if texts.is_empty() { error.to_string() } else { texts.join(": ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_no_fault_of_a_host() {
+        for (kind, is_own) in [(24, true), (23, true), (99, true), (111, false), (113, false)] {
+            let error = std::io::Error::from_raw_os_error(kind);
+            let detail = format!("tcp open error: {error}");
+            let failure = Failure::of_network(FetchOutcome::Connect, detail);
+            assert_eq!(failure.is_own, is_own, "{}", failure.detail);
+        }
+    }
 }

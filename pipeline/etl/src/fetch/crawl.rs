@@ -3,26 +3,31 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use futures::Stream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tuwen_settings::FetchSettings;
 
 use crate::fetch::Attempt;
 use crate::fetch::asking::{self, Arrived, Rest};
-use crate::fetch::attempt::Ask;
+use crate::fetch::attempt::{Ask, Failure};
+use crate::fetch::files;
 use crate::fetch::getter::Getter;
-use crate::fetch::outage::Outage;
+use crate::fetch::outage::{NoAnswer, Outage};
 use crate::fetch::queues::Queues;
 use crate::fetch::tally::Tally;
 use crate::fetch::told::Answered;
 
 /// Attempts that wait for the writer, so that requests go on while a chunk is committed. Their bytes are in the budget of bodies.
 const WAITING_ATTEMPTS: usize = 8192;
+
+/// Hosts that do not answer are asked once more after so long.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A crawl, of one pass after the other.
 pub(super) struct Crawl {
@@ -73,19 +78,39 @@ impl Crawl {
         getter: Arc<Getter>,
         settings: &FetchSettings,
         from_files: bool,
+        outage: Outage,
         stop: CancellationToken,
     ) -> Self {
+        let most_requests = files::most_requests();
+        if settings.concurrency > most_requests {
+            tracing::warn!(
+                "fetch.concurrency is {}, the limit of open files lets {most_requests} requests be under way",
+                settings.concurrency
+            );
+        }
         Self {
             getter,
-            settings: settings.clone(),
+            settings: FetchSettings {
+                concurrency: settings.concurrency.min(most_requests),
+                ..settings.clone()
+            },
             asking: None,
             queues: None,
-            outage: Outage::default(),
+            outage,
             tally: Arc::new(Tally::new(from_files)),
             believed: VecDeque::new(),
             failure: None,
             n_left: 0,
             stop,
+        }
+    }
+
+    /// Takes it that these hosts want to be left alone for so long.
+    pub(super) fn leave_alone(&mut self, hosts: Vec<(String, Duration)>) {
+        let new = || asking::new_queues(&self.getter, &self.settings);
+        let (queues, now) = (self.queues.get_or_insert_with(new), Instant::now());
+        for (host, wait) in hosts {
+            queues.leave_alone(&host, now + wait);
         }
     }
 
@@ -126,7 +151,7 @@ impl Crawl {
                 self.take(arrived);
             }
             if self.outage.is_suspicious(at_end) {
-                self.ask_witnesses(answered).await;
+                self.ask_witnesses(answered, at_end).await;
             }
             if at_end {
                 self.end().await?;
@@ -135,6 +160,13 @@ impl Crawl {
     }
 
     fn take(&mut self, arrived: Arrived) {
+        if let Err(Failure { is_own: true, detail, .. }) = &arrived.attempt.result {
+            let error = anyhow!(
+                "no more requests can be under way: {detail}\n\
+                 hint: a smaller fetch.concurrency, or a higher limit of open files (ulimit -n)"
+            );
+            return self.fail(error);
+        }
         self.tally.count(&arrived.attempt, &arrived.host);
         let budget = self.settings.byte_budget;
         if budget > 0 && self.tally.brought_bytes() >= budget && !self.stop.is_cancelled() {
@@ -143,13 +175,16 @@ impl Crawl {
         }
         match self.failure {
             // Nothing that was not answered is believed any more.
-            Some(_) if arrived.attempt.trace.http_status.is_none() => {}
+            Some(_) if !arrived.attempt.trace.was_answered => {}
             Some(_) => self.believed.push_back(arrived.attempt),
             None => self.believed.extend(self.outage.take(arrived)),
         }
     }
 
-    async fn ask_witnesses(&mut self, answered: Answered<'_>) {
+    async fn ask_witnesses(&mut self, answered: Answered<'_>, at_end: bool) {
+        let FetchSettings { connect_timeout_secs, first_byte_timeout_secs, .. } = self.settings;
+        // An answer may take so long, and so may a network that is away for a moment.
+        let patience = Duration::from_secs(connect_timeout_secs + first_byte_timeout_secs);
         let mut witnesses = self.outage.witnesses();
         if witnesses.is_empty() {
             match answered.locators().await {
@@ -157,14 +192,20 @@ impl Crawl {
                 Err(error) => self.fail(error),
             }
         }
-        if self.getter.answers(&witnesses).await {
+        if witnesses.is_empty() && !at_end && self.outage.is_patient(patience) {
+            return;
+        }
+        if witnesses.is_empty() && self.outage.is_of_few() {
+            self.believed.extend(self.outage.believe());
+        } else if answers(&self.getter, &witnesses, patience, &self.stop).await {
             self.believed.extend(self.outage.trust());
         } else {
             let text = self.outage.describe();
-            self.fail(anyhow!(
+            let text = format!(
                 "{text}; none of these attempts is recorded\n\
                  hint: run the command again when the network is there"
-            ));
+            );
+            self.fail(NoAnswer(text).into());
         }
     }
 
@@ -198,5 +239,27 @@ impl Crawl {
     /// What ended the run, to be told after all that came.
     pub(super) fn failure(&mut self) -> Option<anyhow::Error> {
         self.failure.take()
+    }
+}
+
+/// Whether one of `witnesses` answers within `patience`, or until `stop`.
+async fn answers(
+    getter: &Getter,
+    witnesses: &[String],
+    patience: Duration,
+    stop: &CancellationToken,
+) -> bool {
+    let until = Instant::now() + patience;
+    loop {
+        if getter.answers(witnesses).await {
+            return true;
+        }
+        if witnesses.is_empty() || stop.is_cancelled() || Instant::now() >= until {
+            return false;
+        }
+        tokio::select! {
+            () = sleep(ASK_AGAIN) => {}
+            () = stop.cancelled() => {}
+        }
     }
 }

@@ -3,7 +3,11 @@
 
 use std::io::{Cursor, Read};
 
-use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::GzDecoder;
+use flate2::read::{DeflateDecoder, ZlibDecoder};
+
+/// How a member of gzip begins (RFC 1952, 2.3.1).
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 
 /// Buffer of the brotli decoder, as its documentation has it.
 const BROTLI_BUFFER_BYTES: usize = 4096;
@@ -28,10 +32,19 @@ pub(super) enum Undecodable {
 ///
 /// # Errors
 /// [`Undecodable`].
-pub(super) fn decode(
+pub(super) fn decode(header: &str, body: Vec<u8>, max_bytes: u64) -> Result<Vec<u8>, Undecodable> {
+    let body = decode_start(header, body, max_bytes + 1)?;
+    if body.len() as u64 > max_bytes { Err(Undecodable::TooLarge) } else { Ok(body) }
+}
+
+/// The same, of which only the first `most_bytes` are wanted.
+///
+/// # Errors
+/// [`Undecodable::Broken`].
+pub(super) fn decode_start(
     header: &str,
     mut body: Vec<u8>,
-    max_bytes: u64,
+    most_bytes: u64,
 ) -> Result<Vec<u8>, Undecodable> {
     // The last was put on last.
     let encodings = header.rsplit(',').map(|name| name.trim().to_ascii_lowercase());
@@ -40,26 +53,21 @@ pub(super) fn decode(
             break;
         }
         body = match encoding.as_str() {
-            "gzip" | "x-gzip" if body.starts_with(&[0x1f, 0x8b]) => {
-                read(MultiGzDecoder::new(body.as_slice()), max_bytes)?
-            }
+            "gzip" | "x-gzip" if body.starts_with(GZIP_MAGIC) => gunzip(&body, most_bytes)?,
             // The standard means zlib; some servers send it bare.
-            "deflate" => match read(ZlibDecoder::new(body.as_slice()), max_bytes) {
-                Err(Undecodable::Broken(_)) => {
-                    read(DeflateDecoder::new(body.as_slice()), max_bytes)?
-                }
-                decoded => decoded?,
+            "deflate" => match read(ZlibDecoder::new(body.as_slice()), most_bytes) {
+                Err(_) => read(DeflateDecoder::new(body.as_slice()), most_bytes)?,
+                Ok(decoded) => decoded,
             },
             "br" => {
                 let body = Cursor::new(body);
-                read(brotli_decompressor::Decompressor::new(body, BROTLI_BUFFER_BYTES), max_bytes)?
+                read(brotli_decompressor::Decompressor::new(body, BROTLI_BUFFER_BYTES), most_bytes)?
             }
             "zstd" => {
-                let broken = |error: std::io::Error| Undecodable::Broken(error.to_string());
                 let mut decoder =
                     zstd::stream::read::Decoder::new(body.as_slice()).map_err(broken)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(broken)?;
-                read(decoder, max_bytes)?
+                read(decoder, most_bytes)?
             }
             _ => body,
         };
@@ -67,11 +75,26 @@ pub(super) fn decode(
     Ok(body)
 }
 
-fn read(decoder: impl Read, max_bytes: u64) -> Result<Vec<u8>, Undecodable> {
+/// All members of `body`; what stands behind them and is none is left, as browsers and curl leave it.
+fn gunzip(mut body: &[u8], most_bytes: u64) -> Result<Vec<u8>, Undecodable> {
+    let mut all = Vec::new();
+    while body.starts_with(GZIP_MAGIC) && (all.len() as u64) < most_bytes {
+        let mut member = GzDecoder::new(body);
+        let left = most_bytes - all.len() as u64;
+        member.by_ref().take(left).read_to_end(&mut all).map_err(broken)?;
+        body = member.into_inner();
+    }
+    Ok(all)
+}
+
+fn read(decoder: impl Read, most_bytes: u64) -> Result<Vec<u8>, Undecodable> {
     let mut body = Vec::new();
-    let n = decoder.take(max_bytes + 1).read_to_end(&mut body);
-    n.map_err(|error| Undecodable::Broken(error.to_string()))?;
-    if body.len() as u64 > max_bytes { Err(Undecodable::TooLarge) } else { Ok(body) }
+    decoder.take(most_bytes).read_to_end(&mut body).map_err(broken)?;
+    Ok(body)
+}
+
+fn broken(error: std::io::Error) -> Undecodable {
+    Undecodable::Broken(error.to_string())
 }
 
 #[cfg(test)]
@@ -104,6 +127,8 @@ mod tests {
             ("deflate", bare.finish().unwrap()),
             ("zstd", zstd::stream::encode_all(text.as_slice(), 1).unwrap()),
             ("gzip, gzip", gzip(&gzip(&text))),
+            ("gzip", [gzip(&text[..9]), gzip(&text[9..])].concat()),
+            ("gzip", [gzip(&text), b"\r\n\0".to_vec()].concat()),
             ("zstd, gzip", gzip(&zstd::stream::encode_all(text.as_slice(), 1).unwrap())),
             ("identity", text.clone()),
             ("utf-8", text.clone()),
@@ -130,6 +155,7 @@ mod tests {
     fn a_bomb_ends_at_the_limit_and_a_cut_one_is_broken() {
         let bomb = gzip(&vec![0; 10 << 20]);
         assert_eq!(decode("gzip", bomb.clone(), 1 << 20), Err(Undecodable::TooLarge));
+        assert_eq!(decode_start("gzip", bomb.clone(), 9).unwrap(), [0; 9]);
         let cut = bomb[..bomb.len() / 2].to_vec();
         assert!(matches!(decode("gzip", cut, 20 << 20), Err(Undecodable::Broken(_))));
         assert!(matches!(decode("br", b"no brotli".to_vec(), 100), Err(Undecodable::Broken(_))));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use moka::future::Cache;
-use reqwest::header::HeaderName;
+use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{StatusCode, Url};
 use tuwen_settings::FetchSettings;
 
@@ -74,14 +74,11 @@ impl Http {
         if answer.response.status() != StatusCode::OK {
             return Err(refusal(&answer.response, ask.known != Validators::default(), trace));
         }
-        let tags = answer.response.headers().get_all(X_ROBOTS_TAG);
-        let tags = tags.iter().filter_map(|tag| tag.to_str().ok());
-        let ignored = &self.settings.ignored_directives;
-        if let Some(directive) = disallowed_directive(tags, ignored, &self.product) {
-            let detail = format!("X-Robots-Tag: {directive}");
-            return Err(Failure::new(FetchOutcome::OptedOut, detail));
-        }
+        self.keep_to_tags(answer.response.headers())?;
         let body = self.bodies.whole(&self.requests, answer, &mut clock, slot, trace).await?;
+        if let Some(headers) = &body.restarted {
+            self.keep_to_tags(headers)?;
+        }
         is_picture(&body.bytes)?;
         Ok(body)
     }
@@ -115,6 +112,15 @@ impl Http {
         }
         let detail = format!("more than {} redirects", self.settings.max_redirects);
         Err(Failure::new(FetchOutcome::TooManyRedirects, detail))
+    }
+
+    fn keep_to_tags(&self, headers: &HeaderMap) -> Result<(), Failure> {
+        let tags = headers.get_all(X_ROBOTS_TAG).iter().filter_map(|tag| tag.to_str().ok());
+        let ignored = &self.settings.ignored_directives;
+        let directive = disallowed_directive(tags, ignored, &self.product);
+        directive.map_or(Ok(()), |directive| {
+            Err(Failure::new(FetchOutcome::OptedOut, format!("X-Robots-Tag: {directive}")))
+        })
     }
 
     async fn keep_to_robots(
@@ -160,10 +166,14 @@ impl Http {
         let url = Url::parse(&format!("{origin}/robots.txt"))
             .map_err(|error| Failure::new(FetchOutcome::BadUrl, error))?;
         let mut own = Trace::default();
-        let answer = match self.follow(url, None, clock, slot, &mut own).await {
+        let answer = self.follow(url, None, clock, slot, &mut own).await;
+        trace.was_answered |= own.was_answered;
+        let answer = match answer {
             Ok(answer) => answer,
-            // As if there were none.
-            Err(failure) if failure.outcome.is_of_url() => return Ok(Robots::AllAllowed),
+            // It leads to none, as if there were none.
+            Err(failure) if failure.outcome.is_of_url() && own.was_answered => {
+                return Ok(Robots::AllAllowed);
+            }
             Err(failure) => return Err(failure),
         };
         let status = answer.response.status();
@@ -181,7 +191,13 @@ impl Http {
         if !status.is_success() {
             return Ok(Robots::AllAllowed);
         }
-        let text = self.bodies.bounded(answer.response, MOST_ROBOTS_BYTES, clock, trace).await?;
+        let text = self.bodies.bounded(answer.response, MOST_ROBOTS_BYTES, clock, trace).await;
+        let text = match text {
+            Err(failure) if failure.outcome == FetchOutcome::Broken && !failure.is_own => {
+                return Ok(Robots::unavailable(format!("robots.txt: {}", failure.detail)));
+            }
+            text => text?,
+        };
         let product = self.product.clone();
         // Its patterns become regular expressions, which takes a while for a long one.
         let parsed = tokio::task::spawn_blocking(move || Robots::parse(&product, &text));

@@ -5,10 +5,9 @@
 //! whether silence is believed, `attempt.rs` is what one attempt gave, `outcome.rs` how it may end, and `chunk.rs` what is committed
 //! together. `http.rs` follows redirects by `requests.rs` (one request, with the client of `client.rs`), `answer.rs` (its head), `body.rs`
 //! and `broken.rs` (errors). What those keep to: `address.rs` and `resolve.rs` (public addresses only), `robots.rs`, `places.rs` (few at
-//! one host), `slot.rs`, `budget.rs` (memory), `pace.rs` (bandwidth), `headers.rs` (of one's own), `clock.rs` (time), `retry_after.rs`,
-//! `encoding.rs`. What is asked for is narrowed by `retry.rs` and
-//! `shard.rs`; `tally.rs` is the line that people see, `metrics.rs` the same for Prometheus. Never looks into a picture but to see
-//! that it is one.
+//! one host), `slot.rs`, `files.rs` (open ones), `budget.rs` (memory), `pace.rs` (bandwidth), `headers.rs` (of one's own), `clock.rs`
+//! (time), `retry_after.rs`, `encoding.rs`. What is asked for is narrowed by `retry.rs` and `shard.rs`; `tally.rs` is the line that
+//! people see, `metrics.rs` the same for Prometheus. Never looks into a picture but to see that it is one, and whole.
 
 mod address;
 mod answer;
@@ -24,6 +23,7 @@ mod client;
 mod clock;
 mod crawl;
 mod encoding;
+mod files;
 mod folder;
 mod getter;
 mod headers;
@@ -54,4 +54,4 @@ pub use attempt::{Attempt, Failure, Trace};
 pub use origin::Origin;
 pub use outcome::{FetchOutcome, Next};
 pub(crate) use shard::Shard;
-pub use stage::fetch;
+pub use stage::{check, fetch};

@@ -1,54 +1,95 @@
 //! A network that is down. In: attempts as they end. Out: those that can be believed. As long as hosts answer, one that does not is at
 //! fault itself; when nobody answers any more, hosts that did are asked once more, and if they are silent too nothing of the silence
-//! is recorded: it is a bad run, not a million bad URLs.
+//! is recorded: it is a bad run, not a million bad URLs. Where none ever did, the first answer is waited for.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use url::Url;
 
+use crate::fetch::address::literal;
 use crate::fetch::asking::Arrived;
 use crate::fetch::{Attempt, FetchOutcome};
 
 /// Attempts without an answer, one after the other, that are suspicious.
 const SUSPICIOUS: usize = 20;
 
-/// Of so many hosts at least: one or two may well be down.
-const SUSPICIOUS_HOSTS: usize = 3;
+/// Attempts without an answer that wait for one at most.
+const MOST_SILENT: usize = 10_000;
+
+/// At the end of so many hosts at least, or if none ever answered: one or two may well be down.
+pub(super) const SUSPICIOUS_HOSTS: usize = 3;
 
 /// Hosts that answered, to be asked once more.
 const WITNESSES: usize = 3;
 
-/// When they answered, silence is believed for so long.
+/// When they answered, silence is believed for so long, ….
 const TRUST: Duration = Duration::from_secs(30);
 
+/// … and so many times.
+const TRUSTED: usize = 1_000;
+
 /// What was heard, and what was not.
-#[derive(Default)]
 pub(super) struct Outage {
+    /// Silent hosts that are suspicious at the end of a pass.
+    hosts_at_end: usize,
     silent: Vec<Arrived>,
     silent_hosts: HashSet<Arc<str>>,
     witnesses: VecDeque<(Arc<str>, String)>,
     trusted_until: Option<Instant>,
+    n_trusted: usize,
+    /// Until when a first answer is waited for.
+    patient_until: Option<Instant>,
 }
 
+/// That no host answers any more, as an error.
+#[derive(Debug)]
+pub(super) struct NoAnswer(pub(super) String);
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoAnswer {}
+
 impl Outage {
+    /// Of a crawl of its own, or of a part of one that `is_part` of many hosts: then the silence of a single one, the last that was
+    /// asked, may be that of all.
+    pub(super) fn new(is_part: bool) -> Self {
+        Self {
+            hosts_at_end: if is_part { 1 } else { SUSPICIOUS_HOSTS },
+            silent: Vec::new(),
+            silent_hosts: HashSet::new(),
+            witnesses: VecDeque::new(),
+            trusted_until: None,
+            n_trusted: 0,
+            patient_until: None,
+        }
+    }
+
     /// Takes an attempt, and gives those that can be believed.
     pub(super) fn take(&mut self, arrived: Arrived) -> Vec<Attempt> {
         let outcome = arrived.attempt.outcome();
-        let is_silence = outcome.is_silence() && arrived.attempt.trace.http_status.is_none();
-        let is_trusted = self.trusted_until.is_some_and(|until| Instant::now() < until);
-        if is_silence && !is_trusted {
-            self.silent_hosts.insert(Arc::clone(&arrived.host));
-            self.silent.push(arrived);
-            return Vec::new();
+        if is_silence(&arrived.attempt) {
+            let is_trusted = self.trusted_until.is_some_and(|until| Instant::now() < until);
+            if !is_trusted || self.n_trusted == 0 {
+                self.silent_hosts.insert(Arc::clone(&arrived.host));
+                self.silent.push(arrived);
+                return Vec::new();
+            }
+            self.n_trusted -= 1;
         }
         if outcome == FetchOutcome::HostDown && !self.silent.is_empty() {
             self.silent.push(arrived);
             return Vec::new();
         }
         let mut believed = Vec::new();
-        if arrived.attempt.trace.http_status.is_some() {
+        if arrived.attempt.trace.was_answered {
             self.remember(&arrived);
             believed = self.believe();
         }
@@ -66,7 +107,23 @@ impl Outage {
 
     /// Whether the silence is suspicious; at the end of a pass, by hosts alone.
     pub(super) fn is_suspicious(&self, at_end: bool) -> bool {
-        self.silent_hosts.len() >= SUSPICIOUS_HOSTS && (at_end || self.silent.len() >= SUSPICIOUS)
+        let is_patient = self.patient_until.is_some_and(|until| Instant::now() < until);
+        match at_end {
+            true => !self.is_of_few(),
+            false => self.silent.len() >= if is_patient { MOST_SILENT } else { SUSPICIOUS },
+        }
+    }
+
+    /// Whether so few hosts are silent that they may well be down, if nobody can be asked.
+    pub(super) fn is_of_few(&self) -> bool {
+        self.silent_hosts.len() < self.hosts_at_end
+    }
+
+    /// Waits for a first answer for so long from the first time on; whether it still does.
+    pub(super) fn is_patient(&mut self, patience: Duration) -> bool {
+        let now = Instant::now();
+        let until = *self.patient_until.get_or_insert(now + patience);
+        now < until && self.silent.len() < MOST_SILENT
     }
 
     /// URLs whose hosts answered in this run, the last first.
@@ -76,13 +133,14 @@ impl Outage {
 
     /// A witness has answered: the silence is the hosts' own.
     pub(super) fn trust(&mut self) -> Vec<Attempt> {
-        self.trusted_until = Some(Instant::now() + TRUST);
+        (self.trusted_until, self.n_trusted) = (Some(Instant::now() + TRUST), TRUSTED);
         self.believe()
     }
 
     /// Gives all that was held back.
     pub(super) fn believe(&mut self) -> Vec<Attempt> {
         self.silent_hosts.clear();
+        self.patient_until = None;
         self.silent.drain(..).map(|arrived| arrived.attempt).collect()
     }
 
@@ -104,5 +162,89 @@ impl Outage {
         );
         self.believe();
         text
+    }
+}
+
+/// Whether no host said anything; that a name leads to none but private addresses may be what the network says of all names.
+fn is_silence(attempt: &Attempt) -> bool {
+    let is_silence = match attempt.outcome() {
+        FetchOutcome::PrivateHost => {
+            Url::parse(&attempt.locator).is_ok_and(|url| literal(&url).is_none())
+        }
+        outcome => outcome.is_silence(),
+    };
+    is_silence && !attempt.trace.was_answered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetch::attempt::{Ask, Failure, Trace, Validators};
+
+    fn arrived(locator: &str, outcome: FetchOutcome, was_answered: bool) -> Arrived {
+        let locator = locator.to_owned();
+        let ask = Ask { locator, attempt: 1, n_tries: 1, known: Validators::default() };
+        let trace = Trace { was_answered, ..Trace::default() };
+        let failure = Failure::new(outcome, "");
+        let attempt = Attempt::ended(ask, Duration::ZERO, trace, Err(failure));
+        Arrived::new(attempt, "h".into())
+    }
+
+    #[test]
+    fn a_first_answer_is_waited_for_and_makes_the_silence_believed() {
+        let mut outage = Outage::new(false);
+        let silent = || arrived("http://h/1", FetchOutcome::UnknownHost, false);
+        for _ in 0..SUSPICIOUS {
+            assert!(!outage.is_suspicious(false));
+            assert!(outage.take(silent()).is_empty());
+        }
+        assert!(outage.is_suspicious(false));
+        assert!(outage.is_patient(Duration::from_secs(60)));
+        assert!(!outage.is_suspicious(false));
+        assert!(outage.is_of_few());
+        while !outage.is_suspicious(false) {
+            assert!(outage.take(silent()).is_empty());
+        }
+        assert_eq!(outage.silent.len(), MOST_SILENT);
+        assert!(!outage.is_patient(Duration::from_secs(60)));
+        // Its robots.txt was there.
+        let answered = arrived("http://h/1", FetchOutcome::Timeout, true);
+        assert_eq!(outage.take(answered).len(), MOST_SILENT + 1);
+        assert_eq!(outage.witnesses(), ["http://h/1"]);
+    }
+
+    #[test]
+    fn silence_is_trusted_only_so_often() {
+        let mut outage = Outage::new(false);
+        outage.trust();
+        for n in 0..=TRUSTED {
+            let believed = outage.take(arrived("http://h/1", FetchOutcome::Connect, false));
+            assert_eq!(believed.len(), usize::from(n < TRUSTED));
+        }
+    }
+
+    #[test]
+    fn a_name_that_leads_to_private_addresses_is_silence() {
+        for (locator, was_answered, expected) in [
+            ("http://h/1", false, true),
+            ("http://h/1", true, false),
+            ("http://127.0.0.1/1", false, false),
+        ] {
+            let arrived = arrived(locator, FetchOutcome::PrivateHost, was_answered);
+            assert_eq!(is_silence(&arrived.attempt), expected, "{locator} {was_answered}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_crawl_does_not_believe_the_silence_of_its_only_host() {
+        for (is_part, n_hosts, expected) in
+            [(false, 2, false), (false, 3, true), (true, 0, false), (true, 1, true)]
+        {
+            let mut outage = Outage::new(is_part);
+            let hosts = (0..n_hosts).map(|host: u8| Arc::<str>::from(host.to_string()));
+            outage.silent_hosts.extend(hosts);
+            assert_eq!(outage.is_suspicious(true), expected, "{is_part} {n_hosts}");
+            assert!(!outage.is_suspicious(false));
+        }
     }
 }

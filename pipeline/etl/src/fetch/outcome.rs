@@ -19,7 +19,7 @@ pub enum Next {
     Final,
     /// It is asked for again, for the first time after so many seconds, `fetch.attempts` times in all.
     Again(u64),
-    /// The same, without counting: it is not the locator's fault.
+    /// The same after as long each time, without counting: it is not the locator's fault.
     Later(u64),
 }
 
@@ -71,7 +71,7 @@ outcomes! {
     TooLarge = "too_large", Next::Final, "More bytes than `fetch.max_bytes`.";
     TooManyRedirects = "too_many_redirects", Next::Final, "More redirects than `fetch.max_redirects`.";
     BadUrl = "bad_url", Next::Final, "Not an http or https URL, or a port that browsers do not ask.";
-    PrivateHost = "private_host", Next::Final, "The address is not public, and private ones may not be asked.";
+    PrivateHost = "private_host", Next::Again(6 * 3600), "The address is not public, and private ones may not be asked; a name may have another one later.";
     RobotsDisallowed = "robots_disallowed", Next::Again(24 * 3600), "The host's robots.txt forbids it; a day later it is read anew.";
     RobotsUnavailable = "robots_unavailable", Next::Again(3600), "The host's robots.txt answers 5xx: all is forbidden until it does not.";
     OptedOut = "opted_out", Next::Final, "The header X-Robots-Tag forbids to keep it; nothing was kept.";
@@ -102,19 +102,23 @@ impl FetchOutcome {
         matches!(self, Self::Timeout | Self::UnknownHost | Self::Dns | Self::Connect | Self::Tls)
     }
 
-    /// How long to wait after the `attempt`th try (1, 2, …) ended so; none if it is not asked for again. `asked` is what the host asks
-    /// for; then only what a growing wait from a second on has more is added. `share` (0 to 1) is by how much of a quarter of it the
+    /// How long to wait after the `n_tries`th try (1, 2, …) ended so; none if it is not asked for again. `asked` is what the host asks
+    /// for; then only what a wait that begins with a second has more is added. `share` (0 to 1) is by how much of a quarter of it the
     /// wait is longer, so that what failed together is not asked for together.
     pub(crate) fn wait(
         self,
-        attempt: i32,
+        n_tries: i32,
         asked: Option<Duration>,
         share: f64,
     ) -> Option<Duration> {
-        let (Next::Again(first) | Next::Later(first)) = self.next() else { return None };
+        let (first, n_growths) = match self.next() {
+            Next::Again(first) => (first, u32::try_from(n_tries - 1).unwrap_or(0)),
+            Next::Later(first) => (first, 0),
+            Next::Got | Next::Final => return None,
+        };
         let first = if asked.is_some() { 1 } else { first };
-        let tries = u32::try_from(attempt - 1).unwrap_or(0);
-        let secs = WAIT_GROWTH.saturating_pow(tries).saturating_mul(first).min(LONGEST_WAIT_SECS);
+        let grown = WAIT_GROWTH.saturating_pow(n_growths).saturating_mul(first);
+        let secs = grown.min(LONGEST_WAIT_SECS);
         let wait = Duration::from_secs(secs).mul_f64(1.0 + 0.25 * share);
         Some(wait.max(asked.unwrap_or_default()))
     }
@@ -132,15 +136,25 @@ mod tests {
 
     #[test]
     fn waits_grow_and_end_at_a_week() {
-        let secs = |attempt| FetchOutcome::Timeout.wait(attempt, None, 0.0).unwrap().as_secs();
+        let secs = |n_tries| FetchOutcome::Timeout.wait(n_tries, None, 0.0).unwrap().as_secs();
         assert_eq!([1, 2, 3, 4].map(secs), [1, 4, 16, 64]);
         assert_eq!([12, 100, i32::MAX].map(secs), [604_800; 3]);
         assert_eq!(FetchOutcome::Timeout.wait(1, None, 1.0), Some(Duration::from_millis(1250)));
         assert_eq!(FetchOutcome::HttpStatus.wait(1, None, 0.0), None);
-        let limited = |attempt, asked| {
-            let asked = Some(Duration::from_secs(asked));
-            FetchOutcome::RateLimited.wait(attempt, asked, 0.0).unwrap().as_secs()
+        let of = |outcome: FetchOutcome, n_tries, asked: Option<u64>| {
+            outcome.wait(n_tries, asked.map(Duration::from_secs), 0.0).unwrap().as_secs()
         };
-        assert_eq!([limited(1, 2), limited(3, 2), limited(1, 900), limited(1, 0)], [2, 16, 900, 1]);
+        let error = FetchOutcome::ServerError;
+        assert_eq!(
+            [(1, 2), (3, 2), (1, 900)].map(|(n, asked)| of(error, n, Some(asked))),
+            [2, 16, 900]
+        );
+        // What is no try makes no wait longer.
+        let limited = FetchOutcome::RateLimited;
+        assert_eq!(
+            [(1, 0), (5, 0), (5, 900)].map(|(n, asked)| of(limited, n, Some(asked))),
+            [1, 1, 900]
+        );
+        assert_eq!([1, 5].map(|n| of(FetchOutcome::HostDown, n, None)), [3600; 2]);
     }
 }

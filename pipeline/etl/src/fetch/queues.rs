@@ -1,7 +1,7 @@
 //! Who is asked next. In: what is to be asked for, and how what was asked ended. Out: the next one whose host may be asked now. Each
 //! registered domain has a queue and takes its turn, so that no host waits for another; a host begins with one request at a time and
-//! gets more as it answers; one that asks for less gets less, and one that only fails is left alone. Never asks anything, and never
-//! looks at a clock: it is told the time.
+//! gets more as it answers; one that asks for less gets less. An origin of it that only fails is left alone, and the host if all of it
+//! does. Never asks anything, and never looks at a clock: it is told the time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -22,10 +22,19 @@ const FAIR_WAITING_AT_HOST: usize = 1_000;
 /// Nothing more is taken on.
 const FULL: usize = 2 * MOST_WAITING;
 
-/// Requests one after the other without an answer, after which a host is down.
+/// Requests one after the other without an answer, after which an origin is down.
 const SILENCES_TO_DOWN: u32 = 5;
 
-/// After the second silence a host is left alone for so long; after each further one twice as long.
+/// The same of a host that has answered before: its pauses are a minute together, which a network may be away.
+const SILENCES_TO_DOWN_OF_KNOWN: u32 = 8;
+
+/// A host is down when none of its origins answered so many times what makes one of them down.
+const DOWN_ORIGINS: u32 = 3;
+
+/// Silent origins of a host that are counted; one with more begins again.
+const MOST_SILENT_ORIGINS: usize = 10_000;
+
+/// After the second silence a host is left alone for so long; after each further one twice as long, up to [`LIMIT_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A pause that is twice as long each time grows no further than this.
@@ -65,7 +74,7 @@ pub(super) enum Verdict {
 pub(super) enum Pushed {
     /// It waits for its turn.
     Waits,
-    /// Its host is down.
+    /// Its host or its origin is down.
     Down(Ask),
     /// Too much waits for its host.
     Left,
@@ -75,10 +84,16 @@ struct Host {
     waiting: VecDeque<Ask>,
     n_under_way: usize,
     limit: usize,
-    /// Not to be asked before.
+    /// Not to be asked before: it wants to be left alone.
     not_before: Option<Instant>,
+    /// Nor before this, so that requests keep their distance.
+    paced_until: Option<Instant>,
     /// Between two requests.
     interval: Duration,
+    /// Whether it has ever answered.
+    has_answered: bool,
+    /// Origins that did not answer last.
+    silent: BTreeMap<String, SilentOrigin>,
     /// One after the other, without another answer between.
     silences: u32,
     limits: u32,
@@ -88,6 +103,12 @@ struct Host {
     down_until: Option<Instant>,
     /// Whether it stands in `turns` or `pauses`.
     in_line: bool,
+}
+
+#[derive(Default)]
+struct SilentOrigin {
+    silences: u32,
+    down_until: Option<Instant>,
 }
 
 /// All queues.
@@ -142,20 +163,9 @@ impl Queues {
             }
         };
         let crowded = self.n_waiting >= MOST_WAITING;
-        let entry = self.hosts.entry(Arc::clone(&key)).or_insert_with(|| Host {
-            waiting: VecDeque::new(),
-            n_under_way: 0,
-            limit: self.first_limit,
-            not_before: None,
-            interval: self.interval,
-            silences: 0,
-            limits: 0,
-            struggles: 0,
-            last_trouble: None,
-            down_until: None,
-            in_line: false,
-        });
-        if entry.down_until.is_some_and(|until| until > now) {
+        let new = || Host::new(self.first_limit, self.interval);
+        let entry = self.hosts.entry(Arc::clone(&key)).or_insert_with(new);
+        if entry.is_down(origin(&ask.locator), now) {
             return Pushed::Down(ask);
         }
         let most = if crowded { FAIR_WAITING_AT_HOST } else { MOST_WAITING_AT_HOST };
@@ -178,7 +188,7 @@ impl Queues {
                 continue;
             }
             // It may have been paused since it stands in line.
-            if host.not_before.is_some_and(|until| until > now) {
+            if host.turn().is_some_and(|turn| turn > now) {
                 self.line_up(&key, now);
                 continue;
             }
@@ -186,7 +196,7 @@ impl Queues {
             self.n_waiting -= 1;
             host.n_under_way += 1;
             if host.interval > Duration::ZERO {
-                host.not_before = Some(now + host.interval);
+                host.paced_until = Some(now + host.interval);
             }
             self.line_up(&key, now);
             return Some((key, ask));
@@ -194,11 +204,18 @@ impl Queues {
         None
     }
 
-    /// A request to `host` that was begun at `began` has ended; `delay` is what its robots.txt wants between two. What waits for a
-    /// host that is down is given back.
+    /// `host` said before that it wants to be left alone until then.
+    pub(super) fn leave_alone(&mut self, host: &str, until: Instant) {
+        let new = || Host::new(self.first_limit, self.interval);
+        self.hosts.entry(Arc::from(host)).or_insert_with(new).pause_until(until);
+    }
+
+    /// A request to the host `key`, at `origin`, that was begun at `began` has ended; `delay` is what its robots.txt wants between
+    /// two. What waits for an origin that is down is given back.
     pub(super) fn ended(
         &mut self,
         key: &Arc<str>,
+        origin: &str,
         began: Instant,
         verdict: Verdict,
         delay: Option<Duration>,
@@ -208,18 +225,20 @@ impl Queues {
         host.n_under_way -= 1;
         if let Some(delay) = delay.filter(|delay| *delay > host.interval) {
             host.interval = delay;
-            host.pause_until(began + delay);
+            host.paced_until = host.paced_until.max(Some(began + delay));
         }
         let counts = host.last_trouble.is_none_or(|last| began >= last);
+        let mut given_back = Vec::new();
+        if !matches!(verdict, Verdict::Silent | Verdict::Neutral) {
+            host.heard(origin);
+        }
         match verdict {
             Verdict::Answered => {
-                (host.silences, host.limits, host.struggles) = (0, 0, 0);
-                host.down_until = None;
+                (host.limits, host.struggles) = (0, 0);
                 host.limit = (host.limit + 1).min(self.per_host);
             }
             // Longer than it says if it says so again and again.
             Verdict::Limited(pause) => {
-                host.silences = 0;
                 if counts {
                     host.trouble(now);
                     host.limits += 1;
@@ -230,28 +249,20 @@ impl Queues {
             }
             Verdict::Struggling if counts => {
                 host.trouble(now);
-                (host.silences, host.struggles) = (0, host.struggles + 1);
+                host.struggles += 1;
                 if let Some(doublings) = host.struggles.checked_sub(STRUGGLES_TO_PAUSE) {
                     host.pause_until(now + (FIRST_PAUSE * doubled(doublings)).min(LIMIT_PAUSE));
                 }
             }
             Verdict::Silent if counts => {
                 host.trouble(now);
-                host.silences += 1;
-                if host.silences >= SILENCES_TO_DOWN {
-                    host.down_until = Some(now + DOWN_FOR);
-                    let given_back = std::mem::take(&mut host.waiting);
-                    self.n_waiting -= given_back.len();
-                    return given_back.into();
-                }
-                if let Some(doublings) = host.silences.checked_sub(2) {
-                    host.pause_until(now + FIRST_PAUSE * doubled(doublings));
-                }
+                given_back = host.not_heard(origin, now);
+                self.n_waiting -= given_back.len();
             }
             Verdict::Struggling | Verdict::Silent | Verdict::Neutral => {}
         }
         self.line_up(key, now);
-        Vec::new()
+        given_back
     }
 
     /// Whether a host may be asked now.
@@ -272,18 +283,30 @@ impl Queues {
         self.pauses.first().map(|(until, _)| *until)
     }
 
-    /// All that waits, with the time at which its host may be asked. What is known of the hosts stays.
-    pub(super) fn give_up(&mut self) -> Vec<(Ask, Option<Instant>)> {
+    /// What waits for hosts that want to be left alone beyond `latest`, with the time until which they do.
+    pub(super) fn give_up(&mut self, latest: Instant) -> Vec<(Ask, Instant)> {
+        let (hosts, mut given_up) = (&mut self.hosts, Vec::new());
+        self.pauses.retain(|(_, key)| {
+            let Some(host) = hosts.get_mut(key) else { return false };
+            let Some(until) = host.not_before.filter(|until| *until > latest) else { return true };
+            host.in_line = false;
+            let waiting = std::mem::take(&mut host.waiting);
+            given_up.extend(waiting.into_iter().map(|ask| (ask, until)));
+            false
+        });
+        self.n_waiting -= given_up.len();
+        given_up
+    }
+
+    /// Lets go of all that waits. What is known of the hosts stays.
+    pub(super) fn clear(&mut self) {
         self.turns.clear();
         self.pauses.clear();
         self.n_waiting = 0;
-        let mut given_up = Vec::new();
         for host in self.hosts.values_mut() {
             host.in_line = false;
-            let until = host.not_before;
-            given_up.extend(std::mem::take(&mut host.waiting).into_iter().map(|ask| (ask, until)));
+            host.waiting = VecDeque::new();
         }
-        given_up
     }
 
     fn end_pauses(&mut self, now: Instant) {
@@ -300,7 +323,7 @@ impl Queues {
             return;
         }
         host.in_line = true;
-        match host.not_before.filter(|until| *until > now) {
+        match host.turn().filter(|turn| *turn > now) {
             Some(until) => {
                 self.pauses.insert((until, Arc::clone(key)));
             }
@@ -313,7 +336,7 @@ impl Queues {
         self.hosts.retain(|_, host| {
             let is_idle = host.waiting.is_empty()
                 && host.n_under_way == 0
-                && host.not_before.is_none_or(|until| until <= now)
+                && host.turn().is_none_or(|turn| turn <= now)
                 && host.last_trouble.is_none_or(|last| last + DOWN_FOR <= now);
             !is_idle
         });
@@ -321,6 +344,69 @@ impl Queues {
 }
 
 impl Host {
+    fn new(limit: usize, interval: Duration) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            n_under_way: 0,
+            limit,
+            not_before: None,
+            paced_until: None,
+            interval,
+            has_answered: false,
+            silent: BTreeMap::new(),
+            silences: 0,
+            limits: 0,
+            struggles: 0,
+            last_trouble: None,
+            down_until: None,
+            in_line: false,
+        }
+    }
+
+    /// When it may be asked; none: at any time.
+    fn turn(&self) -> Option<Instant> {
+        self.not_before.max(self.paced_until)
+    }
+
+    fn is_down(&self, origin: &str, now: Instant) -> bool {
+        let silent = self.silent.get(origin).and_then(|silent| silent.down_until);
+        self.down_until.max(silent).is_some_and(|until| until > now)
+    }
+
+    /// `origin` has answered.
+    fn heard(&mut self, origin: &str) {
+        self.silent.remove(origin);
+        (self.has_answered, self.silences, self.down_until) = (true, 0, None);
+    }
+
+    /// `silent_origin` has not answered; what waits for it, if it is down now.
+    fn not_heard(&mut self, silent_origin: &str, now: Instant) -> Vec<Ask> {
+        let to_down = if self.has_answered { SILENCES_TO_DOWN_OF_KNOWN } else { SILENCES_TO_DOWN };
+        self.silences += 1;
+        if let Some(doublings) = self.silences.checked_sub(2) {
+            self.pause_until(now + (FIRST_PAUSE * doubled(doublings)).min(LIMIT_PAUSE));
+        }
+        if self.silences >= DOWN_ORIGINS * to_down {
+            self.down_until = Some(now + DOWN_FOR);
+            return std::mem::take(&mut self.waiting).into();
+        }
+        if self.silent.len() >= MOST_SILENT_ORIGINS {
+            self.silent.clear();
+        }
+        let silent = self.silent.entry(silent_origin.to_owned()).or_default();
+        silent.silences += 1;
+        if silent.silences < to_down {
+            return Vec::new();
+        }
+        silent.down_until = Some(now + DOWN_FOR);
+        let waiting = std::mem::take(&mut self.waiting);
+        let is_of_it = |ask: &Ask| origin(&ask.locator) == silent_origin;
+        let (given_back, rest): (VecDeque<Ask>, VecDeque<Ask>) =
+            waiting.into_iter().partition(is_of_it);
+        self.waiting = rest;
+        given_back.into()
+    }
+
     fn trouble(&mut self, now: Instant) {
         self.last_trouble = Some(now);
         self.limit = (self.limit / 2).max(1);
@@ -329,6 +415,14 @@ impl Host {
     fn pause_until(&mut self, until: Instant) {
         self.not_before = self.not_before.max(Some(until));
     }
+}
+
+/// The scheme, name and port of a URL as it is written; what is none has an empty one.
+pub(super) fn origin(locator: &str) -> &str {
+    let Some(colon) = locator.find("://") else { return "" };
+    let name = colon + "://".len();
+    let end = locator[name..].find(['/', '?', '#']).map_or(locator.len(), |at| name + at);
+    &locator[..end]
 }
 
 /// 1, 2, 4, …, for as long as it makes sense.
@@ -342,7 +436,7 @@ mod tests {
     use crate::fetch::attempt::Validators;
 
     fn ask(name: &str) -> Ask {
-        Ask { locator: name.to_owned(), attempt: 1, known: Validators::default() }
+        Ask { locator: name.to_owned(), attempt: 1, n_tries: 1, known: Validators::default() }
     }
 
     fn filled(per_host: usize, hosts: &[(&str, usize)], now: Instant) -> Queues {
@@ -364,9 +458,9 @@ mod tests {
         let now = Instant::now();
         let mut queues = filled(2, &[("a", 4), ("b", 2), ("c", 1)], now);
         assert_eq!(names(&mut queues, now), ["a0", "b0", "c0"]);
-        queues.ended(&"a".into(), now, Verdict::Answered, None, now);
+        queues.ended(&"a".into(), "", now, Verdict::Answered, None, now);
         assert_eq!(names(&mut queues, now), ["a1", "a2"]);
-        queues.ended(&"a".into(), now, Verdict::Answered, None, now);
+        queues.ended(&"a".into(), "", now, Verdict::Answered, None, now);
         assert_eq!(names(&mut queues, now), ["a3"]);
         assert_eq!(queues.n_waiting, 1);
     }
@@ -378,12 +472,12 @@ mod tests {
         let key: Arc<str> = "a".into();
         let mut under_way = names(&mut queues, now).len();
         while under_way < 8 {
-            queues.ended(&key, now, Verdict::Answered, None, now);
+            queues.ended(&key, "", now, Verdict::Answered, None, now);
             under_way = under_way - 1 + names(&mut queues, now).len();
         }
         let (pause, then) = (Duration::from_secs(30), now + Duration::from_secs(1));
         for _ in 0..8 {
-            queues.ended(&key, now, Verdict::Limited(Some(pause)), None, then);
+            queues.ended(&key, "", now, Verdict::Limited(Some(pause)), None, then);
         }
         assert_eq!(names(&mut queues, then), Vec::<String>::new());
         assert_eq!(queues.next_turn(), Some(then + pause));
@@ -398,7 +492,7 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..4 {
             assert_eq!(names(&mut queues, now).len(), 1);
-            queues.ended(&key, now, Verdict::Limited(None), None, now);
+            queues.ended(&key, "", now, Verdict::Limited(None), None, now);
             let turn = queues.next_turn().unwrap();
             waits.push((turn - now).as_secs());
             now = turn;
@@ -412,11 +506,11 @@ mod tests {
         let mut queues = filled(2, &[("a", 9), ("b", 1)], now);
         let key: Arc<str> = "a".into();
         assert_eq!(queues.next(now).unwrap().1, ask("a0"));
-        queues.ended(&key, now, Verdict::Answered, None, now);
+        queues.ended(&key, "", now, Verdict::Answered, None, now);
         assert_eq!(queues.next(now).unwrap().1, ask("b0"));
         assert_eq!(queues.next(now).unwrap().1, ask("a1"));
         // One of its two places is free, so it stands in line.
-        queues.ended(&key, now, Verdict::Limited(Some(Duration::from_secs(9))), None, now);
+        queues.ended(&key, "", now, Verdict::Limited(Some(Duration::from_secs(9))), None, now);
         assert_eq!(names(&mut queues, now), Vec::<String>::new());
         assert_eq!(queues.next_turn(), Some(now + Duration::from_secs(9)));
     }
@@ -430,7 +524,7 @@ mod tests {
             queues.push(&name, ask("x"), now);
             let (key, _) = queues.next(now).unwrap();
             let verdict = if host == 0 { Verdict::Silent } else { Verdict::Answered };
-            queues.ended(&key, now, verdict, None, now);
+            queues.ended(&key, "", now, verdict, None, now);
         }
         assert!(queues.hosts.len() <= FORGET_EVERY + 1);
         assert!(queues.hosts.contains_key("0"));
@@ -449,7 +543,7 @@ mod tests {
             asked += 1;
             let began = now;
             now += Duration::from_secs(10);
-            given_back = queues.ended(&key, began, Verdict::Silent, None, now);
+            given_back = queues.ended(&key, "", began, Verdict::Silent, None, now);
         }
         assert_eq!((asked, given_back.len(), queues.n_waiting), (5, 5, 0));
         assert_eq!(queues.push("a", ask("late"), now), Pushed::Down(ask("late")));
@@ -463,12 +557,12 @@ mod tests {
         let key: Arc<str> = "a".into();
         let mut under_way = names(&mut queues, began).len();
         while under_way < 16 {
-            queues.ended(&key, began, Verdict::Answered, None, began);
+            queues.ended(&key, "", began, Verdict::Answered, None, began);
             under_way = under_way - 1 + names(&mut queues, began).len();
         }
         let later = began + Duration::from_secs(10);
         for _ in 0..16 {
-            assert!(queues.ended(&key, began, Verdict::Silent, None, later).is_empty());
+            assert!(queues.ended(&key, "", began, Verdict::Silent, None, later).is_empty());
         }
         assert_eq!(names(&mut queues, later).len(), 8);
     }
@@ -482,11 +576,92 @@ mod tests {
         }
         let key: Arc<str> = "a".into();
         assert_eq!(names(&mut queues, now), ["0"]);
-        queues.ended(&key, now, Verdict::Answered, Some(Duration::from_secs(1)), now);
+        queues.ended(&key, "", now, Verdict::Answered, Some(Duration::from_secs(1)), now);
         assert_eq!(names(&mut queues, now), Vec::<String>::new());
         let then = now + Duration::from_secs(1);
         assert_eq!(queues.next_turn(), Some(then));
         assert_eq!(names(&mut queues, then), ["1"]);
         assert_eq!(queues.next_turn(), Some(then + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_host_that_answered_before_is_asked_for_a_minute() {
+        let began = Instant::now();
+        let mut queues = filled(1, &[("a", 20)], began);
+        let key: Arc<str> = "a".into();
+        let (mut now, mut asked) = (began, 0);
+        assert_eq!(names(&mut queues, now).len(), 1);
+        queues.ended(&key, "", now, Verdict::Answered, None, now);
+        while queues.n_waiting > 0 {
+            now = queues.next_turn().unwrap_or(now);
+            assert_eq!(names(&mut queues, now).len(), 1);
+            queues.ended(&key, "", now, Verdict::Silent, None, now);
+            asked += 1;
+        }
+        assert_eq!((asked, now - began), (8, Duration::from_secs(61)));
+    }
+
+    #[test]
+    fn a_dead_origin_is_not_the_whole_host() {
+        let now = Instant::now();
+        let mut queues = Queues::new(1, 0);
+        let key: Arc<str> = "a".into();
+        for n in 0..6 {
+            queues.push("a", ask(&format!("http://dead.a/{n}")), now);
+        }
+        queues.push("a", ask("http://a:81?x"), now);
+        let mut then = now;
+        let mut given_back = Vec::new();
+        while given_back.is_empty() {
+            then = queues.next_turn().unwrap_or(then);
+            let (_, asked) = queues.next(then).unwrap();
+            given_back =
+                queues.ended(&key, origin(&asked.locator), then, Verdict::Silent, None, then);
+        }
+        assert_eq!(given_back, [ask("http://dead.a/5")]);
+        assert_eq!(queues.n_waiting, 1);
+        let late = ask("http://dead.a/late");
+        assert_eq!(queues.push("a", late.clone(), then), Pushed::Down(late));
+        then = queues.next_turn().unwrap();
+        assert_eq!(names(&mut queues, then), ["http://a:81?x"]);
+        queues.ended(&key, origin("http://a:81?x"), then, Verdict::Answered, None, then);
+        assert_eq!(queues.push("a", ask("http://a:81/y"), then), Pushed::Waits);
+    }
+
+    #[test]
+    fn a_host_whose_origins_are_all_silent_is_down() {
+        let mut now = Instant::now();
+        let mut queues = Queues::new(1, 0);
+        let key: Arc<str> = "a".into();
+        for n in 0..100 {
+            queues.push("a", ask(&format!("http://{n}.a/")), now);
+        }
+        let mut n_asked = 0;
+        while queues.n_waiting > 0 {
+            now = queues.next_turn().unwrap_or(now);
+            let (_, asked) = queues.next(now).unwrap();
+            queues.ended(&key, origin(&asked.locator), now, Verdict::Silent, None, now);
+            n_asked += 1;
+        }
+        assert_eq!(n_asked, 15);
+        assert_eq!(queues.push("a", ask("http://b.a/"), now), Pushed::Down(ask("http://b.a/")));
+    }
+
+    #[test]
+    fn only_hosts_that_want_to_be_left_alone_are_given_up() {
+        let now = Instant::now();
+        let mut queues = Queues::new(1, 1);
+        queues.leave_alone("b", now + Duration::from_secs(9));
+        for host in ["a", "b"] {
+            for n in 0..2 {
+                queues.push(host, ask(&format!("{host}{n}")), now);
+            }
+        }
+        assert_eq!(names(&mut queues, now), ["a0"]);
+        queues.ended(&"a".into(), "", now, Verdict::Answered, None, now);
+        let until = now + Duration::from_secs(9);
+        assert!(queues.give_up(until).is_empty());
+        assert_eq!(queues.give_up(now), [(ask("b0"), until), (ask("b1"), until)]);
+        assert_eq!((queues.n_waiting, queues.next_turn()), (1, Some(now + Duration::from_secs(1))));
     }
 }

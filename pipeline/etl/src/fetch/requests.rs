@@ -116,6 +116,7 @@ impl Requests {
         };
         let address = response.remote_addr().filter(|_| !self.client.through_proxy);
         trace.address = address.map(|address| address.ip());
+        trace.was_answered = true;
         Ok(Answer { response, url, places })
     }
 
@@ -149,7 +150,8 @@ impl Requests {
         }
         let (connect, first) =
             (self.settings.connect_timeout_secs, self.settings.first_byte_timeout_secs);
-        let limit = Duration::from_secs(connect + first);
+        // A connection is a part of it, unless it may take longer than an answer.
+        let limit = Duration::from_secs(connect.max(first));
         clock.within(limit, "the head of the answer", request.send()).await
     }
 

@@ -123,7 +123,7 @@ fn failure(host: &str, error: &NetError) -> Failure {
         let detail = if error.is_nx_domain() { "no such name" } else { "no address" };
         return Failure::new(FetchOutcome::UnknownHost, format!("{host}: {detail}"));
     }
-    Failure::new(FetchOutcome::Dns, format!("{host}: {error}"))
+    Failure::of_network(FetchOutcome::Dns, format!("{host}: {error}"))
 }
 
 /// `ADDRESS` or `ADDRESS:PORT`.

@@ -13,16 +13,18 @@ use tuwen_corpus::report::{Progress, StageReport};
 use tuwen_corpus::{
     Corpus, LastRun, NewFiles, Run, Scratch, Snapshot, seeking_session, spilling_session,
 };
-use tuwen_settings::FetchSettings;
+use tuwen_settings::{FetchSettings, WrongSetting};
 
 use crate::driver::{self, Chunk, RedGate, Stage};
 use crate::fetch::chunk::AttemptsChunk;
 use crate::fetch::crawl::{Crawl, Crawled};
 use crate::fetch::getter::Getter;
+use crate::fetch::headers::OwnHeaders;
 use crate::fetch::metrics::Metrics;
 use crate::fetch::origin::Origin;
+use crate::fetch::outage::Outage;
 use crate::fetch::retry::Retry;
-use crate::fetch::todo::{TodoQuery, asks, is_due};
+use crate::fetch::todo::{TodoQuery, asks, is_due, left_alone};
 use crate::fetch::told::{Answered, outcomes};
 use crate::fetch::waves::Waves;
 use crate::fetch::{Attempt, FetchOutcome};
@@ -57,11 +59,27 @@ pub async fn fetch(
         Ok(scratch) => Fetch::new(origin, settings, max_rejected_percent, scratch, stop),
         Err(error) => Err(error),
     };
-    let _metrics = match &stage {
-        Ok(stage) => Metrics::serve(&settings.metrics, Arc::clone(&stage.crawl.tally)).await?,
-        Err(_) => None,
+    let (stage, _metrics) = match stage {
+        Ok(stage) => {
+            let tally = Arc::clone(&stage.crawl.tally);
+            match Metrics::serve(&settings.metrics, tally).await {
+                Ok(metrics) => (Ok(stage), metrics),
+                Err(error) => (Err(error), None),
+            }
+        }
+        Err(error) => (Err(error), None),
     };
     driver::run(corpus, stage, stop).await
+}
+
+/// Checks, before any work, what only fetch knows of `settings`.
+///
+/// # Errors
+/// [`WrongSetting`]: an outcome that is none; a file of headers that is none.
+pub fn check(settings: &FetchSettings) -> Result<()> {
+    Retry::of(settings).map_err(WrongSetting::of)?;
+    OwnHeaders::read(&settings.headers).map_err(WrongSetting::of)?;
+    Ok(())
 }
 
 struct Fetch<'a> {
@@ -91,18 +109,10 @@ impl<'a> Fetch<'a> {
         scratch: Scratch,
         stop: &'a CancellationToken,
     ) -> Result<Self> {
-        if let Origin::Folder(folder) = &origin
-            && !folder.is_dir()
-        {
-            bail!(
-                "--image-dir {}: expected a folder with the pictures, found none",
-                folder.display()
-            );
-        }
         let from_files = matches!(origin, Origin::Folder(_));
         let told = origin.clone();
         let getter = Arc::new(Getter::new(origin, settings)?);
-        let crawl = Crawl::new(getter, settings, from_files, stop.clone());
+        let crawl = Crawl::new(getter, settings, from_files, Outage::new(false), stop.clone());
         let tally = Arc::clone(&crawl.tally);
         Ok(Self {
             from_files,
@@ -130,6 +140,12 @@ impl<'a> Fetch<'a> {
             "fetch.contact: expected a mail address or a page by which the owners of hosts reach you, found nothing; {n_rows} URLs are to be asked for\n\
              hint: --set fetch.contact=you@example.com"
         )
+    }
+
+    /// When the next pass begins, if nothing is left to be asked for before: what is due by then is asked for with that.
+    fn take_next_pass(&mut self) -> Option<Instant> {
+        let is_left = self.waves.as_ref().is_some_and(|waves| waves.is_left);
+        self.next_pass.take_if(|_| !is_left)
     }
 
     /// Notes when `attempt` is to be tried again, if a run waits so long.
@@ -176,8 +192,9 @@ impl Stage for Fetch<'_> {
     ) -> Result<Option<u64>> {
         if self.first_seq.is_none() {
             self.first_seq = Some(snapshot.next_number("originals").await?);
+            self.crawl.leave_alone(left_alone(snapshot).await?);
         }
-        if let Some(next_pass) = self.next_pass.take() {
+        if let Some(next_pass) = self.take_next_pass() {
             tracing::info!(
                 "waiting {} s for what is to be tried again",
                 next_pass.saturating_duration_since(Instant::now()).as_secs()
@@ -301,5 +318,28 @@ impl Stage for Fetch<'_> {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_left_is_asked_for_before_a_next_try_is_waited_for() {
+        let (settings, stop) = (FetchSettings::default(), CancellationToken::new());
+        let (origin, scratch) = (Origin::Folder(std::env::temp_dir()), Scratch::new().unwrap());
+        let mut fetch = Fetch::new(origin.clone(), &settings, None, scratch, &stop).unwrap();
+        let mut waves = Waves::new(origin, &settings, Arc::clone(&fetch.crawl.tally));
+        waves.is_left = true;
+        fetch.waves = Some(waves);
+        fetch.next_pass = Some(Instant::now());
+        assert_eq!(fetch.take_next_pass(), None);
+        assert!(fetch.again());
+        if let Some(waves) = &mut fetch.waves {
+            waves.is_left = false;
+        }
+        assert!(fetch.take_next_pass().is_some());
+        assert!(!fetch.again());
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use indicatif::HumanBytes;
 use tuwen_corpus::report::{Figures, rate};
 
-use crate::fetch::{Attempt, FetchOutcome};
+use crate::fetch::{Attempt, FetchOutcome, Next};
 
 /// Hosts that are counted; of a crawl's many thousand those that fail most are among the first soon enough.
 const COUNTED_HOSTS: usize = 10_000;
@@ -43,7 +43,7 @@ impl Tally {
         *counts.outcomes.entry(attempt.outcome().name()).or_default() += 1;
         counts.wire_bytes += attempt.trace.wire_bytes;
         counts.brought_bytes += attempt.trace.wire_bytes.max(attempt.bytes_len());
-        if attempt.outcome() == FetchOutcome::Ok {
+        if attempt.outcome().next() == Next::Got {
             return;
         }
         if let Some(n) = counts.failures.get_mut(host) {
@@ -70,8 +70,10 @@ impl Tally {
     pub(super) fn figures(&self) -> Figures {
         let counts = self.counts();
         let n_attempts: u64 = counts.outcomes.values().sum();
-        let n_ok = counts.outcomes.get(FetchOutcome::Ok.name()).copied().unwrap_or(0);
-        let percent = 100.0 * n_ok as f64 / n_attempts.max(1) as f64;
+        let count = |outcome: FetchOutcome| counts.outcomes.get(outcome.name()).copied();
+        let n_ok = count(FetchOutcome::Ok).unwrap_or(0);
+        let n_got = n_ok + count(FetchOutcome::NotModified).unwrap_or(0);
+        let percent = 100.0 * n_got as f64 / n_attempts.max(1) as f64;
         let secs = self.began.elapsed().as_secs_f64().max(1e-3);
         let (images_per_sec, bytes_per_sec) = (n_ok as f64 / secs, counts.wire_bytes as f64 / secs);
         let figures = Figures {
@@ -129,15 +131,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::fetch::Trace;
     use crate::fetch::attempt::{Ask, Validators};
+    use crate::fetch::{Failure, Trace};
 
-    /// An attempt that brought `wire_bytes`, unpacked to `n_bytes`.
-    fn attempt(wire_bytes: u64, n_bytes: usize) -> Attempt {
+    /// An attempt that brought `wire_bytes`.
+    fn attempt(wire_bytes: u64, result: Result<Vec<u8>, Failure>) -> Attempt {
         let locator = "http://a/1".to_owned();
-        let ask = Ask { locator, attempt: 1, known: Validators::default() };
+        let ask = Ask { locator, attempt: 1, n_tries: 1, known: Validators::default() };
         let trace = Trace { wire_bytes, ..Trace::default() };
-        Attempt::ended(ask, Duration::ZERO, trace, Ok(vec![0; n_bytes]))
+        Attempt::ended(ask, Duration::ZERO, trace, result)
     }
 
     #[test]
@@ -145,13 +147,23 @@ mod tests {
         let tally = Tally::new(false);
         // One that was compressed, and one of which a part came twice.
         for (wire_bytes, n_bytes) in [(10, 1000), (500, 300)] {
-            tally.count(&attempt(wire_bytes, n_bytes), &Arc::from("a"));
+            tally.count(&attempt(wire_bytes, Ok(vec![0; n_bytes])), &Arc::from("a"));
         }
         assert_eq!(tally.brought_bytes(), 1500);
         assert!(tally.metrics().contains("\ntuwen_fetch_wire_bytes_total 510\n"));
         let figures = tally.figures();
         assert_eq!(figures.ok_percent, Some(100.0));
         assert!(figures.images_per_sec > Some(0.0) && figures.bytes_per_sec > Some(0.0));
+        assert!(figures.text.ends_with("100 % ok"), "{}", figures.text);
+    }
+
+    #[test]
+    fn what_is_still_the_same_is_no_failure() {
+        let tally = Tally::new(false);
+        let same = Failure::new(FetchOutcome::NotModified, "304 Not Modified");
+        tally.count(&attempt(0, Err(same)), &Arc::from("a"));
+        let figures = tally.figures();
+        assert_eq!((figures.ok_percent, figures.images_per_sec), (Some(100.0), Some(0.0)));
         assert!(figures.text.ends_with("100 % ok"), "{}", figures.text);
     }
 }

@@ -1,16 +1,18 @@
 //! What is to be asked for, by the tables. In: a session with them, and what is to be tried again. Out: locators in the order in which
 //! they are asked for. Never asks for any.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
 use chrono::Utc;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::{SessionContext, col};
 use datafusion::scalar::ScalarValue;
 use futures::{Stream, TryStreamExt};
 use tuwen_corpus::query::frame;
-use tuwen_corpus::{Rows, Scratch, Snapshot, bare_session};
+use tuwen_corpus::{Rows, Scratch, Snapshot, bare_session, spilling_session};
 use tuwen_settings::FetchSettings;
 
 use crate::fetch::FetchOutcome;
@@ -75,6 +77,25 @@ pub(super) async fn is_due(snapshot: &Snapshot, due_since_us: Option<i64>) -> Re
     Ok(counts.sum::<i64>() > 0)
 }
 
+/// Hosts that said that they want to be left alone, and for how long from now on.
+pub(super) async fn left_alone(snapshot: &Snapshot) -> Result<Vec<(String, Duration)>> {
+    let ctx = spilling_session(snapshot.n_rows("originals", None)?)?;
+    snapshot.register(&ctx).await?;
+    let text = include_str!("../../../../sql/fetch_left_alone.sql");
+    let now_us = Utc::now().timestamp_micros();
+    let params = [("now", timestamp(Some(now_us)))];
+    let mut left_alone = Vec::new();
+    for batch in frame(&ctx, "fetch_left_alone", text, params).await?.collect().await? {
+        let hosts = batch.column(0).as_string::<i32>();
+        let untils = batch.column(1).as_primitive::<TimestampMicrosecondType>().values();
+        left_alone.extend(hosts.iter().flatten().zip(untils).map(|(host, until_us)| {
+            let wait_us = u64::try_from(until_us - now_us).unwrap_or(0);
+            (host.to_owned(), Duration::from_micros(wait_us))
+        }));
+    }
+    Ok(left_alone)
+}
+
 /// What each row asks for.
 pub(super) fn asks(
     batches: SendableRecordBatchStream,
@@ -84,12 +105,14 @@ pub(super) fn asks(
             let texts = batch.column(column).as_string::<i32>();
             texts.is_valid(row).then(|| texts.value(row).to_owned())
         };
-        let attempts = batch.column(1).as_primitive::<Int32Type>();
+        let next = |column: usize, row: usize| {
+            batch.column(column).as_primitive::<Int32Type>().value(row) + 1
+        };
         let rows: Vec<_> = (0..batch.num_rows())
             .map(|row| {
-                let known = Validators { etag: text(2, row), last_modified: text(3, row) };
+                let known = Validators { etag: text(3, row), last_modified: text(4, row) };
                 let locator = text(0, row).unwrap_or_default();
-                Ok(Ask { locator, attempt: attempts.value(row) + 1, known })
+                Ok(Ask { locator, attempt: next(1, row), n_tries: next(2, row), known })
             })
             .collect();
         futures::stream::iter(rows)

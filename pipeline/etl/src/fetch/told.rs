@@ -6,7 +6,7 @@ use anyhow::Result;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use tuwen_corpus::query::frame;
-use tuwen_corpus::{Rows, Snapshot, bare_session, spilling_session};
+use tuwen_corpus::{Snapshot, collect, spilling_session};
 
 /// Whose hosts answered last, if somebody asks.
 #[derive(Clone, Copy)]
@@ -29,10 +29,11 @@ impl Answered<'_> {
 
 /// The last locators whose hosts answered.
 pub(super) async fn answered(snapshot: &Snapshot) -> Result<Vec<String>> {
-    let ctx = bare_session(Rows::Light)?;
+    let ctx = spilling_session(snapshot.n_rows("originals", None)?)?;
     snapshot.register(&ctx).await?;
     let text = include_str!("../../../../sql/fetch_answered.sql");
-    let batches = frame(&ctx, "fetch_answered", text, []).await?.collect().await?;
+    let rows = frame(&ctx, "fetch_answered", text, []).await?;
+    let batches = collect(snapshot.engine(), rows).await?;
     let locators = batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter());
     Ok(locators.flatten().map(str::to_owned).collect())
 }

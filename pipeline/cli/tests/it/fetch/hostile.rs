@@ -25,7 +25,7 @@ fn jpeg() -> Vec<u8> {
     bytes.into_inner()
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
@@ -45,7 +45,7 @@ fn with_header(line: &str, body: &[u8]) -> Answer {
     answer(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{line}", body.len()), body)
 }
 
-fn encoded(name: &str, body: &[u8]) -> Answer {
+pub(super) fn encoded(name: &str, body: &[u8]) -> Answer {
     with_header(&format!("Content-Encoding: {name}"), body)
 }
 
@@ -71,6 +71,7 @@ fn good() -> Vec<(&'static str, Answer)> {
         ("deflate_bare", encoded("deflate", &bare.finish().unwrap())),
         ("zstd", encoded("zstd", &zstd::stream::encode_all(png.as_slice(), 1).unwrap())),
         ("gzip_twice", encoded("gzip, gzip", &gzip(&gzip(&png)))),
+        ("gzip_and_more", encoded("gzip", &[gzip(&png), b"\n\0".to_vec()].concat())),
         ("gzip_that_is_none", encoded("gzip", &png)),
         ("br_that_is_none", encoded("br", &png)),
         ("encoding_that_is_none", encoded("binary", &png)),
@@ -282,6 +283,25 @@ fn bad() -> Vec<(&'static str, &'static str, Answer)> {
         ("to_nothing", "bad_url", Answer::Redirect("http://".to_owned())),
         ("opted_out", "opted_out", with_header("X-Robots-Tag: noai", &png)),
         ("opted_out_among", "opted_out", with_header("X-Robots-Tag: nofollow, NoImageAI", &png)),
+        (
+            "opted_out_meanwhile",
+            "opted_out",
+            raw({
+                let jpeg = jpeg.clone();
+                move |request, stream| {
+                    let (length, half) = (jpeg.len(), jpeg.len() / 2);
+                    let (header, body) = match request.nth {
+                        1 => ("ETag: \"1\"", &jpeg[..half]),
+                        _ => ("X-Robots-Tag: noai", &jpeg[..]),
+                    };
+                    write!(
+                        stream,
+                        "HTTP/1.1 200 OK\r\n{header}\r\nContent-Length: {length}\r\n\r\n"
+                    )?;
+                    stream.write_all(body)
+                }
+            }),
+        ),
         ("opted_out_by_name", "opted_out", with_header("X-Robots-Tag: tuwen: noai", &png)),
         (
             "silent_in_body",
@@ -406,6 +426,7 @@ async fn every_answer_has_its_outcome() {
     let id = |bytes: &[u8]| tuwen_corpus::id::hex(tuwen_corpus::id::id_of(bytes));
     for (name, bytes) in [
         ("gzip", png(7)),
+        ("gzip_and_more", png(7)),
         ("deflate_bare", png(7)),
         ("zstd", png(7)),
         ("chunked", jpeg()),
