@@ -3,7 +3,7 @@ stream by Python beside the stream by Rust.
 
 One machine, one run, page cache warm, batches of 64 of the same pixels, two workers or readers. The feeds take turns, each in a
 process of its own, several rounds; the median counts. What is measured is in the docstrings of `peers/training_step.py` and
-`peers/tuwen_python.py`. A feed that cannot be installed or fails is null, with the reason on stderr.
+`peers/tuwen_python.py`. A feed that cannot be installed, fails or hangs is null, with the reason on stderr.
 
 Progress goes to stderr; the last line of stdout is one JSON object: `python_ratio` (images/s of the stream by Python over those by
 Rust, the median of the rounds), and `images_per_s` and `wait_percent` of each feed.
@@ -30,7 +30,11 @@ def step(feed, pythons, raw, corpus, pictures, steps, module):
     """What the step says of itself; None, and the reason on stderr, if it fails."""
     script = stream.HERE / "peers/training_step.py"
     command = [pythons[FEEDS[feed]], script, raw, "--feed", feed, "--corpus", corpus, "--pictures", pictures, "--steps", str(steps)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECS, env=stream.with_module(module))
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECS, env=stream.with_module(module))
+    except subprocess.TimeoutExpired:
+        stream.say(f"{feed}: null: not done after {TIMEOUT_SECS} s")
+        return None
     if done.returncode != 0:
         stream.say(f"{feed}: null: exit code {done.returncode}\n" + "\n".join(done.stderr.splitlines()[-8:]))
         return None

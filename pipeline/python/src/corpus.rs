@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use arrow::array::{RecordBatch, RecordBatchReader};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::ffi::FFI_ArrowSchema;
 use arrow::ffi_stream::FFI_ArrowArrayStream;
 use datafusion::error::DataFusionError;
+use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
@@ -74,11 +75,22 @@ impl Corpus {
         py.detach(open).map_err(|error| exception(&error))
     }
 
-    /// Plans a query, with values (`name=value`) for its parameters.
-    fn sql(&self, py: Python<'_>, query: &str, params: Vec<String>) -> PyResult<Query> {
+    /// Plans a query, with values for its parameters: of each its name, its type, and the value as text.
+    fn sql(
+        &self,
+        py: Python<'_>,
+        query: &str,
+        params: Vec<(String, String, String)>,
+    ) -> PyResult<Query> {
         let plan = || -> Result<Query> {
             start_threads()?;
-            let params = Params::of(params.iter().map(String::as_str))?;
+            let params = params.into_iter().map(|(name, type_name, text)| -> Result<_> {
+                let value = value_of(&type_name, &text).with_context(|| {
+                    format!("parameter `{name}`: expected {type_name}, found `{text}`")
+                })?;
+                Ok((name, value))
+            });
+            let params = Params::given(params.collect::<Result<Vec<_>>>()?);
             let [statement] = &statements(query)?[..] else {
                 return Err(QueryError::new("expected one query").into());
             };
@@ -102,6 +114,24 @@ impl Corpus {
     fn versions(&self) -> BTreeMap<String, i64> {
         self.session.snapshot().versions()
     }
+}
+
+/// The value that stands in `text`, of a type that Python says.
+fn value_of(type_name: &str, text: &str) -> Result<ScalarValue> {
+    let data_type = match type_name {
+        "text" => DataType::Utf8,
+        "boolean" => DataType::Boolean,
+        "bigint" => DataType::Int64,
+        "double" => DataType::Float64,
+        "date" => DataType::Date32,
+        "time" => DataType::Time64(TimeUnit::Microsecond),
+        "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, None),
+        "timestamp with time zone" => {
+            DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
+        }
+        other => bail!("there is no type `{other}`"),
+    };
+    Ok(ScalarValue::from(text).cast_to(&data_type)?)
 }
 
 /// A planned query. Whoever takes its stream runs it.
@@ -149,7 +179,8 @@ impl Query {
 /// The batches of a query that runs on the threads of the corpus; dropping it ends the query.
 struct Rows {
     batches: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
-    task: JoinHandle<()>,
+    /// None once its end is known.
+    task: Option<JoinHandle<()>>,
     prepared: Arc<Prepared>,
     schema: SchemaRef,
     /// Kept while the query runs.
@@ -172,7 +203,7 @@ impl Rows {
                 }
             }
         });
-        Self { batches, task, prepared, schema, runtime }
+        Self { batches, task: Some(task), prepared, schema, runtime }
     }
 }
 
@@ -187,7 +218,7 @@ impl Iterator for Rows {
                 Some(Err(ArrowError::ExternalError(Box::new(error))))
             }
             // What it sent is all only if it came to an end of its own.
-            None => match self.runtime.runtime().block_on(&mut self.task) {
+            None => match self.runtime.runtime().block_on(self.task.take()?) {
                 Ok(()) => None,
                 Err(error) => {
                     let error = format!("the engine failed within the query: {error}");
@@ -206,6 +237,8 @@ impl RecordBatchReader for Rows {
 
 impl Drop for Rows {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! Arrays of a lent batch, by DLPack: memory that torch, numpy and others use as it is. In: a batch, and which part of it. Out:
-//! capsules. Never copies; the batch goes back to its stream when the last array of it is freed, on whatever thread.
+//! capsules. Never copies; the batch goes back to its stream when it and the last array of it are freed, on whatever thread.
 //!
 //! The structs are those of `dlpack.h`, version 1.0 and the one before it, which older packages ask for.
 
@@ -8,12 +8,14 @@
 use std::ffi::{CStr, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 use tuwen_stream::{Batch, Stream};
 
 use crate::home::Home;
+use crate::page_lock::Spares;
 
 /// `kDLCPU`; page-locked memory too, which the packages find out themselves.
 const CPU: (i32, i32) = (1, 0);
@@ -21,6 +23,9 @@ const CPU: (i32, i32) = (1, 0);
 /// A batch that Python has, with the mask of its tokens.
 pub(crate) struct Lent {
     stream: Stream,
+    spares: Arc<Spares>,
+    /// Whether the readers have a spare batch for this one, which is a spare one then.
+    is_replaced: AtomicBool,
     batch: Batch,
     pixels: NonNull<u8>,
     labels: NonNull<i64>,
@@ -37,8 +42,8 @@ unsafe impl Send for Lent {}
 unsafe impl Sync for Lent {}
 
 impl Lent {
-    /// Takes a batch of `stream`.
-    pub(crate) fn new(stream: Stream, mut batch: Batch) -> Self {
+    /// Takes a batch of `stream`, which has `spares`.
+    pub(crate) fn new(stream: Stream, spares: Arc<Spares>, mut batch: Batch) -> Self {
         let width = batch.width_tokens;
         let mut mask = vec![0_i64; batch.len() * width];
         if width > 0 {
@@ -56,6 +61,8 @@ impl Lent {
             _mask: mask,
             home: Home::this(),
             stream,
+            spares,
+            is_replaced: AtomicBool::new(false),
             batch,
         }
     }
@@ -63,16 +70,30 @@ impl Lent {
     pub(crate) fn batch(&self) -> &Batch {
         &self.batch
     }
+
+    pub(crate) fn is_page_locked(&self) -> bool {
+        self.spares.is_page_locked(self.pixels.as_ptr() as usize)
+    }
+
+    /// Gives the readers a spare batch for this one, which is not theirs yet; once, and if there is one.
+    pub(crate) fn replace(&self) {
+        if let Some(spare) = self.spares.take() {
+            self.is_replaced.store(true, Ordering::Relaxed);
+            self.stream.lend(spare);
+        }
+    }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
         let batch = std::mem::take(&mut self.batch);
-        if self.home.is_here() {
-            self.stream.lend(batch);
-        } else {
+        if !self.home.is_here() {
             // In a forked process the stream has no readers; page-locked memory is the first one's.
             std::mem::forget((self.stream.clone(), batch));
+        } else if *self.is_replaced.get_mut() {
+            self.spares.give(batch);
+        } else {
+            self.stream.lend(batch);
         }
     }
 }

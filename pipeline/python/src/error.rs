@@ -7,6 +7,7 @@ use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyKeyboardInterrupt};
 use pyo3::prelude::*;
 use tuwen_corpus::log::one_line;
+use tuwen_corpus::report::StageReport;
 
 create_exception!(tuwen, TuwenError, PyException, "What tuwen could not do, and why.");
 create_exception!(
@@ -55,7 +56,12 @@ pub(crate) fn of_command(py: Python<'_>, error: &anyhow::Error) -> PyErr {
     } else {
         TuwenError::new_err(words)
     };
-    let reports = serde_json::to_string(tuwen::cli::reports(error)).unwrap_or_default();
+    with_reports(py, raised, tuwen::cli::reports(error))
+}
+
+/// `raised`, whose `reports` are those of stages, as JSON.
+pub(crate) fn with_reports(py: Python<'_>, raised: PyErr, reports: &[StageReport]) -> PyErr {
+    let reports = serde_json::to_string(reports).unwrap_or_default();
     // An exception that takes no attribute still says what happened.
     let _ = raised.value(py).setattr("reports", reports);
     raised

@@ -2,8 +2,12 @@
 //! whether this is the process that something was made in, or any thread was started in. Never asks the interpreter.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
+
+/// How often someone who waits looks whether a signal came.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The process in which threads were started first.
 static FIRST: OnceLock<Home> = OnceLock::new();

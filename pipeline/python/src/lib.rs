@@ -2,8 +2,8 @@
 //! JSON. Out: arrays and Arrow streams over memory that is not copied, JSON, exceptions with the words of the command line. Never
 //! holds the interpreter's lock while it waits, and never imports a package.
 //!
-//! [`error`] is the exception, [`home`] the process something is of, [`dlpack`] an array of a lent batch, [`page_lock`] memory that a device reads directly, [`stream`]
-//! batches, [`corpus`] queries, and [`command`] the stages and the command `tuwen`.
+//! [`error`] is the exception, [`home`] the process something is of, [`page_lock`] memory that a device reads directly, [`dlpack`] an
+//! array of a lent batch, [`stream`] batches, [`corpus`] queries, and [`command`] the stages and the command `tuwen`.
 
 mod command;
 mod corpus;

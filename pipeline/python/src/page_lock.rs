@@ -1,12 +1,17 @@
 //! Page-locked batches, from which a CUDA device copies while the program goes on. In: the addresses of the two functions of the CUDA
-//! runtime that Python has loaded. Out: all batches of a stream, registered with it, each until its memory is freed. Never links CUDA.
+//! runtime that Python has loaded. Out: all batches of a stream, and some to spare, registered with it, each until its memory is freed.
+//! Never links CUDA.
 
 #![expect(unsafe_code, reason = "functions of a library that only Python has loaded")]
 
+use std::collections::BTreeSet;
 use std::ffi::{c_int, c_uint, c_void};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Result, ensure};
 use tuwen_stream::{Batch, MemoryGuard, Stream};
+
+use crate::home::Home;
 
 /// `cudaHostRegister(pointer, bytes, flags)`.
 type Register = unsafe extern "C" fn(*mut c_void, usize, c_uint) -> c_int;
@@ -30,7 +35,52 @@ impl Drop for PageLocked {
     }
 }
 
-/// Lends `stream` all the batches it needs, of `pixel_bytes` each, in page-locked memory.
+/// Page-locked batches that the readers get in place of those that the loop has let go of, and a device may still copy from.
+pub(crate) struct Spares {
+    locked: Mutex<Locked>,
+    home: Home,
+}
+
+#[derive(Default)]
+struct Locked {
+    batches: Vec<Batch>,
+    /// Where the pixels of all page-locked batches lie.
+    addresses: BTreeSet<usize>,
+}
+
+impl Spares {
+    pub(crate) fn new() -> Self {
+        Self { locked: Mutex::default(), home: Home::this() }
+    }
+
+    /// Whether page-locked pixels lie there.
+    pub(crate) fn is_page_locked(&self, address: usize) -> bool {
+        self.lock().addresses.contains(&address)
+    }
+
+    pub(crate) fn take(&self) -> Option<Batch> {
+        self.lock().batches.pop()
+    }
+
+    pub(crate) fn give(&self, batch: Batch) {
+        self.lock().batches.push(batch);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Locked> {
+        self.locked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Spares {
+    fn drop(&mut self) {
+        if !self.home.is_here() {
+            // The memory is page-locked in the process from which this one was forked.
+            std::mem::forget(std::mem::take(&mut self.lock().batches));
+        }
+    }
+}
+
+/// Lends `stream` all the batches it needs, of `pixel_bytes` each, in page-locked memory, and keeps `n_spares` more.
 ///
 /// # Errors
 /// CUDA cannot register the memory; what was registered by then stays lent.
@@ -39,6 +89,8 @@ impl Drop for PageLocked {
 /// The addresses are those of `cudaHostRegister` and `cudaHostUnregister`, or of functions like them, in a library that stays loaded.
 pub(crate) unsafe fn lend_page_locked(
     stream: &Stream,
+    spares: &Spares,
+    n_spares: usize,
     pixel_bytes: usize,
     register: usize,
     unregister: usize,
@@ -51,7 +103,7 @@ pub(crate) unsafe fn lend_page_locked(
             std::mem::transmute::<usize, Unregister>(unregister),
         )
     };
-    for _ in 0..stream.n_buffers() {
+    for number in 0..stream.n_buffers() + n_spares {
         // Written to here, so that the pages are there.
         let mut pixels = vec![1_u8; pixel_bytes];
         let pointer: *mut c_void = pixels.as_mut_ptr().cast();
@@ -59,7 +111,13 @@ pub(crate) unsafe fn lend_page_locked(
         let code = unsafe { register(pointer, pixel_bytes, PORTABLE) };
         ensure!(code == 0, "cudaHostRegister of {pixel_bytes} bytes: error {code}");
         let guard = MemoryGuard::new(PageLocked { address: pointer as usize, unregister });
-        stream.lend(Batch { guard, pixels, ..Batch::default() });
+        let batch = Batch { guard, pixels, ..Batch::default() };
+        spares.lock().addresses.insert(pointer as usize);
+        if number < n_spares {
+            spares.give(batch);
+        } else {
+            stream.lend(batch);
+        }
     }
     Ok(())
 }

@@ -13,11 +13,8 @@ use tuwen_stream::{
 
 use crate::dlpack::{Array, Lent};
 use crate::error::exception;
-use crate::home::{Home, start_threads};
-use crate::page_lock::lend_page_locked;
-
-/// How often someone who waits for a batch looks whether a signal came.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+use crate::home::{Home, LOOK_EVERY, start_threads};
+use crate::page_lock::{Spares, lend_page_locked};
 
 /// Who waited for whom, in all epochs that ended.
 #[derive(Default)]
@@ -31,6 +28,7 @@ struct Waited {
 #[pyclass(frozen, name = "Stream", module = "tuwen._tuwen")]
 pub(crate) struct RustStream {
     stream: Stream,
+    spares: Arc<Spares>,
     options: StreamOptions,
     waited: Arc<Mutex<Waited>>,
     home: Home,
@@ -56,7 +54,8 @@ impl RustStream {
                 .with_context(|| format!("stream option `read_path`: found `{read_path}`"))?;
             let stream = Stream::open_by(corpus, options.clone(), read_path)
                 .with_context(|| format!("corpus {corpus}"))?;
-            Ok(Self { stream, options, waited: Arc::default(), home: Home::this() })
+            let spares = Arc::new(Spares::new());
+            Ok(Self { stream, spares, options, waited: Arc::default(), home: Home::this() })
         };
         py.detach(open).map_err(|error| exception(&error))
     }
@@ -102,6 +101,7 @@ impl RustStream {
         let running = Running { batches, began: None };
         Ok(Epoch {
             stream: self.stream.clone(),
+            spares: Arc::clone(&self.spares),
             running: Mutex::new(Some(running)),
             waited: Arc::clone(&self.waited),
             home: Home::this(),
@@ -135,12 +135,23 @@ impl RustStream {
         (advice, times.to_string())
     }
 
-    /// Puts all batches into page-locked memory, by two functions of the CUDA runtime.
-    fn page_lock(&self, py: Python<'_>, register: usize, unregister: usize) -> PyResult<()> {
-        let pixel_bytes = self.options.batch_size * self.stream.size_px().pow(2) * 3;
+    /// Puts all batches into page-locked memory, by two functions of the CUDA runtime, and `n_spares` more.
+    fn page_lock(
+        &self,
+        py: Python<'_>,
+        register: usize,
+        unregister: usize,
+        n_spares: usize,
+    ) -> PyResult<()> {
+        let n_of_rank = self.stream.len().div_ceil(self.options.world);
+        let n_examples = self.options.batch_size.min(n_of_rank);
+        let pixel_bytes = n_examples * self.stream.size_px().pow(2) * 3;
+        let (stream, spares) = (&self.stream, &self.spares);
         #[expect(unsafe_code, reason = "the addresses are Python's")]
         // SAFETY: `_stream.py` takes them from the CUDA runtime that torch has loaded for good.
-        let lend = || unsafe { lend_page_locked(&self.stream, pixel_bytes, register, unregister) };
+        let lend = || unsafe {
+            lend_page_locked(stream, spares, n_spares, pixel_bytes, register, unregister)
+        };
         py.detach(lend).map_err(|error| exception(&error))
     }
 }
@@ -161,6 +172,7 @@ impl Running {
 #[pyclass(frozen, module = "tuwen._tuwen")]
 pub(crate) struct Epoch {
     stream: Stream,
+    spares: Arc<Spares>,
     running: Mutex<Option<Running>>,
     waited: Arc<Mutex<Waited>>,
     home: Home,
@@ -183,7 +195,10 @@ impl Epoch {
                 running.batches.is_ready(LOOK_EVERY).then(|| running.batches.next())
             });
             match taken {
-                Some(Some(Ok(batch))) => return Ok(Some(PyBatch::new(&self.stream, batch))),
+                Some(Some(Ok(batch))) => {
+                    let spares = Arc::clone(&self.spares);
+                    return Ok(Some(PyBatch::new(&self.stream, spares, batch)));
+                }
                 Some(Some(Err(error))) => {
                     self.close(py);
                     return Err(exception(&error));
@@ -233,9 +248,9 @@ pub(crate) struct PyBatch {
 }
 
 impl PyBatch {
-    fn new(stream: &Stream, mut batch: Batch) -> Self {
+    fn new(stream: &Stream, spares: Arc<Spares>, mut batch: Batch) -> Self {
         let skipped = std::mem::take(&mut batch.skipped);
-        let lent = Arc::new(Lent::new(stream.clone(), batch));
+        let lent = Arc::new(Lent::new(stream.clone(), spares, batch));
         Self { lent, size_px: stream.size_px(), skipped }
     }
 }
@@ -260,6 +275,22 @@ impl PyBatch {
     /// 1 where there is a token, `[b, t]`.
     fn mask(&self) -> Array {
         Array::mask(&self.lent)
+    }
+
+    /// Whether a device can copy from it while the program goes on.
+    #[getter]
+    fn is_page_locked(&self) -> bool {
+        self.lent.is_page_locked()
+    }
+
+    /// Whether all its arrays are freed. The readers then get a spare batch for it, which stays as it is until this is dropped; not
+    /// to be asked again.
+    fn let_go(&self) -> bool {
+        let is_freed = Arc::strong_count(&self.lent) == 1;
+        if is_freed {
+            self.lent.replace();
+        }
+        is_freed
     }
 
     /// Whose examples.

@@ -103,6 +103,12 @@ fn typed(text: &str, data_type: Option<&DataType>) -> Option<ScalarValue> {
 /// None if it is no value of the type. Where the query does not say which, it keeps its own; all texts are of one type.
 fn given(value: &ScalarValue, data_type: Option<&DataType>) -> Option<ScalarValue> {
     match (value, data_type) {
+        // It would be cut.
+        (ScalarValue::Float64(Some(n)), Some(data_type))
+            if data_type.is_integer() && n.fract() != 0.0 =>
+        {
+            None
+        }
         (value, Some(data_type)) => value.cast_to(data_type).ok(),
         (ScalarValue::LargeUtf8(text) | ScalarValue::Utf8View(text), None) => {
             Some(ScalarValue::Utf8(text.clone()))

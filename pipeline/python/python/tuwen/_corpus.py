@@ -37,12 +37,12 @@ class Corpus:
 
         Args:
             query: One `select`; it may name earlier versions (`examples@v3`, `examples as of '2026-11-30 08:00'`).
-            params: Values of its parameters `$name`, by name. They are bound, never formatted in.
+            params: Values of its parameters `$name`, by name: text, numbers, bools, dates and times. They are bound, never formatted in.
 
         Raises:
             TuwenError: The query is wrong (with the place, and the nearest name), or does not only read.
         """
-        return Rows(self._rust.sql(query, [f"{name}={text_of(name, value)}" for name, value in (params or {}).items()]))
+        return Rows(self._rust.sql(query, [typed(name, value) for name, value in (params or {}).items()]))
 
     def tables(self):
         """Names of all tables and views."""
@@ -74,12 +74,17 @@ class Rows:
         return f"tuwen.Rows({', '.join(self.columns)})"
 
 
-def text_of(name, value):
-    """A parameter as text; the query says of which type it is."""
+def typed(name, value):
+    """A parameter: its name, its type in SQL, and its value as text."""
+    name = name.lstrip("$")
     if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    if isinstance(value, (str, int, float)):
-        return str(value)
+        return name, "boolean", "true" if value else "false"
+    if isinstance(value, datetime.datetime):
+        return name, "timestamp" if value.tzinfo is None else "timestamp with time zone", value.isoformat()
+    for kind, type_name in ((datetime.date, "date"), (datetime.time, "time")):
+        if isinstance(value, kind):
+            return name, type_name, value.isoformat()
+    for kind, type_name in ((str, "text"), (int, "bigint"), (float, "double")):
+        if isinstance(value, kind):
+            return name, type_name, str(value)
     raise TuwenError(f"parameter `{name}`: expected text, a number, a bool or a time, found {type(value).__name__}")

@@ -5,7 +5,6 @@ import json
 import os
 
 from tuwen import _tuwen
-from tuwen._tuwen import TuwenError
 
 
 def run(*sources, corpus=None, settings=None, **flags):
@@ -57,7 +56,8 @@ for function in (run, fetch, decode, curate):
         WrongUsage: A flag or a setting that there is not, or may not have this value.
         GateRed: Too many rows were rejected, or another gate was red.
         CorpusHeld: Another run holds the corpus (`wait=60` waits a minute for it).
-        KeyboardInterrupt: Ctrl-C ended it after the chunk under way, which is committed; a second one ends the process.
+        KeyboardInterrupt: Ctrl-C ended it after the chunk under way, which is committed; a second one does not wait for that. So does
+            whatever else a handler of a signal raises; a handler is never replaced.
         TuwenError: Anything else. The reports of the stages before are `reports` of each of these.
     """
 
@@ -79,7 +79,7 @@ def reports_of(command, sources, corpus, settings, flags):
         arguments += ["--", *map(os.fspath, sources)]
     try:
         reports, is_interrupted = _tuwen.stages(arguments)
-    except (TuwenError, KeyboardInterrupt) as error:
+    except BaseException as error:
         error.reports = json.loads(getattr(error, "reports", "[]"))
         raise
     reports = json.loads(reports)

@@ -3,7 +3,6 @@
 The order, the batches and the threads are Rust's (`_tuwen.Stream`); this says which epoch comes next, for whom, and from where.
 """
 
-import ctypes
 import json
 import os
 import warnings
@@ -11,25 +10,22 @@ import weakref
 from dataclasses import dataclass
 
 from tuwen import _tuwen
+from tuwen._places import Places, share
 from tuwen._tuwen import TuwenError
 
 try:
     import torch
-    from torch.utils.data import IterableDataset, get_worker_info
+    from torch.utils.data import IterableDataset
+
+    from tuwen import _page_lock
 except ModuleNotFoundError:
-    torch = None
+    torch = _page_lock = None
 
     class IterableDataset:
         """Stands in for torch's, where there is no torch."""
 
-    def get_worker_info():
-        """Without torch there are no workers."""
-
 # What labels are padded with: the losses of PyTorch leave it out.
 IGNORED = -100
-
-# Processes of a DataLoader among which a stream can be divided.
-MOST_WORKERS = 256
 
 
 @dataclass(frozen=True)
@@ -63,11 +59,13 @@ class Stream(IterableDataset):
 
     The arrays are the readers' own memory: nothing is copied. It is filled again once the last array of a batch is freed, so a loop
     that lets go of its batches needs no more memory than `readers * (prefetch + 1) + 2` of them. With CUDA it is page-locked, so that
-    `.to("cuda", non_blocking=True)` runs beside the loop.
+    `.to("cuda", non_blocking=True)` runs beside the loop; three more then, since memory is filled again only after the copies that
+    were begun from it, on the current CUDA stream or one that it waits for.
 
     Each `iter()` is the next epoch, with another order; `set_epoch` says which. The same seed, epoch and selection give the same
     batches, whatever the readers. `state_dict()` is where it stands, a few hundred bytes; `load_state_dict()` goes on there, id for
-    id, also with another number of ranks, readers or, if captions are not grouped by length, another batch size.
+    id, also with another number of ranks, readers or, if captions are not grouped by length, another batch size; and at the versions
+    of the tables that the state is of, unless `versions` says others.
 
     `torch.utils.data.DataLoader(stream, batch_size=None)` takes it. Workers gain nothing (the readers are threads, and what a worker
     makes is copied), but are right: the batches are divided among them and come in the same order as without. They open the same
@@ -157,7 +155,7 @@ class Stream(IterableDataset):
             "drop_last": world > 1 if drop_last is None else drop_last,
             "rank": rank,
             "world": world,
-            "readers": readers or min(2, os.cpu_count() or 1),
+            "readers": min(2, os.cpu_count() or 1) if readers is None else readers,
             "prefetch": prefetch,
             "versions": versions,
             "pad_id": IGNORED,
@@ -166,7 +164,9 @@ class Stream(IterableDataset):
             "flip": flip,
             "random_resized_crop": random_resized_crop or None,
         }
-        self._rust = self._home = None
+        # Whether a state may say which.
+        self._takes_any_versions = versions is None
+        self._rust = self._home = self._copies = None
         self._running = nothing
         self._is_pinned = False
         self._skipped = []
@@ -177,6 +177,7 @@ class Stream(IterableDataset):
         """The batches of the next epoch, or of the rest of one that was loaded. An epoch that is still open is ended."""
         worker, workers = share()
         # Before anything that takes time: `set_epoch` is of the next iteration, not of one that begins.
+        self._places = self._places.own()
         epoch, position, of = self._places.take(worker, workers)
         rust = self._open()
         self._end()
@@ -198,9 +199,15 @@ class Stream(IterableDataset):
         return self._open().n_batches
 
     def set_epoch(self, epoch):
-        """The next `iter()` is epoch `epoch`, from 0, from its beginning; also in the workers of a DataLoader."""
+        """The next `iter()` is epoch `epoch`, from 0, from its beginning, or where a state of it was loaded; also in the workers of a
+        DataLoader."""
         if epoch < 0:
             raise TuwenError(f"epoch: expected 0 or more, found {epoch}")
+        self._places = self._places.own()
+        # The rest of an epoch is only next if it was loaded.
+        following = self._places.following(0)
+        if following[0] == epoch and following != (epoch, 0, 1):
+            return
         self._places.begin_all((epoch, 0, 1))
 
     def state_dict(self):
@@ -223,14 +230,20 @@ class Stream(IterableDataset):
         """The next `iter()` goes on where `state` was taken. Ranks, readers and batch size may be others than then.
 
         Raises:
-            TuwenError: The state is of another selection, of other versions of the tables, or of another seed.
+            TuwenError: The state is of another selection or seed, or of versions of the tables that are not there any more, or not those
+                that the stream was told to read.
         """
-        if self._options["versions"] is None:
-            self._options["versions"] = state.get("versions")
-        rust = self._open()
+        before = self.versions
         of = state.get("workers", 1)
         of_stream = {name: value for name, value in state.items() if name != "workers"}
-        rust.check(json.dumps(of_stream))
+        try:
+            if self._takes_any_versions and state.get("versions", before) != before:
+                self._reopen(state["versions"])
+            self._open().check(json.dumps(of_stream))
+        except TuwenError:
+            if self._options["versions"] != before:
+                self._reopen(before)
+            raise
         worker, workers = share()
         if workers == 1 and of != 1:
             raise TuwenError(f"the state is of one of {of} workers of a DataLoader, whose own state has all of them")
@@ -239,6 +252,12 @@ class Stream(IterableDataset):
             self._places.begin(worker, place)
         else:
             self._places.begin_all(place)
+
+    def _resume(self, epoch, n_batches):
+        """The next `iter()` goes on in epoch `epoch` after `n_batches` batches of each rank, as with a state that was taken there."""
+        position = n_batches * self._options["batch_size"] * self._options["world"]
+        self._places = self._places.own()
+        self._places.begin_all((epoch, position, 1))
 
     @property
     def versions(self):
@@ -283,7 +302,7 @@ class Stream(IterableDataset):
     def __getstate__(self):
         """For a spawned process, which opens the same versions anew."""
         self._open()
-        return {**self.__dict__, "_rust": None, "_home": None, "_running": nothing, "_is_pinned": False, "_skipped": []}
+        return {**self.__dict__, "_rust": None, "_home": None, "_copies": None, "_running": nothing, "_is_pinned": False, "_skipped": []}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
@@ -295,26 +314,36 @@ class Stream(IterableDataset):
     def _open(self):
         """The stream in this process: a spawned one opens it anew, a forked one is refused."""
         if self._home != os.getpid():
-            self._running, self._is_pinned = nothing, False
+            self._places = self._places.own()
+            self._running, self._is_pinned, self._copies = nothing, False, None
             self._rust = _tuwen.Stream(self._corpus, json.dumps(self._options), self._read_path)
             self._home = os.getpid()
             self._state = json.loads(self._rust.state(0, 0))
             self._options["versions"] = self._state["versions"]
         return self._rust
 
+    def _reopen(self, versions):
+        """The same at other versions."""
+        self._end()
+        self._options["versions"], self._home = versions, None
+        self._open()
+
     def _pin_versions(self):
         """Opens the stream; the ranks of `torch.distributed` at the versions that the first one finds."""
         if not self._is_collective:
             self._open()
             return
-        found = [None]
+        found, failure = [None], None
         if self._options["rank"] == 0:
             try:
                 self._open()
                 found = [(self._options["versions"], None)]
-            except TuwenError as error:
-                found = [(None, str(error))]
+            # Whatever it is: the others wait for it.
+            except BaseException as error:
+                found, failure = [(None, f"rank 0: {str(error) or type(error).__name__}")], error
         torch.distributed.broadcast_object_list(found, src=0)
+        if failure is not None:
+            raise failure
         versions, error = found[0]
         if error is not None:
             raise TuwenError(error)
@@ -330,7 +359,9 @@ class Stream(IterableDataset):
         if not wanted:
             return
         try:
-            rust.page_lock(*cuda_host_functions())
+            # Also where not all can be page-locked.
+            self._copies = _page_lock.Copies()
+            rust.page_lock(*_page_lock.cuda_host_functions(), _page_lock.COPYING)
         except (OSError, AttributeError, TuwenError) as error:
             if self._pin_memory:
                 raise TuwenError(f"pin_memory: {error}") from error
@@ -361,12 +392,24 @@ class Epoch:
         stream, take = self.stream, self.take
         if stream is None:
             raise StopIteration
+        copies = stream._copies
         while True:
-            batch = self.batches.next()
+            if copies is not None:
+                copies.give_back()
+            try:
+                batch = self.batches.next()
+            except TuwenError:
+                # Nothing comes after it, and the place stays: that is no end of the epoch.
+                self.stream = None
+                raise
             if batch is None:
-                self.stream, stream._running = None, nothing
-                stream._places.stand(self.worker, (self.epoch + 1, 0, 1))
+                # If it was not closed meanwhile.
+                if self.stream is not None:
+                    self.stream, stream._running = None, nothing
+                    stream._places.stand(self.worker, (self.epoch + 1, 0, 1))
                 raise StopIteration
+            if copies is not None:
+                copies.lend(batch)
             stream._places.stand(self.worker, (self.epoch, batch.next_position + self.between, self.workers))
             if skipped := batch.skipped:
                 stream._skipped += skipped
@@ -381,81 +424,12 @@ class Epoch:
 
     def close(self):
         """Ends the threads; there is no next batch."""
-        self.batches.close()
         self.stream = None
-
-
-class Places:
-    """Where the workers of a DataLoader stand, each for itself; worker 0 is the one there is without workers. A place is an epoch, a
-    position, and among how many workers that position is divided (1: it is that of the rank). In memory that the processes share,
-    so that the next epoch is another one although its workers are new."""
-
-    def __init__(self):
-        # Of each worker two places: where it stands, and where its next epoch begins.
-        n = MOST_WORKERS * 6
-        self.memory = torch.zeros(n, dtype=torch.int64).share_memory_() if torch else (ctypes.c_int64 * n)()
-        self._view()
-        self.begin_all((0, 0, 1))
-
-    def _view(self):
-        of_torch = lambda memory: (ctypes.c_int64 * len(memory)).from_address(memory.data_ptr())
-        self.values = of_torch(self.memory) if torch else self.memory
-
-    def __getstate__(self):
-        return {"memory": self.memory, "written": self.written}
-
-    def __setstate__(self, state):
-        self.__dict__.update(state)
-        self._view()
-
-    def where(self, worker):
-        """Where a worker stands."""
-        return tuple(self.values[worker * 6 : worker * 6 + 3])
-
-    def stand(self, worker, place):
-        """A worker stands there now."""
-        self.values[worker * 6 : worker * 6 + 3] = place
-        self.written = (worker, place)
-
-    def begin(self, worker, place):
-        """The next epoch of a worker begins there."""
-        self.values[worker * 6 + 3 : worker * 6 + 6] = place
-        self.stand(worker, place)
-
-    def begin_all(self, place, first=0):
-        """The next epoch of all of them, from `first` on, begins there."""
-        for worker in reversed(range(first, MOST_WORKERS)):
-            self.begin(worker, place)
-
-    def take(self, worker, workers):
-        """Where the epoch of one of `workers` begins. The next is the whole of the next one, also for workers that there are not yet:
-        for them the first one moves."""
-        place = tuple(self.values[worker * 6 + 3 : worker * 6 + 6])
-        following = (place[0] + 1, 0, 1)
-        if worker == 0:
-            self.begin_all(following, workers)
-        self.begin(worker, following)
-        self.stand(worker, place)
-        return place
-
-    def is_moved_by_others(self):
-        """Whether another process has moved on the one that this process moved last."""
-        worker, place = self.written
-        return self.where(worker) != place
+        self.batches.close()
 
 
 def nothing():
     """Where no epoch is open: what a dead reference gives."""
-
-
-def share():
-    """Which worker of a DataLoader this is, and of how many."""
-    info = get_worker_info()
-    if info is None:
-        return 0, 1
-    if info.num_workers > MOST_WORKERS:
-        raise TuwenError(f"expected a DataLoader of at most {MOST_WORKERS} workers, found {info.num_workers}")
-    return info.id, info.num_workers
 
 
 def is_distributed():
@@ -471,17 +445,3 @@ def numpy_from_dlpack():
 def one_of(name, value, allowed):
     if value not in allowed:
         raise TuwenError(f"{name}: expected one of {', '.join(allowed)}, found `{value}`")
-
-
-def cuda_host_functions():
-    """Addresses of `cudaHostRegister` and `cudaHostUnregister` in the CUDA runtime that torch has loaded.
-
-    Raises:
-        OSError, AttributeError: There is none.
-    """
-    torch.cuda.init()
-    with open("/proc/self/maps") as maps:
-        names = {line.split()[-1] for line in maps if "libcudart" in line}
-    runtime = ctypes.CDLL(min(names) if names else "libcudart.so")
-    functions = runtime.cudaHostRegister, runtime.cudaHostUnregister
-    return tuple(ctypes.cast(function, ctypes.c_void_p).value for function in functions)

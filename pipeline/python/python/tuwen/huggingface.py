@@ -1,8 +1,10 @@
 """A stream for Hugging Face's `Trainer`. In: a `tuwen.Stream`. Out: batches as a `VisionEncoderDecoderModel` takes them."""
 
+import itertools
+
 import torch
 import transformers
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from tuwen._normalise import normalise
 from tuwen._tuwen import TuwenError
@@ -21,11 +23,22 @@ class StreamTrainer(transformers.Trainer):
     go to the device as u8 and are normalised there, as the image processor `processing_class` says, if one is given.
     """
 
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.add_callback(Resume)
+
     def get_train_dataloader(self):
         return StreamLoader(self.train_dataset)
 
     def get_eval_dataloader(self, eval_dataset=None):
-        return StreamLoader(self.eval_dataset if eval_dataset is None else eval_dataset)
+        if eval_dataset is None:
+            eval_dataset = self.eval_dataset
+        elif isinstance(eval_dataset, str):
+            eval_dataset = self.eval_dataset[eval_dataset]
+        return StreamLoader(eval_dataset)
+
+    def get_test_dataloader(self, test_dataset):
+        return StreamLoader(test_dataset)
 
     def _prepare_inputs(self, inputs):
         inputs = super()._prepare_inputs({name: inputs[name] for name in INPUTS})
@@ -37,10 +50,40 @@ class StreamLoader(DataLoader):
     """Batches as the stream makes them. The trainer says which epoch it is."""
 
     def __init__(self, stream):
-        super().__init__(stream, batch_size=None)
+        super().__init__(Rest(stream), batch_size=None)
 
     def set_epoch(self, epoch):
-        self.dataset.set_epoch(epoch)
+        self.dataset.stream.set_epoch(epoch)
+
+
+class Rest(IterableDataset):
+    """A stream, of which the trainer drops the batches that a resumed run has had: they are not read, and None stands for each."""
+
+    def __init__(self, stream):
+        self.stream, self.n_had = stream, 0
+
+    def __len__(self):
+        return len(self.stream)
+
+    def __iter__(self):
+        n_had, self.n_had = self.n_had, 0
+        return itertools.chain(itertools.repeat(None, n_had), self.stream)
+
+    def resume(self, epoch, n_had):
+        """The next iteration is `epoch`, of which the trainer drops `n_had` batches."""
+        self.n_had = n_had
+        self.stream._resume(epoch, n_had)
+
+
+class Resume(transformers.TrainerCallback):
+    """Places the stream where a run is resumed in the middle of an epoch. The trainer only knows to read the batches that it had, and what
+    it does so with cannot be told of which epoch."""
+
+    def on_train_begin(self, args, state, control, train_dataloader=None, **others):
+        steps_per_epoch = max(-(-len(train_dataloader) // args.gradient_accumulation_steps), 1)
+        epoch, steps = divmod(state.global_step, steps_per_epoch)
+        if steps and not args.ignore_data_skip:
+            train_dataloader.dataset.resume(epoch, steps * args.gradient_accumulation_steps)
 
 
 class Collator:

@@ -46,6 +46,13 @@ class Queries(unittest.TestCase):
         )
         self.assertEqual(found, {"n": images.num_rows, "width": 48, "height": 40})
 
+    def test_nothing_comes_after_the_end(self):
+        reader = pyarrow.RecordBatchReader.from_stream(self.corpus.sql("select 1 as one"))
+        self.assertEqual(reader.read_all().num_rows, 1)
+        self.assertEqual(reader.read_all().num_rows, 0)
+        with self.assertRaises(StopIteration):
+            reader.read_next_batch()
+
     def test_pixels_come_batch_by_batch(self):
         reader = pyarrow.RecordBatchReader.from_stream(self.corpus.sql("select image_id, pixels from images"))
         batch = reader.read_next_batch()
@@ -68,6 +75,16 @@ class Queries(unittest.TestCase):
         self.assertEqual(ask("select count(*) as n from examples where text = $text", text="' or 1=1 --"), [{"n": 0}])
         day = datetime.date(2020, 2, 29)
         self.assertEqual(ask("select cast($day as date) as day", day=day), [{"day": day}])
+        # Where the query does not say a type, it is that of the value.
+        noon = datetime.datetime(2020, 2, 29, 12, 0, 0, 7)
+        for value in ("007", "true", "2020-02-29", "", 7, -1.5, True, False, day, noon, noon.time()):
+            self.assertEqual(ask("select $x as x", x=value), [{"x": value}])
+        there = datetime.timezone(datetime.timedelta(hours=8))
+        [found] = ask("select $x as x", x=noon.replace(tzinfo=there))
+        self.assertEqual(found["x"], noon.replace(tzinfo=there))
+        self.assertEqual(ask("select count(*) as n from examples where text = $text", text=7), [{"n": 0}])
+        with self.assertRaisesRegex(tuwen.TuwenError, r"`\$least`: expected int, found `12.5`"):
+            ask("select count(*) from examples where n_tokens > $least", least=12.5)
         self.assertEqual(ask("select count(*) > 0 as b from examples where (n_tokens > 0) = $yes", yes=True), [{"b": True}])
         for query, params, words in [
             ("select 1", {"x": 1}, "has no parameter `$x`"),

@@ -1,11 +1,13 @@
 """The stream in PyTorch's loaders and ranks: DataLoader with workers, torchdata's StatefulDataLoader, torch.distributed."""
 
+import json
 import multiprocessing
 import os
 import pathlib
 import pickle
 import subprocess
 import sys
+import tempfile
 import unittest
 import warnings
 
@@ -30,6 +32,12 @@ def stream(**options):
 
 def ids_of(batches):
     return [batch["example_ids"] for batch in batches]
+
+
+def epochs_of(given):
+    """What a process makes of a stream that it is given."""
+    its, n_epochs = given
+    return [ids_of(its) for _ in range(n_epochs)]
 
 
 class Loaders(unittest.TestCase):
@@ -105,6 +113,19 @@ class Loaders(unittest.TestCase):
         self.assertEqual(ids_of(copy), ids_of(stream()))
         self.assertEqual(copy.versions, stream().versions)
 
+    def test_processes_that_are_given_a_stream_go_through_it_each_for_itself(self):
+        shared = stream()
+        next(iter(shared))
+        context, n_epochs = multiprocessing.get_context("forkserver"), 2
+        with context.Pool(2) as pool:
+            # Both take their epochs at the same time, as far as they can.
+            found = pool.map(epochs_of, [(shared, n_epochs)] * 2, chunksize=1)
+        alone = stream()
+        alone.set_epoch(1)
+        expected = [ids_of(alone) for _ in range(n_epochs)]
+        self.assertEqual(found, [expected] * 2)
+        self.assertEqual(ids_of(shared), expected[0])
+
     def test_a_forked_process_is_refused_and_ends(self):
         with self.assertRaisesRegex(tuwen.TuwenError, 'forked from one in which tuwen runs.*\n.*num_workers=0'):
             list(DataLoader(stream(), batch_size=None, num_workers=2, multiprocessing_context="fork"))
@@ -143,9 +164,6 @@ stream = tuwen.Stream(sys.argv[3], batch_size=16, seed=3)
 print(json.dumps([[id for batch in stream for id in batch["example_ids"]], len(stream), stream.versions]))
 torch.distributed.barrier()
 """
-        import json
-        import tempfile
-
         with tempfile.TemporaryDirectory() as folder:
             words = [sys.executable, "-c", script, f"{folder}/store"]
             ranks = [subprocess.Popen([*words, str(rank), CORPUS], stdout=subprocess.PIPE, text=True) for rank in range(2)]
@@ -156,6 +174,26 @@ torch.distributed.barrier()
         n_whole = len(whole) // 32 * 32
         self.assertEqual([len(first), len(second)], [n_whole // 2] * 2)
         self.assertEqual((first, second), (whole[0:n_whole:2], whole[1:n_whole:2]))
+
+    def test_no_rank_waits_for_a_first_one_that_fails(self):
+        script = """
+import sys, torch, tuwen, tuwen._stream
+torch.distributed.init_process_group("gloo", init_method="file://" + sys.argv[1], rank=int(sys.argv[2]), world_size=2)
+if sys.argv[2] == "0":
+    def fail(*arguments):
+        raise MemoryError("no room")
+    tuwen._stream._tuwen.Stream = fail
+try:
+    tuwen.Stream(sys.argv[3])
+except (MemoryError, tuwen.TuwenError) as error:
+    print(type(error).__name__, error)
+torch.distributed.barrier()
+"""
+        with tempfile.TemporaryDirectory() as folder:
+            words = [sys.executable, "-c", script, f"{folder}/store"]
+            ranks = [subprocess.Popen([*words, str(rank), CORPUS], stdout=subprocess.PIPE, text=True) for rank in range(2)]
+            said = [rank.communicate(timeout=120)[0] for rank in ranks]
+        self.assertEqual(said, ["MemoryError no room\n", "TuwenError rank 0: no room\n"])
 
 
 if __name__ == "__main__":

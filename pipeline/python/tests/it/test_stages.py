@@ -76,6 +76,8 @@ class Stages(unittest.TestCase):
 
     def test_ctrl_c_ends_a_fetch_after_what_came_and_python_goes_on(self):
         arrived, go_on = threading.Event(), threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
 
         class Slow(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
@@ -95,18 +97,44 @@ class Stages(unittest.TestCase):
             url = f"http://127.0.0.1:{server.server_port}/"
             csv.writer(file).writerows([("text", "url", "filename"), *((f"第{n}张", f"{url}{n}.jpg", f"train-{n}.jpg") for n in range(3))])
 
-        def interrupt():
-            arrived.wait(30)
-            os.kill(os.getpid(), signal.SIGINT)
-            go_on.set()
+        class Terminated(Exception):
+            pass
 
-        threading.Thread(target=interrupt).start()
-        with self.assertRaises(KeyboardInterrupt):
-            tuwen.fetch(source, corpus=self.corpus, allow_private_hosts=True, force=True, quiet=True, settings={"fetch.robots": False})
+        def interrupt(number):
+            arrived.wait(30)
+            os.kill(os.getpid(), number)
+
+        # Each time, and by a handler of the program's own.
+        for number, raises in [(signal.SIGINT, KeyboardInterrupt), (signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]:
+            arrived.clear()
+            go_on.clear()
+
+            def handler(number, frame, raises=raises):
+                # The server answers when the signal has come.
+                go_on.set()
+                raise raises
+
+            signal.signal(number, handler)
+            threading.Thread(target=interrupt, args=(number,)).start()
+            options = {"allow_private_hosts": True, "retry_failed": True, "force": True, "quiet": True}
+            with self.assertRaises(raises) as raised:
+                tuwen.fetch(source, corpus=self.corpus, settings={"fetch.robots": False}, **options)
+            self.assertEqual([report["stage"] for report in raised.exception.reports], ["ingest", "fetch"])
+            self.assertEqual(raised.exception.reports[-1]["outcome"], "interrupted")
         # What was ingested is committed, and Python's own Ctrl-C works as before.
         self.assertIn("pairs", tuwen.open(self.corpus).versions())
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         with self.assertRaises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+    def test_a_stage_leaves_no_handler_of_a_signal(self):
+        script = """
+import os, signal, sys, tuwen
+tuwen.decode(corpus=sys.argv[1], quiet=True)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+        done = subprocess.run([sys.executable, "-c", script, SHARED / "corpus"])
+        self.assertEqual(done.returncode, -signal.SIGTERM)
 
     def test_the_command_is_the_command(self):
         version = command("--version")

@@ -17,9 +17,14 @@ import numpy as np
 import torch
 
 import tuwen
+from tuwen._page_lock import COPYING, Copies, mapped
 
 SHARED = pathlib.Path(os.environ["SHARED_FOLDER"])
 CORPUS = SHARED / "corpus"
+
+
+# Memory may be unlocked as long as the process lives.
+FUNCTIONS = []
 
 
 def readers():
@@ -143,6 +148,43 @@ class Resume(unittest.TestCase):
             with self.assertRaisesRegex(tuwen.TuwenError, "the state is of another stream"):
                 tuwen.Stream(CORPUS, **options).load_state_dict(state)
 
+    def test_set_epoch_leaves_the_place_that_was_loaded(self):
+        whole = [batch["example_ids"] for batch in tuwen.Stream(CORPUS, batch_size=8)]
+        stream = tuwen.Stream(CORPUS, batch_size=8)
+        batches = iter(stream)
+        next(batches)
+        state = stream.state_dict()
+        stream.load_state_dict(state)
+        stream.set_epoch(0)
+        self.assertEqual([batch["example_ids"] for batch in stream], whole[1:])
+        # It was not loaded for another time.
+        stream.set_epoch(0)
+        self.assertEqual([batch["example_ids"] for batch in stream], whole)
+
+    def test_a_corpus_that_has_grown_is_read_at_the_versions_of_the_state(self):
+        newest = tuwen.Stream(CORPUS, batch_size=8)
+        versions = {**newest.versions, "examples": newest.versions["examples"] - 1}
+        then = tuwen.Stream(CORPUS, batch_size=8, versions=versions)
+        batches = iter(then)
+        next(batches)
+        state = then.state_dict()
+        expected = [batch["example_ids"] for batch in batches]
+        resumed = tuwen.Stream(CORPUS, batch_size=8)
+        resumed.load_state_dict(state)
+        self.assertEqual((resumed.versions, len(resumed)), (versions, len(then)))
+        self.assertEqual([batch["example_ids"] for batch in resumed], expected)
+        # Not where others were asked for, and a state that is refused changes nothing.
+        for stream, wrong in [
+            (tuwen.Stream(CORPUS, batch_size=8, versions=newest.versions), state),
+            (newest, {**state, "seed": 9}),
+            (newest, {**state, "versions": {**versions, "examples": 99}}),
+        ]:
+            before = stream.versions
+            with self.assertRaises(tuwen.TuwenError):
+                stream.load_state_dict(wrong)
+            self.assertEqual(stream.versions, before)
+            self.assertGreater(len(ids_of(stream)), len(then) * 8)
+
     def test_versions_are_pinned(self):
         newest = tuwen.Stream(CORPUS)
         versions = {**newest.versions, "examples": newest.versions["examples"] - 1}
@@ -157,6 +199,7 @@ class Errors(unittest.TestCase):
     def test_what_is_wrong_is_said(self):
         for options, words in [
             ({"batch_size": 0}, "`batch_size`: expected at least 1"),
+            ({"readers": 0}, "`readers`: expected at least 1"),
             ({"where": "no_such > 1"}, "no_such"),
             ({"where": "random() > 0.5"}, "must be the same whenever it is made"),
             ({"shuffle": "all"}, "shuffle: expected one of global, window, none, found `all`"),
@@ -188,6 +231,17 @@ class Errors(unittest.TestCase):
                     file.write_bytes(data)
             with self.assertRaisesRegex(tuwen.TuwenError, r"example [0-9a-f]{32}: .*images"):
                 list(tuwen.Stream(corpus))
+            # An epoch that failed has not come to its end, and neither has one that was closed.
+            failing = tuwen.Stream(corpus, batch_size=16)
+            batches = iter(failing)
+            with self.assertRaises(tuwen.TuwenError):
+                list(batches)
+            self.assertEqual(list(batches), [])
+            self.assertEqual(failing.state_dict()["epoch"], 0)
+            batches = iter(failing)
+            failing.close()
+            self.assertEqual(list(batches), [])
+            self.assertEqual((failing.state_dict()["epoch"], failing.state_dict()["position"]), (1, 0))
             whole = tuwen.Stream(corpus, on_bad_image="skip", batch_size=16)
             ids = ids_of(whole)
             self.assertEqual(len(ids), whole.n_examples - 1)
@@ -276,24 +330,10 @@ print(sum(name.startswith("stream-") for name in names), n)
         self.assertEqual(readers(), 0)
 
     def test_page_locked_memory_is_unlocked_before_it_is_freed(self):
-        locked, log = {}, []
-
-        @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint)
-        def register(pointer, n_bytes, flags):
-            locked[pointer] = n_bytes
-            return 0
-
-        @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
-        def unregister(pointer):
-            # The memory is still there.
-            ctypes.string_at(pointer, locked.pop(pointer))
-            log.append(pointer)
-            return 0
-
-        address = lambda function: ctypes.cast(function, ctypes.c_void_p).value
+        register, unregister, locked, log = host_functions()
         stream = tuwen.Stream(CORPUS, batch_size=8, readers=2, prefetch=2)
         stream._page_lock = lambda rust: None
-        stream._open().page_lock(address(register), address(unregister))
+        stream._open().page_lock(register, unregister, 0)
         self.assertEqual(list(locked.values()), [8 * 32 * 32 * 3] * (2 * 3 + 2))
         pointers = set(locked)
         for _ in range(2):
@@ -311,6 +351,69 @@ print(sum(name.startswith("stream-") for name in names), n)
         del stream
         gc.collect()
         self.assertEqual((locked, len(log)), ({}, len(pointers)))
+        # A batch is never larger than what there is.
+        stream = tuwen.Stream(CORPUS, batch_size=10**9, rank=0, world=4)
+        stream._open().page_lock(register, unregister, 0)
+        self.assertEqual(set(locked.values()), {-(-stream.n_examples // 4) * 32 * 32 * 3})
+
+    def test_page_locked_memory_is_not_filled_while_a_device_copies_from_it(self):
+        class Told:
+            """What a device was told, and does when the loop waits for it."""
+
+            def __init__(self):
+                self.is_done = False
+                events.append(self)
+
+            def query(self):
+                return self.is_done
+
+            def synchronize(self):
+                self.is_done = True
+
+        register, unregister, locked, _ = host_functions()
+        stream = tuwen.Stream(CORPUS, batch_size=8, readers=2, prefetch=1)
+        stream._page_lock = lambda rust: None
+        rust = stream._open()
+        stream._copies, events = Copies(), []
+        stream._copies.told = Told
+        rust.page_lock(register, unregister, COPYING)
+        n_locked, seen = len(locked), []
+        self.assertEqual(n_locked, 2 * (1 + 1) + 2 + COPYING)
+        for _ in range(2):
+            for batch in stream:
+                seen.append(batch["pixel_values"].data_ptr())
+                # What was let go of, and is copied from still, is in nobody's hands.
+                copying = {held.pixels(False).address for _, freed in stream._copies.copied for held in freed}
+                self.assertNotIn(seen[-1], copying)
+                self.assertLessEqual(len(copying), COPYING)
+        # The device was waited for only where it was that far behind, and no other memory was needed.
+        self.assertEqual([event.is_done for event in events], [True] * (len(events) - COPYING) + [False] * COPYING)
+        self.assertLessEqual(set(seen), set(locked))
+        self.assertEqual(len(locked), n_locked)
+
+    def test_the_cuda_runtime_is_found_below_a_folder_with_a_blank(self):
+        line = "7f00-7f01 r-xp 00000000 00:1 12                  /opt/my models/libcudart.so.12\n"
+        self.assertEqual(mapped([line, line, "7f02-7f03 rw-p 00000000 00:00 0 \n"], "libcudart"), {"/opt/my models/libcudart.so.12"})
+
+
+def host_functions():
+    """Addresses of functions that stand for `cudaHostRegister` and `cudaHostUnregister`, the memory that is locked, and what was unlocked."""
+    locked, log = {}, []
+
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint)
+    def register(pointer, n_bytes, flags):
+        locked[pointer] = n_bytes
+        return 0
+
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+    def unregister(pointer):
+        # The memory is still there.
+        ctypes.string_at(pointer, locked.pop(pointer))
+        log.append(pointer)
+        return 0
+
+    FUNCTIONS.extend((register, unregister))
+    return *(ctypes.cast(function, ctypes.c_void_p).value for function in (register, unregister)), locked, log
 
 
 class Pixels(unittest.TestCase):

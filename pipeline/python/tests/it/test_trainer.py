@@ -66,6 +66,37 @@ class HuggingFace(unittest.TestCase):
             for a, b in zip(losses, self.check(unchanged), strict=True):
                 self.assertAlmostEqual(a, b, places=3)
 
+    def test_a_run_goes_on_in_the_middle_of_a_later_epoch(self):
+        class Seen(StreamTrainer):
+            def _prepare_inputs(self, inputs):
+                self.seen.append(inputs["example_ids"])
+                return super()._prepare_inputs(inputs)
+
+        def train(folder, checkpoint=None):
+            options = arguments(folder, gradient_accumulation_steps=2)
+            # 17 batches an epoch are 9 steps: 13 are one epoch and 4 steps of the next.
+            options.max_steps, options.save_strategy, options.save_steps = 20, "steps", 13
+            trainer = Seen(model=model(), args=options, train_dataset=tuwen.Stream(CORPUS, batch_size=16))
+            trainer.seen = []
+            trainer.train(resume_from_checkpoint=checkpoint)
+            return trainer.seen
+
+        with tempfile.TemporaryDirectory() as folder:
+            whole = train(folder)
+            self.assertEqual(len(whole), 2 * 17 + 4)
+            self.assertEqual(train(folder, f"{folder}/checkpoint-13"), whole[17 + 8 :])
+
+    def test_several_streams_are_evaluated_and_one_is_predicted(self):
+        streams = {split: tuwen.Stream(CORPUS, split, batch_size=16) for split in ("train", "test")}
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = StreamTrainer(model=model(), args=arguments(folder), eval_dataset=streams)
+            self.assertLessEqual({"eval_train_loss", "eval_test_loss"}, set(trainer.evaluate()))
+            self.assertIn("other_loss", trainer.evaluate(streams["test"], metric_key_prefix="other"))
+            # The decoder's cache is no tensor.
+            predicted = trainer.predict(streams["test"], ignore_keys=["past_key_values"])
+        self.assertEqual(len(predicted.label_ids), streams["test"].n_examples)
+        self.assertIn("test_loss", predicted.metrics)
+
     def test_a_loop_of_ones_own(self):
         captioner = model()
         optimizer = torch.optim.AdamW(captioner.parameters(), lr=3e-3)
