@@ -49,7 +49,7 @@ impl Report {
         let settings = self.corpus.settings(Vec::new())?;
         let (_, snapshot) = Corpus::open_snapshot(&settings.corpus).await?;
         let session = Session::new(snapshot, &settings, default_memory_bytes())?;
-        let options = Options { pictures: self.pictures.into(), groups: 6 };
+        let options = Options { pictures: self.pictures.into(), groups: 6, gates: Some(&settings) };
         let report = Box::pin(collect(&session, &options)).await?;
         let text = if is_markdown { markdown(&report) } else { html(&report) };
         let mut target = match &self.output {

@@ -24,7 +24,9 @@ pub(super) async fn card(
     layout: &Layout,
 ) -> Result<String> {
     let session = Session::new(snapshot, settings, default_memory_bytes())?;
-    let report = Box::pin(collect(&session, &Options { pictures: 0, groups: 0 })).await?;
+    // Gates are no part of what was exported: whoever resumes it may have set them otherwise.
+    let options = Options { pictures: 0, groups: 0, gates: None };
+    let report = Box::pin(collect(&session, &options)).await?;
     let mut text = format!("---\n{}", front_lines(manifest.rows.values().sum()));
     text.push_str(&configs(manifest));
     if manifest.plan.format == Format::Huggingface {

@@ -35,7 +35,7 @@ pub(crate) async fn export(
     stop: &CancellationToken,
 ) -> Result<Summary> {
     let clock = Instant::now();
-    let mut plan = Plan::of(&options, &snapshot)?;
+    let mut plan = Plan::of(&options, settings, &snapshot)?;
     match look(&options.folder)? {
         Found::Nothing => {}
         Found::Begun(begun) => {
@@ -171,8 +171,11 @@ fn check_versions(options: &Options, there: &Plan, now: &Plan) -> Result<()> {
     );
 }
 
-/// Moves `snapshot` to the versions of an export that was begun.
+/// Moves `snapshot` to the versions of an export that was begun; a table that came later is empty, as it was then.
 async fn pin(snapshot: &mut Snapshot, options: &Options, begun: &Plan) -> Result<()> {
+    for table in snapshot.versions().keys().filter(|table| !begun.versions.contains_key(*table)) {
+        snapshot.leave_out(table);
+    }
     for (table, version) in &begun.versions {
         if snapshot.version(table) != Some(*version) {
             let pinned = snapshot.pin(table, u64::try_from(*version)?).await;

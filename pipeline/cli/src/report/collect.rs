@@ -1,21 +1,24 @@
-//! Asks a corpus for what a report tells. In: a session. Out: a [`Report`].
+//! Asks a corpus for what a report tells. In: a session, settings. Out: a [`Report`].
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::Utc;
 use tuwen_etl::sql::Session;
+use tuwen_settings::Settings;
 
 use super::pictures::add_thumbnails;
 use super::{Body, Group, Picture, Report, Rows, Section};
 
 /// How much is shown.
-pub(crate) struct Options {
+pub(crate) struct Options<'a> {
     /// Pictures of each reason, split and group; 0: none.
     pub(crate) pictures: usize,
     /// Groups of near-identical images.
     pub(crate) groups: usize,
+    /// Settings whose gates are told; none: they are not.
+    pub(crate) gates: Option<&'a Settings>,
 }
 
 /// Rows of a table that are shown, the others are counted.
@@ -31,7 +34,7 @@ macro_rules! query {
 ///
 /// # Errors
 /// A table cannot be read.
-pub(crate) async fn collect(session: &Session, options: &Options) -> Result<Report> {
+pub(crate) async fn collect(session: &Session, options: &Options<'_>) -> Result<Report> {
     let shown = format!("shown={}", options.pictures);
     let groups = format!("groups={}", options.groups);
     let none: &[&str] = &[];
@@ -131,6 +134,9 @@ pub(crate) async fn collect(session: &Session, options: &Options) -> Result<Repo
         )
         .await?,
     );
+    if let Some(settings) = options.gates {
+        sections.push(gates(session, settings).await?);
+    }
     sections.push(
         table(
             session,
@@ -222,6 +228,32 @@ async fn changes(session: &Session) -> Result<Option<Section>> {
         ),
         body: Body::Table(rows),
     }))
+}
+
+/// Each gate, what it allows, and what the corpus has.
+async fn gates(session: &Session, settings: &Settings) -> Result<Section> {
+    let row = |stage: &str, gate: &str, limit: String, found: String, is_green: bool| {
+        let state = if is_green { "green" } else { "red" };
+        vec![stage.to_owned(), gate.to_owned(), limit, found, state.to_owned()]
+    };
+    let (most, least) = (settings.max_rejected_percent, settings.curate.min_examples);
+    let mut rows = Vec::new();
+    for counted in ask(session, query!("report/gates"), &[]).await?.rows {
+        let [stage, judged, n_rows, n_rejected] = &counted[..] else {
+            bail!("report/gates.sql: expected four columns, found {}", counted.len());
+        };
+        let percent = 100.0 * number(n_rejected)? as f64 / number(n_rows)?.max(1) as f64;
+        let found = format!("{percent:.1} % of {n_rows} {judged}");
+        let limit = format!("at most {most} %");
+        rows.push(row(stage, "max_rejected_percent", limit, found, percent <= most));
+    }
+    let n_examples = count(session, "select count(split) from examples").await?;
+    let (limit, found) = (format!("at least {least}"), format!("{n_examples} examples in splits"));
+    rows.push(row("curate", "curate.min_examples", limit, found, n_examples >= least));
+    let columns = ["stage", "gate", "limit", "found", "state"].map(str::to_owned).to_vec();
+    let is_number = vec![false; columns.len()];
+    let note = "What they allow as tuwen is set now, beside the tables as they are. Where a run met a red one, Runs has what it found.";
+    Ok(section("Gates", note, Body::Table(Rows { columns, is_number, rows })))
 }
 
 async fn bars(session: &Session, title: &str, note: &str, query: &str) -> Result<Section> {

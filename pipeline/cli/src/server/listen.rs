@@ -1,5 +1,5 @@
 //! Where clients connect. In: an address. Out: connections, in TLS if that is wanted, so many at once at most. What a client makes others
-//! wait for is bounded: its handshake, and its first bytes.
+//! wait for is bounded: its handshake, its first bytes, and how long it reads nothing of what is sent.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,10 +13,12 @@ use anyhow::Result;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+
+use crate::server::queries::READER_PATIENCE;
 
 /// Connections at once: each holds some hundred kilobytes at worst.
 const MOST_CONNECTIONS: usize = 512;
@@ -115,12 +117,14 @@ enum Stream {
 pub(crate) struct Connection {
     stream: Stream,
     n_read: Arc<AtomicUsize>,
+    /// Until when the client may read nothing; none while it reads.
+    unread: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
     fn new(stream: Stream, place: OwnedSemaphorePermit) -> Self {
-        Self { stream, n_read: Arc::default(), _place: place }
+        Self { stream, n_read: Arc::default(), unread: None, _place: place }
     }
 
     /// Waits until it is clear that the client does not ask anything.
@@ -133,6 +137,21 @@ impl Connection {
             }
         }
     }
+}
+
+/// `written`, or an error where nothing could be written for `limit`.
+fn within<T>(
+    limit: Duration,
+    unread: &mut Option<Pin<Box<Sleep>>>,
+    cx: &mut Context<'_>,
+    written: Poll<io::Result<T>>,
+) -> Poll<io::Result<T>> {
+    if written.is_ready() {
+        *unread = None;
+        return written;
+    }
+    let is_up = unread.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx).is_ready();
+    if is_up { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { Poll::Pending }
 }
 
 impl AsyncRead for Connection {
@@ -158,10 +177,12 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let written = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
+        };
+        within(READER_PATIENCE, &mut this.unread, cx, written)
     }
 
     fn poll_write_vectored(
@@ -169,10 +190,12 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let written = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
+        };
+        within(READER_PATIENCE, &mut this.unread, cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -183,16 +206,40 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        match &mut this.stream {
+            // Flushing TCP does nothing, and says nothing of the client.
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => {
+                let flushed = Pin::new(stream).poll_flush(cx);
+                within(READER_PATIENCE, &mut this.unread, cx, flushed)
+            }
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let shut = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        };
+        within(READER_PATIENCE, &mut this.unread, cx, shut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_is_left() {
+        let (limit, mut unread) = (Duration::from_millis(20), None);
+        let written = poll_fn(|cx| within(limit, &mut unread, cx, Poll::Ready(Ok(1)))).await;
+        assert_eq!(written.unwrap(), 1);
+        assert!(unread.is_none());
+        let left = poll_fn(|cx| within::<usize>(limit, &mut unread, cx, Poll::Pending));
+        assert_eq!(left.await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -112,8 +112,8 @@ impl Metrics {
     }
 
     /// All of them, with what `served` says of its snapshot and its memory.
-    pub(crate) async fn text(&self, served: &Served) -> String {
-        let (versions, age) = served.newest_versions().await;
+    pub(crate) fn text(&self, served: &Served) -> String {
+        let (versions, age) = served.newest_versions();
         let mut text = Text::default();
         let queries = Outcome::ALL.map(|outcome| {
             let n = self.queries[outcome as usize].load(Relaxed);
@@ -130,7 +130,7 @@ impl Metrics {
         let help = "Queries that wait for their turn.";
         text.metric("queries_waiting", "gauge", help, gauge(&self.waiting));
         let help = "Bytes that the operators of all queries hold.";
-        let held = plain(served.held_bytes().await as u64);
+        let held = plain(served.held_bytes() as u64);
         text.metric("memory_bytes", "gauge", help, held);
         let help = "Bytes that they may hold.";
         let limit = plain(served.bounds().memory_bytes as u64);

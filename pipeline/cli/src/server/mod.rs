@@ -122,6 +122,6 @@ fn url(scheme: &str, listener: &Option<listen::Listener>) -> Result<Option<Strin
 /// `/metrics`, which stands behind the guard of the pages.
 fn metrics_router(served: Arc<Served>, metrics: Arc<metrics::Metrics>) -> Router {
     let answer =
-        async move || ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.text(&served).await);
+        async move || ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.text(&served));
     Router::new().route("/metrics", get(answer))
 }

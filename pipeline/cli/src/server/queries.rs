@@ -1,6 +1,6 @@
 //! Queries of programs under way. In: work of planning, or a planned statement. Out: its result, or rows, within the bounds. Queries have
 //! threads of their own, so that the server answers while they keep all cores busy. How long a query may take does not count what its
-//! reader makes it wait; a reader that takes nothing for long has left. Dropping rows ends their query.
+//! reader makes it wait; a reader that takes nothing for long has left, and one that is slow gives way to who waits. Dropping rows ends their query.
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +31,10 @@ const LONGEST_PLANNING: Duration = Duration::from_secs(600);
 
 /// How long a reader may take nothing of the rows that are there.
 pub(crate) const READER_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long a query may wait for its reader in all while others wait for their turn, and how often it looks whether they do.
+const READER_LIMIT: Duration = Duration::from_secs(300);
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Batches that wait for their reader: the next is computed meanwhile, and no more.
 const BATCHES_AHEAD: usize = 1;
@@ -257,7 +261,7 @@ impl Queries {
             Rows::of(prepared, None)
         };
         let limit = self.bounds.timeout;
-        let mut spent = Duration::ZERO;
+        let (mut spent, mut waited) = (Duration::ZERO, Duration::ZERO);
         loop {
             let clock = Instant::now();
             let left = limit.map(|limit| limit.saturating_sub(spent));
@@ -274,6 +278,7 @@ impl Queries {
             spent += clock.elapsed();
             let Some(batch) = batch else { return Ok(()) };
             let (n_rows, n_bytes) = (batch.num_rows(), batch.get_array_memory_size());
+            let clock = Instant::now();
             tokio::select! {
                 biased;
                 () = self.end.cancelled() => return Err(Failure::stopping()),
@@ -283,7 +288,17 @@ impl Queries {
                     Ok(Err(_)) => return Err(cancelled()),
                     Err(_) => return Err(reader_left()),
                 },
+                () = self.others_wait(waited) => return Err(reader_slow()),
             }
+            waited += clock.elapsed();
+        }
+    }
+
+    /// Ends when others wait for their turn, and a query that has `waited` for its reader has done so for [`READER_LIMIT`].
+    async fn others_wait(&self, waited: Duration) {
+        sleep(READER_LIMIT.saturating_sub(waited)).await;
+        while self.metrics.n_waiting() == 0 {
+            sleep(LOOK_INTERVAL).await;
         }
     }
 }
@@ -313,4 +328,27 @@ fn cancelled() -> Failure {
 fn reader_left() -> Failure {
     let message = format!("nothing of the rows was read for {}", age_text(READER_PATIENCE));
     Failure::new(Outcome::Cancelled, message, "the query ends so that others have their turn")
+}
+
+fn reader_slow() -> Failure {
+    let limit = age_text(READER_LIMIT);
+    let message = format!("its reader made the query wait for {limit}, and others wait their turn");
+    Failure::new(Outcome::Cancelled, message, "read the rows faster, or ask for fewer")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_reader_gives_way_to_those_who_wait() {
+        let (metrics, end) = (Arc::new(Metrics::default()), CancellationToken::new());
+        let bounds = Bounds { memory_bytes: 1 << 20, timeout: None, max_queries: 1 };
+        let queries = Queries::start(bounds, Arc::clone(&metrics), end).unwrap();
+        let soon = Duration::from_millis(50);
+        assert!(timeout(soon, queries.others_wait(READER_LIMIT)).await.is_err());
+        let _waiting = metrics.waiting();
+        assert!(timeout(soon, queries.others_wait(Duration::ZERO)).await.is_err());
+        assert!(timeout(soon, queries.others_wait(READER_LIMIT)).await.is_ok());
+    }
 }

@@ -224,6 +224,27 @@ fn a_whole_export_is_left_alone_mended_or_refused() {
 }
 
 #[test]
+fn a_resumed_export_is_of_the_tables_and_the_functions_that_it_was_begun_with() {
+    let folder = folder();
+    let at = folder.path();
+    succeed(at, &RUN);
+    // As a corpus is that was made before there were scores.
+    fs::rename(at.join("corpus/scores"), at.join("later")).unwrap();
+    let condition = "n_chars(clean_caption(raw_text)) > 0 and loss is null";
+    let args = |out| ["export", "--format", "parquet", "--where", condition, "-o", out];
+    succeed(at, &args("whole"));
+    fs::create_dir_all(at.join("begun/.tuwen-export")).unwrap();
+    fs::copy(at.join("whole/tuwen-export.json"), at.join("begun/.tuwen-export/plan.json")).unwrap();
+    fs::rename(at.join("later"), at.join("corpus/scores")).unwrap();
+
+    let rules = [&args("begun")[1..], &["--set", "curate.clean=tags"]].concat();
+    let other = wrong(at, 1, &rules);
+    assert!(other.contains("its `functions` is {\"clean_caption\":"), "{other}");
+    succeed(at, &args("begun"));
+    assert!(content(&at.join("begun")) == content(&at.join("whole")));
+}
+
+#[test]
 fn what_is_wrong_is_said_before_anything_is_written() {
     let folder = folder();
     let at = folder.path();

@@ -67,6 +67,12 @@ fn a_page_and_a_card_tell_what_the_tables_hold_and_no_caption_becomes_markup() {
     let kept = &kept[..kept.find("</section>").unwrap()];
     assert_eq!(kept.matches("<figure>").count(), kept.matches("src=\"data:image/jpeg").count());
     assert!(kept.matches("<figure>").count() > 8);
+    // Which gates there are, what they allow, and what they found.
+    let all = count(at, "select count(*) from examples");
+    let refused = count(at, "select count(reject_reason) from examples");
+    let found = format!("{:.1} % of {all} pairs", 100.0 * refused as f64 / all as f64);
+    let cells = ["curate", "max_rejected_percent", "at most 50 %", &found, "green"];
+    assert!(page.contains(&format!("<td>{}</td>", cells.join("</td><td>"))), "{found}");
     // The second run brought two rows.
     assert!(page.contains("What the last change of examples brought"));
 
@@ -74,6 +80,8 @@ fn a_page_and_a_card_tell_what_the_tables_hold_and_no_caption_becomes_markup() {
     let card = stdout(&card);
     assert!(card.starts_with("---\ntask_categories:\n- image-to-text\n"), "{card}");
     assert!(card.contains(&format!("| in a split | {in_a_split} |")), "{card}");
+    let row = format!("| curate | curate.min\\_examples | at least 0 | {in_a_split} examples in");
+    assert!(card.contains("## Gates") && card.contains(&row), "{card}");
     assert!(!card.contains("<script") && !card.contains("<img"), "{card}");
 
     let bare = stdout(&tuwen(at, &["report", "--pictures", "0"]));

@@ -86,6 +86,19 @@ fn every_pair_ends_once_and_the_figures_are_those_of_the_tables() {
         let shown = number(between(&text, "<p class=\"status\" role=\"status\"><b>", "</b>")[0]);
         assert_eq!(shown, (*pairs).min(100), "{name}");
     }
+    // So does the gallery, where it can show just these.
+    let mut n_followed = 0;
+    for (row, (name, pairs)) in between(body, "<tr>", "</tr>").into_iter().zip(&ends) {
+        let links = between(row, "<td class=\"links\">", "</td>")[0];
+        for target in between(links, "href=\"/?", "\"") {
+            let page = serving.get(&format!("/?{}", unescaped(target)));
+            let text = page.text();
+            let shown = between(&text, "<p class=\"count\" role=\"status\"><strong>", "</strong>");
+            assert_eq!(number(shown[0]), *pairs, "{name}: {target}");
+            n_followed += 1;
+        }
+    }
+    assert!(n_followed > 3, "{body}");
 }
 
 #[test]

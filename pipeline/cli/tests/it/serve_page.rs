@@ -2,6 +2,7 @@
 //! who may not ask gets nothing. `serve_page/browser.rs` looks at it through Chromium.
 
 mod browser;
+mod changes;
 pub(crate) mod chromium;
 pub(crate) mod http;
 

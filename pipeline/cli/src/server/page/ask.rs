@@ -3,7 +3,7 @@
 //! known places (`places.rs`): the tables of the queries' sessions hold no others.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use arrow::array::{AsArray, RecordBatch};
@@ -124,11 +124,12 @@ pub(super) struct Tables {
 pub(super) struct Seeker {
     served: Arc<Served>,
     opened: Cache<TableVersions, Arc<Tables>>,
+    newest: Mutex<Option<Arc<Tables>>>,
 }
 
 impl Seeker {
     pub(super) fn new(served: Arc<Served>) -> Self {
-        Self { served, opened: Cache::new(1) }
+        Self { served, opened: Cache::new(1), newest: Mutex::default() }
     }
 
     /// The tables of the newest snapshot.
@@ -139,15 +140,25 @@ impl Seeker {
         let session = self.served.session().await?;
         let snapshot = session.snapshot();
         let opened = self.opened.try_get_with(snapshot.versions(), async {
-            anyhow::Ok(Arc::new(Tables {
+            let before = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let before = before.as_deref();
+            macro_rules! places {
+                ($table:ident, $($column:literal),+) => {{
+                    let before = before.map(|tables| &tables.$table);
+                    Places::open(snapshot, stringify!($table), &[$($column),+], before).await?
+                }};
+            }
+            let tables = Arc::new(Tables {
                 session: Arc::clone(&session),
-                examples: Places::open(snapshot, "examples", &["image_id", "example_id"]).await?,
-                pairs: Places::open(snapshot, "pairs", &["pair_id"]).await?,
-                images: Places::open(snapshot, "images", &["image_id", "dhash"]).await?,
-                originals: Places::open(snapshot, "originals", &["image_id", "locator"]).await?,
-                captions: Places::open(snapshot, "captions", &["image_id"]).await?,
-                scores: Places::open(snapshot, "scores", &["image_id"]).await?,
-            }))
+                examples: places!(examples, "image_id", "example_id"),
+                pairs: places!(pairs, "pair_id"),
+                images: places!(images, "image_id", "dhash"),
+                originals: places!(originals, "image_id", "locator"),
+                captions: places!(captions, "image_id"),
+                scores: places!(scores, "image_id"),
+            });
+            *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&tables));
+            anyhow::Ok(tables)
         });
         opened.await.map_err(|error| Fault::from(error.as_ref()))
     }

@@ -1,16 +1,23 @@
 //! The door where a token is set. In: the token, by a form. Out: a cookie, and the pages.
 
-use axum::body::Bytes;
-use axum::extract::{Query, State};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Query, Request, State};
 use axum::http::header::SET_COOKIE;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::guard::{Guard, LOGIN};
 use super::lang::Lang;
 use super::layout::bare_page;
+
+/// Bytes of what is typed, and how long they may take: whoever sends none would keep a connection from others.
+const MOST_BYTES: usize = 4 << 10;
+const BODY_LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Deserialize)]
 struct Form {
@@ -24,16 +31,24 @@ pub(super) async fn form(lang: Lang) -> Response {
 }
 
 /// What was typed.
-pub(super) async fn login(State(guard): State<Guard>, lang: Lang, body: Bytes) -> Response {
-    // A form is written as a query is.
-    let uri =
-        std::str::from_utf8(&body).ok().and_then(|text| format!("/?{text}").parse::<Uri>().ok());
-    let form = uri.and_then(|uri| Query::<Form>::try_from_uri(&uri).ok());
-    let token = form.map(|Query(form)| form.token).unwrap_or_default();
+pub(super) async fn login(State(guard): State<Guard>, lang: Lang, request: Request) -> Response {
+    let Some(token) = token(request.into_body(), BODY_LIMIT).await else {
+        return StatusCode::REQUEST_TIMEOUT.into_response();
+    };
     match guard.pass(token.trim()) {
         Some(cookie) => ([(SET_COOKIE, cookie)], Redirect::to("/")).into_response(),
         None => (StatusCode::UNAUTHORIZED, shown(lang, true)).into_response(),
     }
+}
+
+/// The token in a form, empty if there is none; none if the form does not come within `limit`.
+async fn token(body: Body, limit: Duration) -> Option<String> {
+    let body = timeout(limit, to_bytes(body, MOST_BYTES)).await.ok()?.unwrap_or_default();
+    // A form is written as a query is.
+    let uri =
+        std::str::from_utf8(&body).ok().and_then(|text| format!("/?{text}").parse::<Uri>().ok());
+    let form = uri.and_then(|uri| Query::<Form>::try_from_uri(&uri).ok());
+    Some(form.map(|Query(form)| form.token).unwrap_or_default())
 }
 
 fn shown(lang: Lang, is_wrong: bool) -> impl IntoResponse {
@@ -49,4 +64,23 @@ fn shown(lang: Lang, is_wrong: bool) -> impl IntoResponse {
         }
     };
     bare_page(lang, lang.say("Token", "令牌"), &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_form_is_small_and_comes_in_time() {
+        let limit = Duration::from_millis(50);
+        let silent = futures::stream::pending::<Result<Vec<u8>, std::convert::Infallible>>();
+        for (body, expected) in [
+            (Body::from("token=a%2Bb"), Some("a+b")),
+            (Body::from(""), Some("")),
+            (Body::from(format!("token={}", "a".repeat(MOST_BYTES))), Some("")),
+            (Body::from_stream(silent), None),
+        ] {
+            assert_eq!(token(body, limit).await.as_deref(), expected);
+        }
+    }
 }

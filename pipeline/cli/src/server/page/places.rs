@@ -1,5 +1,6 @@
 //! The rows of a table by what stands in some of its columns. In: a snapshot, a table, columns. Out: the rows that have a value in one
-//! of them, by reading the pages that they stand in. What is kept is a hash a row and column, 9 bytes; files are read once a version.
+//! of them, by reading the pages that they stand in. What is kept is a hash a row and column, 9 bytes; files are read once, and those that a
+//! later version has too are taken over.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ const MOST_ROWS: usize = 1000;
 /// A table at one version.
 pub(super) struct Places {
     name: &'static str,
-    parts: Vec<Part>,
+    parts: Vec<Arc<Part>>,
 }
 
 /// Where a row is.
@@ -42,21 +43,29 @@ struct Part {
 }
 
 impl Places {
-    /// Reads `columns` of table `name`; none has a row if it is not there.
+    /// Reads `columns` of table `name`, but for the files that `before` has of it; none has a row if it is not there.
     pub(super) async fn open(
         snapshot: &Snapshot,
         name: &'static str,
         columns: &'static [&'static str],
+        before: Option<&Self>,
     ) -> Result<Self> {
+        let known = before.map_or(&[][..], |before| &before.parts);
         let parts = snapshot.plain_files(name)?.into_iter().map(|listed| {
+            let known =
+                known.iter().find(|part| part.file.listed().path == listed.path).map(Arc::clone);
             let snapshot = snapshot.clone();
             async move {
+                if let Some(part) = known {
+                    return Ok(part);
+                }
                 let file = snapshot.open_file(name, listed).await?;
                 let read = tokio::spawn(async move { Part::read(file, columns).await });
-                read.await.context("a file was not read")?
+                read.await.context("a file was not read")?.map(Arc::new)
             }
         });
-        let parts = stream::iter(parts).buffered(FILES_AT_ONCE).try_collect().await?;
+        let parts: Vec<Arc<Part>> =
+            stream::iter(parts).buffered(FILES_AT_ONCE).try_collect::<Vec<_>>().await?;
         Ok(Self { name, parts })
     }
 

@@ -14,7 +14,7 @@ use super::rows::{GalleryRows, Marks, key_of};
 use crate::server::metrics::Outcome;
 use crate::server::queries::Queries;
 
-/// How long a query may take.
+/// How long a query may take once its turn has come.
 const LONGEST: Duration = Duration::from_secs(8);
 
 /// What a reader looks for.
@@ -44,12 +44,12 @@ pub(super) async fn choose(
     rows: &GalleryRows,
     condition: &Condition,
 ) -> anyhow::Result<Chosen> {
-    let clock = Instant::now();
     let asked = condition.clone();
     let planned = queries.plan(async move { planned(&session, &asked).await });
     let prepared = planned.await.map_err(|failure| failure.error)?;
     let run = queries.run(prepared, CancellationToken::new());
     let mut batches = run.await.map_err(|failure| failure.error)?;
+    let clock = Instant::now();
     let mut keys = HashSet::new();
     let is_stopped = loop {
         let left = LONGEST.saturating_sub(clock.elapsed());

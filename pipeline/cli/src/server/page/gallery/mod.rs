@@ -69,7 +69,7 @@ pub(super) async fn gallery(
             html! { (head(lang, &filter, &rows, None, None)) p.empty role="status" { (said) } };
         return Ok(page(lang, Tab::Pictures, lang.say("Pictures", "图片"), &body).into_response());
     }
-    let filtered = match shelf.filtered(&rows, filter.clone()).await {
+    let filtered = match shelf.filtered(&rows, filter.clone(), after.is_none()).await {
         Ok(filtered) => filtered,
         Err(fault) if fault.is_readers() && asked.part.is_none() => {
             let head = head(lang, &filter, &rows, None, Some(&fault));
@@ -83,7 +83,7 @@ pub(super) async fn gallery(
         Err(fault) => return Err(fault),
     };
     let shown = shown(&rows, &filtered, from).await?;
-    let beside = shelf.beside().await?;
+    let beside = shelf.beside().await;
     let tiles = Tiles { lang, filter: &filter, version: rows.version(), beside: &beside };
     let list = list(&tiles, &shown, rows.n_rows() == 0);
     if asked.part.is_some() {

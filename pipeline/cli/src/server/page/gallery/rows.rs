@@ -66,7 +66,8 @@ impl GalleryRows {
     pub(super) async fn open(snapshot: &Snapshot, before: Option<&Self>) -> Result<Self> {
         let known = before.map_or(&[][..], |before| &before.parts);
         let parts = snapshot.plain_files(TABLE)?.into_iter().map(|listed| {
-            let known = known.iter().find(|part| *part.file.listed() == listed).map(Arc::clone);
+            let known =
+                known.iter().find(|part| part.file.listed().path == listed.path).map(Arc::clone);
             let snapshot = snapshot.clone();
             async move {
                 if let Some(part) = known {

@@ -4,9 +4,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use moka::future::Cache;
 use tokio::sync::Semaphore;
+use tuwen_corpus::TableVersions;
 
 use super::beside::Beside;
 use super::chosen::{Chosen, Condition, choose};
@@ -28,13 +29,16 @@ const CHOSEN_FOR: Duration = Duration::from_secs(600);
 /// Conditions that are asked at once; the others wait.
 const ASKED_AT_ONCE: usize = 2;
 
+/// A version of the rows, the versions of all tables, which a condition may read, and a condition.
+type Question = (i64, TableVersions, Condition);
+
 /// The caches.
 pub(in crate::server::page) struct Shelf {
     served: Arc<Served>,
     queries: Arc<Queries>,
     rows: Cache<i64, Arc<GalleryRows>>,
     newest: Mutex<Option<Arc<GalleryRows>>>,
-    chosen: Cache<(i64, Condition), Arc<Chosen>>,
+    chosen: Cache<Question, Arc<Chosen>>,
     beside: Cache<i64, Arc<Beside>>,
     asking: Semaphore,
 }
@@ -62,7 +66,7 @@ impl Filtered {
 
 impl Shelf {
     pub(in crate::server::page) fn new(served: Arc<Served>, queries: Arc<Queries>) -> Self {
-        let weight = |_: &(i64, Condition), chosen: &Arc<Chosen>| {
+        let weight = |_: &Question, chosen: &Arc<Chosen>| {
             u32::try_from(chosen.marks.n_bytes()).unwrap_or(u32::MAX)
         };
         let chosen = Cache::builder().weigher(weight).max_capacity(CHOSEN_BYTES);
@@ -98,7 +102,7 @@ impl Shelf {
         self.rows.get(&version).await
     }
 
-    /// What `filter` leaves of `rows`.
+    /// What `filter` leaves of `rows`. What time was up for is asked again if `is_first`; the pages behind the first are of what that found.
     ///
     /// # Errors
     /// Its condition is wrong.
@@ -106,12 +110,13 @@ impl Shelf {
         &self,
         rows: &GalleryRows,
         filter: Filter,
+        is_first: bool,
     ) -> Result<Filtered, Fault> {
         let text = filter.text.clone().map(Condition::Text);
         let condition = filter.condition.clone().map(Condition::Where);
         let mut chosen = Vec::new();
         for condition in text.into_iter().chain(condition) {
-            chosen.push(self.chosen(rows, condition).await?);
+            chosen.push(self.chosen(rows, condition, is_first).await?);
         }
         let both = match &chosen[..] {
             [a, b] => Some(rows.marked_by_both(&a.marks, &b.marks)),
@@ -120,26 +125,39 @@ impl Shelf {
         Ok(Filtered { filter, chosen, both })
     }
 
-    async fn chosen(&self, rows: &GalleryRows, condition: Condition) -> Result<Arc<Chosen>, Fault> {
-        let key = (rows.version(), condition.clone());
+    async fn chosen(
+        &self,
+        rows: &GalleryRows,
+        condition: Condition,
+        is_first: bool,
+    ) -> Result<Arc<Chosen>, Fault> {
+        let session = self.served.session().await?;
+        let key = (rows.version(), session.snapshot().versions(), condition.clone());
+        let is_stopped = self.chosen.get(&key).await.is_some_and(|chosen| chosen.is_stopped);
+        if is_first && is_stopped {
+            self.chosen.invalidate(&key).await;
+        }
         let chosen = self.chosen.try_get_with(key, async {
             let _turn = self.asking.acquire().await.context("the server stops")?;
-            let session = self.served.own_session().await?;
+            let session = session.apart().await?;
             anyhow::Ok(Arc::new(choose(session, &self.queries, rows, &condition).await?))
         });
         chosen.await.map_err(|error| Fault::from(error.as_ref()))
     }
 
-    /// The captions of the model that wrote last.
-    ///
-    /// # Errors
-    /// The table cannot be read.
-    pub(in crate::server::page) async fn beside(&self) -> Result<Arc<Beside>, Fault> {
-        let session = self.served.session().await?;
-        let version = session.snapshot().version("captions").unwrap_or(-1);
-        let opened = self
-            .beside
-            .try_get_with(version, async { anyhow::Ok(Arc::new(Beside::open(&session).await?)) });
-        opened.await.map_err(|error| Fault::from(error.as_ref()))
+    /// The captions of the model that wrote last. None where they cannot be read now, such as when queries hold all of the memory: the
+    /// pictures are shown without them.
+    pub(in crate::server::page) async fn beside(&self) -> Arc<Beside> {
+        let opened = async {
+            let session = self.served.session().await?;
+            let version = session.snapshot().version("captions").unwrap_or(-1);
+            let opened = async { anyhow::Ok(Arc::new(Beside::open(&session).await?)) };
+            let opened = self.beside.try_get_with(version, opened).await;
+            opened.map_err(|error| anyhow!("{error:#}"))
+        };
+        opened.await.unwrap_or_else(|error| {
+            tracing::warn!("page: the gallery is without captions of models: {error:#}");
+            Arc::default()
+        })
     }
 }

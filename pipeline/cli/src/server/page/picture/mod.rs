@@ -86,7 +86,7 @@ async fn ways(shelf: &Shelf, lang: Lang, asked: &Asked) -> Result<Markup, Fault>
             false => shelf.rows_at(place.version).await,
         };
         if let Some(rows) = rows {
-            let filtered = shelf.filtered(&rows, filter.clone()).await?;
+            let filtered = shelf.filtered(&rows, filter.clone(), false).await?;
             let wanted = filtered.wanted();
             let before = rows.previous(place.row, 1, &wanted);
             let behind = rows.next(place.row.saturating_add(1), 1, &wanted);

@@ -126,7 +126,7 @@ impl Flow {
 }
 
 impl Node {
-    /// Where the gallery shows its pairs; none where the gallery has no such filter.
+    /// Where the gallery shows just its pairs; none where the gallery has no such filter, as of what became of an attempt.
     pub(super) fn gallery(&self) -> Option<String> {
         match self.stage {
             Stage::Source if !self.is_rest => {
@@ -138,10 +138,17 @@ impl Node {
             Stage::Curate if self.name == "not_curated" => None,
             Stage::Curate => Some(to_reason(&self.name)),
             Stage::Decode if self.name == "not_decoded" => Some(to_reason(&self.name)),
-            Stage::Decode => Some(to_reason("image_rejected")),
+            // What was said of them is no longer there.
+            _ if matches!(self.name.as_str(), "fetch_failed" | "image_rejected") => None,
+            Stage::Decode => {
+                let name = literal(&self.name);
+                let of_image = format!(
+                    "image_id in (select image_id from images where reject_reason = {name})"
+                );
+                Some(with_values("/", [("reason", "image_rejected"), ("where", of_image.as_str())]))
+            }
             Stage::Fetch if is_of_examples(&self.name) => Some(to_reason(&self.name)),
-            Stage::Fetch => Some(to_reason("fetch_failed")),
-            Stage::Source => None,
+            Stage::Fetch | Stage::Source => None,
         }
     }
 
@@ -250,6 +257,13 @@ mod tests {
         assert_eq!(of(Stage::Source).next_back().unwrap().name, "+ 4");
         let names: Vec<&str> = of(Stage::Curate).map(|node| node.name.as_str()).collect();
         assert_eq!(names, ["train", "test", "leak"]);
+        // The gallery shows all of a part, or is not led to.
+        let gallery = |name: &str| {
+            let node = flow.nodes.iter().find(|node| node.name == name);
+            node.and_then(Node::gallery).unwrap_or_default()
+        };
+        assert!(gallery("corrupt").contains("where=image_id%20in%20"), "{}", gallery("corrupt"));
+        assert_eq!(gallery("timeout"), "");
         assert_eq!(Flow::of(&answer(&[])).pairs, 0);
     }
 }

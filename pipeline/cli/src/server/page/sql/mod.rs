@@ -70,7 +70,7 @@ pub(super) async fn complete(
     let session = desk.served.session().await?;
     let from = line.len().saturating_sub(MOST_LINE);
     let line = &line[line.ceil_char_boundary(from)..];
-    let (start, words) = Words::of(&session).complete(line);
+    let (start, words) = Words::of(&session).await?.complete(line);
     let found = Completion { replaces: line[start..].encode_utf16().count(), words };
     let json = serde_json::to_string(&found).context("writing JSON")?;
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
