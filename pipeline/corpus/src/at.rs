@@ -1,13 +1,17 @@
 //! Earlier versions of a snapshot's tables. In: a time, or nothing. Out: which version a table was at, or all of its commits with the
-//! runs that made them. Reads commits one by one, and no data.
+//! runs that made them. Reads commits, and no data.
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use deltalake::DeltaTable;
+use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use tuwen_schemas::TABLES;
 
 use crate::snapshot::Snapshot;
+
+/// Commits asked for at once: a store takes its time to answer.
+const COMMITS_AT_ONCE: usize = 16;
 
 /// One commit to one table, as its log has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,9 +71,7 @@ impl Snapshot {
         for table in TABLES.iter() {
             match self.version_at(table.name, time).await? {
                 Some(version) => then.pin(table.name, version).await?,
-                None => {
-                    then.replace(table.name, DeltaTable::new(self.delta(table.name).log_store()))
-                }
+                None => then.leave_out(table.name),
             }
         }
         Ok(then)
@@ -83,8 +85,12 @@ impl Snapshot {
         let mut rows = Vec::new();
         for table in TABLES.iter() {
             let delta = self.delta(table.name);
-            for version in 0..delta.version().map_or(0, |newest| newest + 1) {
-                let Some(info) = commit_info(delta, version).await? else { continue };
+            let versions = 0..delta.version().map_or(0, |newest| newest + 1);
+            let infos: Vec<_> = versions.map(|version| commit_info(delta, version)).collect();
+            let infos: Vec<Option<Value>> =
+                stream::iter(infos).buffered(COMMITS_AT_ONCE).try_collect().await?;
+            for (version, info) in (0..).zip(infos) {
+                let Some(info) = info else { continue };
                 let text = |key: &str| info[key].as_str().map(str::to_owned);
                 rows.push(CommitRow {
                     table: table.name,

@@ -6,11 +6,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use arrow::array::RecordBatch;
 use clap::Args;
 use tuwen_corpus::{Corpus, engine_at};
-use tuwen_etl::sql::{
-    Params, Prepared, QueryError, Session, Statement, default_memory_bytes, statements,
-};
+use tuwen_etl::sql::{Params, Prepared, QueryError, Session, default_memory_bytes};
 use tuwen_etl::stop::INTERRUPTED;
 use tuwen_settings::WrongSetting;
 
@@ -18,14 +17,11 @@ use crate::cli::age::parse_age;
 use crate::cli::bytes::parse_bytes;
 use crate::cli::cluster::ClusterFlags;
 use crate::cli::flags::CorpusFlags;
-use crate::sql::commands::{Command, HELP, columns, functions, tables};
+use crate::sql::commands::{Asked, Command, HELP, asked, columns, functions, tables};
 use crate::sql::output::Format;
 use crate::sql::run::{Interrupted, Showing, bounded, run, show};
 use crate::sql::shell::shell;
 use crate::sql::target::Target;
-
-/// Rows of a table that a terminal shows if nothing else is asked for.
-const TERMINAL_ROWS: usize = 100;
 
 /// Query the tables and views of a corpus, at any version; without a query a shell
 #[derive(Args)]
@@ -42,7 +38,7 @@ const TERMINAL_ROWS: usize = 100;
   tuwen sql '\\d+ images'
   cat report.sql | tuwen sql --format markdown --timeout 5m --memory-limit 4G")]
 pub(super) struct Sql {
-    /// Statements, parted by semicolons, or a command such as `\d`; they may begin with a comment
+    /// Statements, parted by semicolons, and commands such as `\d`, each on a line of its own; they may begin with a comment
     #[arg(allow_hyphen_values = true, value_parser = query)]
     query: Option<String>,
     /// Read statements from a file; `-` is stdin
@@ -57,7 +53,7 @@ pub(super) struct Sql {
     /// How rows are written [default: table, or by the name of --output]
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Rows of a table that are shown; 0 for all [default: 100 at a terminal, otherwise all]
+    /// Rows of a query that are shown, or written; 0 for all [default: 100 of a table at a terminal, otherwise all]
     #[arg(long, value_name = "N")]
     max_rows: Option<usize>,
     /// Columns of text that a table may take; 0 for all it needs [default: those of the terminal]
@@ -66,7 +62,7 @@ pub(super) struct Sql {
     /// Memory that a query may use before it spills to disk, or fails [default: half of the machine's]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     memory_limit: Option<u64>,
-    /// How long a query may take: 30s, 5m [default: as long as it needs]
+    /// How long a query may take, what its reader makes it wait not counted: 30s, 5m [default: as long as it needs]
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     timeout: Option<Duration>,
     #[command(flatten)]
@@ -131,10 +127,8 @@ impl Sql {
         let width = || is_terminal.then(terminal_width).flatten();
         Ok(Showing {
             format,
-            max_rows: match self.max_rows {
-                Some(n) => Some(n).filter(|n| *n > 0),
-                None => is_terminal.then_some(TERMINAL_ROWS),
-            },
+            max_rows: self.max_rows,
+            is_terminal,
             max_width: match self.max_width {
                 Some(n) => Some(n).filter(|n| *n > 0),
                 None => width(),
@@ -195,6 +189,14 @@ fn wrong_usage(error: QueryError) -> anyhow::Error {
     WrongSetting(error.to_string()).into()
 }
 
+/// What is to be written.
+enum Answer {
+    /// The rows of a query, which took that long to plan.
+    Query(Box<Prepared>, Duration),
+    Rows(RecordBatch),
+    Help,
+}
+
 /// Plans all statements, so that what is wrong is said before anything is written, then runs one after the other.
 async fn answer(
     session: &Session,
@@ -203,14 +205,9 @@ async fn answer(
     showing: Showing,
     target: &mut Target,
 ) -> Result<()> {
-    if let [text] = texts
-        && let Some(command) = Command::of(text)?
-    {
-        return answer_command(session, command, showing, target).await;
-    }
-    let mut all: Vec<Statement> = Vec::new();
+    let mut all: Vec<Asked> = Vec::new();
     for text in texts {
-        all.extend(statements(text)?);
+        all.extend(asked(text)?);
     }
     if all.is_empty() {
         return Err(QueryError::new("expected a query, found none").into());
@@ -222,29 +219,49 @@ async fn answer(
             .hint("csv, tsv, ndjson, markdown and table take several")
             .into());
     }
-    let mut planned: Vec<(Prepared, Duration)> = Vec::new();
-    for statement in &all {
-        let clock = Instant::now();
-        let preparing = Box::pin(session.prepare(statement, params));
-        let prepared = bounded(showing.timeout, preparing).await??;
-        planned.push((prepared, clock.elapsed()));
+    let mut answers: Vec<Answer> = Vec::new();
+    for asked in all {
+        answers.push(match asked {
+            Asked::Command(command) => answer_of(session, command).await?,
+            Asked::Statement(statement) => {
+                let clock = Instant::now();
+                let preparing = Box::pin(session.prepare(&statement, params));
+                let prepared = bounded(showing.timeout, preparing).await??;
+                Answer::Query(Box::new(prepared), clock.elapsed())
+            }
+        });
     }
-    let is_used = |name: &str| planned.iter().any(|(prepared, _)| prepared.params.contains(name));
+    let has = |answer: &Answer, name: &str| match answer {
+        Answer::Query(prepared, _) => prepared.params.contains(name),
+        Answer::Rows(_) | Answer::Help => false,
+    };
+    let is_used = |name: &str| answers.iter().any(|answer| has(answer, name));
     if let Some(unused) = params.names().find(|name| !is_used(name)) {
         let error = QueryError::new(format!("-p {unused}: no query has a parameter `${unused}`"));
         return Err(wrong_usage(error));
     }
-    for (number, (prepared, planning)) in planned.iter().enumerate() {
+    for (number, answer) in answers.iter().enumerate() {
         if number > 0 && matches!(showing.format, Format::Table | Format::Markdown) {
             writeln!(target.out()?)?;
         }
+        let (prepared, planning) = match answer {
+            Answer::Query(prepared, planning) => (prepared, planning),
+            Answer::Rows(rows) => {
+                show(rows, showing, target)?;
+                continue;
+            }
+            Answer::Help => {
+                writeln!(target.out()?, "{HELP}")?;
+                continue;
+            }
+        };
         let clock = Instant::now();
         let shown = run(prepared, showing, target).await?;
         let seconds = (clock.elapsed() + *planning).as_secs_f64();
         tracing::debug!(seconds, rows = shown.n_rows, "query {}: {seconds:.4} s", number + 1);
         if shown.is_cut {
             tracing::warn!(
-                "only the first {} rows are shown: --max-rows 0 shows all, --format csv writes all",
+                "only the first {} rows are shown: --max-rows 0 shows all",
                 shown.n_rows
             );
         }
@@ -252,21 +269,13 @@ async fn answer(
     Ok(())
 }
 
-/// A command that is not of the shell alone.
-async fn answer_command(
-    session: &Session,
-    command: Command,
-    showing: Showing,
-    target: &mut Target,
-) -> Result<()> {
+/// What a command that is not of the shell alone is answered with.
+async fn answer_of(session: &Session, command: Command) -> Result<Answer> {
     let rows = match command {
         Command::Tables => tables(session)?,
         Command::Columns { table, comments } => columns(session, &table, comments).await?,
         Command::Functions { name } => functions(session, name.as_deref())?,
-        Command::Help => {
-            writeln!(target.out()?, "{HELP}")?;
-            return Ok(());
-        }
+        Command::Help => return Ok(Answer::Help),
         _ => {
             let error = QueryError::new(
                 "expected a query, \\d, \\d+ or \\df, found a command of the shell",
@@ -274,5 +283,5 @@ async fn answer_command(
             return Err(error.hint("tuwen sql, without a query, is the shell").into());
         }
     };
-    show(&rows, showing, target)
+    Ok(Answer::Rows(rows))
 }

@@ -1,11 +1,14 @@
-//! Commands that begin with a backslash, as psql has them. In: a line. Out: what it asks for; tables, columns and functions as rows.
+//! Commands that begin with a backslash, as psql has them. In: a text, in which they stand between statements, each on a line of its
+//! own. Out: what it asks for; tables, columns and functions as rows.
 
 use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use clap::ValueEnum;
-use tuwen_etl::sql::{FUNCTIONS, Params, QueryError, Session, sql_type, statements};
+use tuwen_etl::sql::{
+    FUNCTIONS, Params, QueryError, Session, Statement, is_whole, sql_type, statements,
+};
 use tuwen_schemas::{COMMENT, TABLES};
 
 use crate::sql::output::Format;
@@ -18,10 +21,42 @@ pub(crate) const HELP: &str = "\
   \\df [NAME]    tuwen's functions, or all whose name contains NAME
   \\timing       says how long a query takes, or no longer does
   \\f FORMAT     table, csv, tsv, json, ndjson or markdown
-  \\rows N       rows of a table that are shown; 0 for all
+  \\rows N       rows that are shown; 0 for all
   \\set NAME VALUE   a value for the parameter $NAME
-  \\i FILE       runs the statements of a file
+  \\i FILE       runs the statements and commands of a file
   \\q            ends, as Ctrl-D does; Ctrl-C ends a query";
+
+/// One of the things that a text asks for.
+pub(crate) enum Asked {
+    Command(Command),
+    Statement(Statement),
+}
+
+/// What `text` asks for, in its order.
+///
+/// # Errors
+/// A quote or a comment is not closed, or a line is no command that there is.
+pub(crate) fn asked(text: &str) -> Result<Vec<Asked>, QueryError> {
+    let mut all = Vec::new();
+    // What stands since the last command, below as many empty lines as errors have to count.
+    let mut open = String::new();
+    for (at, line) in text.trim_start_matches('\u{feff}').split_inclusive('\n').enumerate() {
+        if !(line.trim_start().starts_with('\\') && is_between(&open)) {
+            open.push_str(line);
+            continue;
+        }
+        all.extend(statements(&open)?.into_iter().map(Asked::Statement));
+        all.extend(Command::of(line)?.map(Asked::Command));
+        open = "\n".repeat(at + 1);
+    }
+    all.extend(statements(&open)?.into_iter().map(Asked::Statement));
+    Ok(all)
+}
+
+/// Whether no statement of `text` is still to come to its end.
+fn is_between(text: &str) -> bool {
+    is_whole(text) || statements(text).is_ok_and(|statements| statements.is_empty())
+}
 
 /// A command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +78,7 @@ impl Command {
     ///
     /// # Errors
     /// There is no such command, or it lacks something.
-    pub(crate) fn of(line: &str) -> Result<Option<Self>, QueryError> {
+    fn of(line: &str) -> Result<Option<Self>, QueryError> {
         let line = line.trim().trim_end_matches(';').trim_end();
         let Some(line) = line.strip_prefix('\\') else { return Ok(None) };
         let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
@@ -210,5 +245,32 @@ mod tests {
         for line in ["\\x", "\\f parquet", "\\rows many", "\\set a", "\\i"] {
             assert!(Command::of(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn commands_stand_between_statements() {
+        let shown = |text: &str| -> Result<Vec<String>, QueryError> {
+            let shown = asked(text)?.into_iter().map(|asked| match asked {
+                Asked::Command(command) => format!("{command:?}"),
+                Asked::Statement(statement) => statement.sql().to_owned(),
+            });
+            Ok(shown.collect())
+        };
+        for (text, expected) in [
+            ("", &[][..]),
+            ("\\d\n\\timing\n", &["Tables", "Timing"]),
+            ("\u{feff}-- tables\n  \\d;\r\nselect 1", &["Tables", "select 1"]),
+            (
+                "select 1; select\n2;\n\\q\nselect 3;",
+                &["select 1", "select\n2", "Quit", "select 3"],
+            ),
+            ("select '\n\\d\n'", &["select '\n\\d\n'"]),
+            ("/*\n\\x\n*/ select 1", &["select 1"]),
+        ] {
+            assert_eq!(shown(text).unwrap(), expected, "{text}");
+        }
+        let error = shown("\\d\n\nselect 1;\n\\timing\nselect '图").unwrap_err().to_string();
+        assert!(error.contains("LINE 5: select '图"), "{error}");
+        assert!(shown("select 1;\n\\x").is_err());
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use datafusion::error::DataFusionError;
@@ -25,15 +25,15 @@ const BATCHES_AHEAD: usize = 1;
 /// The rows of a query, within its time.
 pub(crate) struct Rows {
     batches: Batches,
-    clock: Clock,
+    patience: Patience,
     prepared: Prepared,
 }
 
 impl Rows {
-    /// Starts `prepared`, which may take as long as `timeout`.
+    /// Starts `prepared`, whose batches may be waited for as long as `timeout` together; what is done with them is not counted.
     pub(crate) fn of(prepared: Prepared, timeout: Option<Duration>) -> Self {
         let batches = Batches::of(prepared.frame().clone(), Arc::clone(prepared.engine()));
-        Self { batches, clock: Clock::start(timeout), prepared }
+        Self { batches, patience: Patience::of(timeout), prepared }
     }
 
     /// The next batch; none after the last.
@@ -41,11 +41,7 @@ impl Rows {
     /// # Errors
     /// The query fails, takes too long, or came to no end of its own: what was sent is not all.
     pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>, QueryError> {
-        let batch = tokio::select! {
-            biased;
-            () = self.clock.ring() => return Err(self.clock.too_long()),
-            batch = self.batches.next() => batch?,
-        };
+        let batch = self.patience.wait(self.batches.next()).await??;
         batch.transpose().map_err(|error| self.prepared.explain(&error))
     }
 }
@@ -120,9 +116,43 @@ fn broken_off(error: &JoinError) -> QueryError {
         .hint("the same rows can often be had by another query")
 }
 
-/// Rings once. It is a thread of its own, since queries may keep all threads busy that the runtime's clock is looked after by.
-pub(crate) struct Clock {
+/// How long a query may still be waited for.
+pub(crate) struct Patience {
     timeout: Option<Duration>,
+    left: Option<Duration>,
+}
+
+impl Patience {
+    /// All of `timeout`; without one it has no end.
+    pub(crate) fn of(timeout: Option<Duration>) -> Self {
+        Self { timeout, left: timeout }
+    }
+
+    /// What comes of `work`.
+    ///
+    /// # Errors
+    /// It takes longer than is left.
+    pub(crate) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Result<T, QueryError> {
+        let begun = Instant::now();
+        let mut clock = Clock::start(self.left);
+        let done = tokio::select! {
+            biased;
+            () = clock.ring() => return Err(self.too_long()),
+            done = work => done,
+        };
+        self.left = self.left.map(|left| left.saturating_sub(begun.elapsed()));
+        Ok(done)
+    }
+
+    fn too_long(&self) -> QueryError {
+        let timeout = age_text(self.timeout.unwrap_or_default());
+        QueryError::new(format!("the query was stopped after {timeout}"))
+            .hint("--timeout allows more; a limit, or a filter on a join, needs less")
+    }
+}
+
+/// Rings once. It is a thread of its own, since queries may keep all threads busy that the runtime's clock is looked after by.
+struct Clock {
     ringing: Option<oneshot::Receiver<()>>,
     /// Dropped, it ends the thread.
     _stop: Option<Sender<()>>,
@@ -130,8 +160,8 @@ pub(crate) struct Clock {
 
 impl Clock {
     /// A clock that rings after `timeout`; without one, never.
-    pub(crate) fn start(timeout: Option<Duration>) -> Self {
-        let Some(after) = timeout else { return Self { timeout, ringing: None, _stop: None } };
+    fn start(timeout: Option<Duration>) -> Self {
+        let Some(after) = timeout else { return Self { ringing: None, _stop: None } };
         let ((stop, stopped), (ring, ringing)) = (channel::<()>(), oneshot::channel());
         std::thread::spawn(move || {
             if stopped.recv_timeout(after) == Err(RecvTimeoutError::Timeout) {
@@ -139,22 +169,15 @@ impl Clock {
                 let _ = ring.send(());
             }
         });
-        Self { timeout, ringing: Some(ringing), _stop: Some(stop) }
+        Self { ringing: Some(ringing), _stop: Some(stop) }
     }
 
     /// Waits until it rings.
-    pub(crate) async fn ring(&mut self) {
+    async fn ring(&mut self) {
         match &mut self.ringing {
             Some(ringing) => drop(ringing.await),
             None => std::future::pending().await,
         }
-    }
-
-    /// What it says when it has rung.
-    pub(crate) fn too_long(&self) -> QueryError {
-        let timeout = age_text(self.timeout.unwrap_or_default());
-        QueryError::new(format!("the query was stopped after {timeout}"))
-            .hint("--timeout allows more; a limit, or a filter on a join, needs less")
     }
 }
 
@@ -185,6 +208,18 @@ mod tests {
         let mut rows = Batches::of(frame, Arc::new(Here));
         assert_eq!(rows.next().await.unwrap().unwrap().unwrap().num_rows(), 3);
         assert!(rows.next().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn only_waiting_counts() {
+        let timeout = Duration::from_millis(500);
+        let mut patience = Patience::of(Some(timeout));
+        assert_eq!(patience.wait(async { 1 }).await.unwrap(), 1);
+        // Whoever reads takes their time.
+        std::thread::sleep(timeout + timeout / 5);
+        assert_eq!(patience.wait(async { 2 }).await.unwrap(), 2);
+        let error = patience.wait(std::future::pending::<()>()).await.unwrap_err();
+        assert!(error.message().starts_with("the query was stopped after "), "{error}");
     }
 
     /// None of them would come to its end in years; a runtime that is dropped waits for the end of what it is at.

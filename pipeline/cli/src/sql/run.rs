@@ -11,20 +11,37 @@ use tokio::signal::unix::{SignalKind, signal};
 use tuwen_etl::sql::Prepared;
 
 use crate::sql::output::{Format, writer};
-use crate::sql::rows::{Clock, Rows};
+use crate::sql::rows::{Patience, Rows};
 use crate::sql::target::Target;
+
+/// Rows of a table that a terminal shows if nothing else is asked for.
+const TERMINAL_ROWS: usize = 100;
 
 /// How a query is run and shown.
 #[derive(Clone, Copy)]
 pub(crate) struct Showing {
     /// The format.
     pub(crate) format: Format,
-    /// Rows that are shown of a table; none: all.
+    /// Rows that are shown at most, 0 for all; none: [`TERMINAL_ROWS`] of a table at a terminal, otherwise all.
     pub(crate) max_rows: Option<usize>,
+    /// Whether a terminal shows them.
+    pub(crate) is_terminal: bool,
     /// Columns of the terminal that a table may take; none: as many as it needs.
     pub(crate) max_width: Option<usize>,
     /// How long a query may take.
     pub(crate) timeout: Option<Duration>,
+}
+
+impl Showing {
+    /// Rows that are shown at most.
+    fn most_rows(&self) -> usize {
+        match self.max_rows {
+            Some(0) => usize::MAX,
+            Some(n) => n,
+            None if self.is_terminal && self.format == Format::Table => TERMINAL_ROWS,
+            None => usize::MAX,
+        }
+    }
 }
 
 /// What came of a query.
@@ -66,12 +83,11 @@ pub(crate) async fn bounded<T>(
     timeout: Option<Duration>,
     work: impl Future<Output = T>,
 ) -> Result<T> {
-    let mut clock = Clock::start(timeout);
+    let mut patience = Patience::of(timeout);
     tokio::select! {
         biased;
         () = interrupted() => Err(Interrupted.into()),
-        () = clock.ring() => Err(clock.too_long().into()),
-        done = work => Ok(done),
+        done = patience.wait(work) => Ok(done?),
     }
 }
 
@@ -87,7 +103,6 @@ pub(crate) async fn run(
     let schema = Arc::new(prepared.frame().schema().as_arrow().clone());
     let mut writer = writer(showing.format, &schema, showing.max_width, target.out()?)?;
     let mut rows = Rows::of(prepared.clone(), showing.timeout);
-    let max_rows = showing.max_rows.filter(|_| showing.format == Format::Table);
     let mut shown = Shown { n_rows: 0, is_cut: false };
     let interrupted = interrupted();
     tokio::pin!(interrupted);
@@ -98,7 +113,7 @@ pub(crate) async fn run(
             batch = rows.next() => batch?,
         };
         let Some(batch) = batch else { break };
-        let left = max_rows.map_or(usize::MAX, |most| most - shown.n_rows);
+        let left = showing.most_rows() - shown.n_rows;
         let n_rows = batch.num_rows().min(left);
         writer.write(&batch.slice(0, n_rows))?;
         shown.n_rows += n_rows;

@@ -6,6 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tempfile::NamedTempFile;
+use tuwen_schemas::TABLES;
 use tuwen_stream::{Stream, StreamOptions};
 
 use crate::cli::{RUN, folder, stdout, tuwen};
@@ -14,12 +16,16 @@ use crate::python::python_with;
 /// Set in the process that has the bucket's address in its environment.
 const INSIDE: &str = "TEST_S3_INSIDE";
 
+/// The file in which the server writes a line for each request.
+const LOG: &str = "TEST_S3_LOG";
+
 const BUCKET: &str = "s3://bucket/a/corpus";
 
 /// A server that ends with the test.
 pub(crate) struct Server {
     process: Child,
     address: String,
+    log: NamedTempFile,
 }
 
 impl Server {
@@ -28,13 +34,14 @@ impl Server {
         let python = python_with("moto.server")?;
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let port = address.port().to_string();
+        let log = NamedTempFile::new().unwrap();
         let process = Command::new(python)
             .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port])
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(log.reopen().unwrap())
             .spawn()
             .unwrap();
-        let server = Self { process, address: address.to_string() };
+        let server = Self { process, address: address.to_string(), log };
         let patience = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(&server.address).is_err() {
             assert!(Instant::now() < patience, "the S3 server does not answer");
@@ -56,6 +63,7 @@ impl Server {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
             .env(INSIDE, "1")
+            .env(LOG, self.log.path())
             .env("AWS_ENDPOINT_URL", format!("http://{}", self.address))
             .env("AWS_ALLOW_HTTP", "true")
             .env("AWS_ACCESS_KEY_ID", "test")
@@ -72,6 +80,12 @@ impl Server {
 /// Whether this process was begun by [`Server::run`].
 pub(crate) fn inside() -> bool {
     std::env::var_os(INSIDE).is_some()
+}
+
+/// Requests that [`inside`] the server has answered.
+fn n_requests() -> usize {
+    let log = std::fs::read_to_string(std::env::var_os(LOG).unwrap()).unwrap();
+    log.lines().filter(|line| line.contains(" /bucket/") || line.contains(" /bucket?")).count()
 }
 
 impl Drop for Server {
@@ -133,4 +147,16 @@ fn check() {
     });
     assert_eq!(answers[0], answers[1]);
     assert_eq!(answers[0].lines().count(), 3, "{}", answers[0]);
+
+    let n_asked = |query: &str| {
+        let before = n_requests();
+        let output = tuwen(folder.path(), &["sql", query, "--corpus", BUCKET]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        n_requests() - before
+    };
+    // Of each table: its newest checkpoint, its log, and the few commits of that.
+    let one = n_asked("select 1");
+    assert!((TABLES.len()..=12 * TABLES.len()).contains(&one), "{one} requests");
+    let counted = n_asked("select count(*) from examples");
+    assert!(counted <= one + 16, "{counted} requests, {one} of which for the logs");
 }

@@ -147,6 +147,16 @@ fn statements_come_from_arguments_files_and_stdin() {
         .unwrap();
     piped.stdin.take().unwrap().write_all(b"select 1 as a; select ';' as b").unwrap();
     assert_eq!(stdout(&piped.wait_with_output().unwrap()), two);
+    // Commands stand between statements.
+    std::fs::write(at.join("commands.sql"), "\\df hash_dist\nselect 1 as a;\n\\df hash_dist\n")
+        .unwrap();
+    let function = "function,gives\n\"hash_distance(a, b)\",\"the same as hamming(a, b)\"\n";
+    assert_eq!(
+        sql(at, &["-f", "commands.sql", "--format", "csv"]),
+        format!("{function}a\n1\n{function}")
+    );
+    let (code, said) = wrong(at, &["select 1;\n\\timing"]);
+    assert!(code == 1 && said.contains("found a command of the shell"), "{said}");
     // All are planned before the first is run.
     let (code, said) = wrong(at, &["select 1; select 2 from gone"]);
     assert_eq!(code, 1);
@@ -262,12 +272,17 @@ fn tables_are_cut_for_people_and_say_so() {
 ";
     assert_eq!(stdout(&cut), expected);
     assert!(stderr(&cut).contains("only the first 2 rows are shown"), "{}", stderr(&cut));
-    for args in [&[query, "--max-rows", "5"][..], &[query, "--max-rows", "2", "--format", "csv"]] {
-        let whole = tuwen(at, &[&["sql"], args].concat());
-        assert_eq!(
-            (stdout(&whole).matches(&"图".repeat(40)).count(), stderr(&whole)),
-            (5, String::new())
-        );
+    let shown = |args: &[&str]| {
+        let shown = tuwen(at, &[&["sql", query], args].concat());
+        (stdout(&shown).matches(&"图".repeat(40)).count(), stderr(&shown))
+    };
+    for args in [&["--max-rows", "5"][..], &["--max-rows", "0"], &["--format", "csv"]] {
+        assert_eq!(shown(args), (5, String::new()), "{args:?}");
+    }
+    // Whatever the format.
+    for format in ["csv", "tsv", "json", "ndjson", "markdown"] {
+        let (n, said) = shown(&["--max-rows", "2", "--format", format]);
+        assert!(n == 2 && said.contains("only the first 2 rows are shown"), "{format}: {said}");
     }
 }
 
@@ -295,6 +310,9 @@ fn what_is_too_large_ends_with_one_line() {
     let large = "select octet_length(resize(decode(repeat('ffffff', 64), 'hex'), 4000 + value)) from generate_series(1, 60)";
     let (code, said) = wrong(at, &[large]);
     let expected = "error: resize: the pictures of one batch take more than 1 GiB\nhint: ";
+    assert!(code == 1 && said.starts_with(expected), "{said}");
+    let (code, said) = wrong(at, &["select array_length(range(0, 3000000000))"]);
+    let expected = "error: range: the values of one batch take more than 1 GiB\nhint: ";
     assert!(code == 1 && said.starts_with(expected), "{said}");
     // What can be spilled is.
     let sorted = "select max(n) as n from (select row_number() over (order by value desc) as n from generate_series(1, 3000000))";
@@ -410,6 +428,11 @@ fn tables_are_read_as_they_were() {
             "select 1 from runs as of 'soon'",
             "expected a version such as v3, or a time, found `soon`",
         ),
+        ("select 1 from runs as of '1'", "expected a version such as v3, or a time, found `1`"),
+        (
+            "select 1 from runs as of '2026'",
+            "expected a version such as v3, or a time, found `2026`",
+        ),
         ("select 1 from run@v1", "table `run` does not exist"),
     ] {
         let (code, said) = wrong(at, &[query]);
@@ -471,20 +494,24 @@ fn commands_list_tables_columns_and_functions() {
     );
 }
 
-/// A person at a terminal: completion, a statement of two lines, an error, a command, the history; and the end by a signal.
+/// A person at a terminal: completion, a statement of two lines, an error, commands, a file, the history, Ctrl-C in the pager; and
+/// the end by a signal.
 #[test]
 fn the_shell_answers_at_a_terminal() {
     let Some(python) = python_with("pty") else { return };
     let folder = corpus();
     let script = r#"
-import os, pty, re, select, signal, sys, time
+import fcntl, os, pty, re, select, signal, struct, sys, termios, time
 
-def start():
+def start(pager=""):
     global pid, terminal, seen
     seen = ""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.environ.update(TERM="xterm", PAGER="", XDG_STATE_HOME=os.getcwd())
+        os.environ.update(TERM="xterm", PAGER=pager, XDG_STATE_HOME=os.getcwd())
+        if pager:
+            # Twelve lines: all tables do not fit.
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 80, 0, 0))
         os.execv(sys.argv[1], [sys.argv[1], "sql"])
 
 def expect(text):
@@ -505,6 +532,9 @@ type("select split from exam\t\n")
 type("order by split;\n")
 expect("| test  |")
 expect("2 rows")
+type("select count(history.oper\t) from history;\n")
+expect("| count(history.operation) |")
+expect("1 row")
 type("select 1 from gone;\n")
 expect("table `gone` does not exist")
 type("\\timing\n")
@@ -513,13 +543,27 @@ type("\x1b[A\x1b[A\n")
 expect("table `gone` does not exist")
 type("select 7;\n")
 expect("1 row in ")
+open("commands.sql", "w").write("\\f csv\nselect 8 as eight;\n\\q\n")
+type("\\i commands.sql\n")
+expect("eight")
+expect("1 row in ")
+open("itself.sql", "w").write("\\i itself.sql\n")
+type("\\i itself.sql\n")
+expect("16 files run each other")
 type("\\q\n")
 _, status = os.waitpid(pid, 0)
 assert status == 0, status
 assert "order by split" in open("tuwen/sql_history").read()
 
-# A scheduler ends it, also after a query, which listens for signals.
-start()
+# Ctrl-C is the pager's; a scheduler ends the shell, also after a query, which listens for signals.
+open("pager", "w").write('#!/bin/sh\ntrap "" INT\ncat > /dev/null\necho paged\nread line < /dev/tty\n')
+os.chmod("pager", 0o755)
+start(os.path.abspath("pager"))
+expect("tuwen>")
+type("\\d\n")
+expect("paged")
+type("\x03")
+type("\n")
 expect("tuwen>")
 type("select 7;\n")
 expect("1 row")

@@ -9,7 +9,11 @@ use tuwen_corpus::{CommitRow, Snapshot};
 
 /// The commits of all tables.
 pub(super) async fn history_table(snapshot: &Snapshot) -> Result<MemTable> {
-    let rows = snapshot.commits().await?;
+    table_of(&snapshot.commits().await?)
+}
+
+/// A table of `rows`.
+pub(super) fn table_of(rows: &[CommitRow]) -> Result<MemTable> {
     let text = |column: fn(&CommitRow) -> Option<&str>| -> ArrayRef {
         Arc::new(rows.iter().map(column).collect::<StringArray>())
     };

@@ -16,6 +16,7 @@ use datafusion::catalog::{CatalogProvider, CatalogProviderList};
 use datafusion::common::config::ConfigNonZeroUsize;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, TableReference};
+use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan};
@@ -27,11 +28,11 @@ use tuwen_corpus::{Engine, Snapshot, asking_session};
 use tuwen_schemas::{TABLES, header};
 use tuwen_settings::Settings;
 
-use crate::read_only::{VIEWS, register_view};
+use crate::read_only::{VIEWS, register_view, register_views};
 use crate::sql::error::QueryError;
 use crate::sql::explain::explained;
 use crate::sql::functions::register_functions;
-use crate::sql::history::history_table;
+use crate::sql::history::{history_table, table_of};
 use crate::sql::params::Params;
 use crate::sql::sample::sampled;
 use crate::sql::statement::{Statement, statements};
@@ -143,6 +144,25 @@ impl Session {
     pub fn tables() -> impl Iterator<Item = &'static str> {
         let views = VIEWS.iter().map(|(name, _)| *name);
         TABLES.iter().map(|table| table.name).chain(views).chain([HISTORY])
+    }
+
+    /// The names of tables and views, each with its columns; nothing is opened.
+    ///
+    /// # Errors
+    /// Never for the views that there are.
+    pub async fn columns(&self) -> anyhow::Result<Vec<(&'static str, SchemaRef)>> {
+        let ctx = self.over(self.snapshot.clone())?.ctx;
+        for table in TABLES.iter() {
+            let empty = EmptyTable::new(Arc::clone(&table.schema));
+            ctx.register_table(table_name(table.name), Arc::new(empty))?;
+        }
+        Box::pin(register_views(&ctx)).await?;
+        ctx.register_table(table_name(HISTORY), Arc::new(table_of(&[])?))?;
+        let mut columns = Vec::new();
+        for name in Self::tables() {
+            columns.push((name, ctx.table_provider(table_name(name)).await?.schema()));
+        }
+        Ok(columns)
     }
 
     /// What a row of a table or view is; none if there is none of that name.
@@ -281,8 +301,8 @@ impl Session {
     /// Registers `table` as it was at `pin`, a version (`v3`) or a time.
     async fn open_pinned(&self, table: &str, pin: &str, name: &str) -> anyhow::Result<()> {
         let is_own = TABLES.iter().any(|known| known.name == table);
-        let number = pin.strip_prefix('v').unwrap_or(pin).parse::<u64>().ok();
-        let Some(version) = number else {
+        let digits = pin.strip_prefix('v').filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        let Some(version) = digits.and_then(|digits| digits.parse::<u64>().ok()) else {
             // Minutes are enough.
             let minutes = || string_to_datetime(&Utc, &format!("{pin}:00"));
             let time = string_to_datetime(&Utc, pin).or_else(|_| minutes()).map_err(|_| {

@@ -35,14 +35,15 @@ pub(super) struct Input {
 
 impl Input {
     /// One that completes the names of `session`.
-    pub(super) fn new(session: &Session) -> Result<Self> {
+    pub(super) async fn new(session: &Session) -> Result<Self> {
+        let words = Words::of(session).await?;
         let config = Config::builder()
             .completion_type(CompletionType::List)
             .max_history_size(HISTORY_ENTRIES)?
             .history_ignore_space(true)
             .build();
         let mut editor = Editor::with_config(config).context("the terminal cannot be read")?;
-        editor.set_helper(Some(Knowing(Words::of(session))));
+        editor.set_helper(Some(Knowing(words)));
         let history = history_file();
         if let Some(file) = &history {
             // The first time there is none.

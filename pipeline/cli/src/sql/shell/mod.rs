@@ -11,15 +11,18 @@ use arrow::array::RecordBatch;
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 use tuwen_corpus::log::one_line;
-use tuwen_etl::sql::{Params, Session, Statement, statements};
+use tuwen_etl::sql::{Params, QueryError, Session, Statement};
 
 use self::input::{Input, Line};
-use crate::sql::commands::{Command, HELP, columns, functions, tables};
+use crate::sql::commands::{Asked, Command, HELP, asked, columns, functions, tables};
 use crate::sql::run::{Showing, bounded, run, show};
 use crate::sql::target::Target;
 
 /// Exit code of what SIGTERM ended, as shells have it.
 const TERMINATED: i32 = 128 + 15;
+
+/// Files that may run each other, one within the other: one that runs itself would never end.
+const MOST_FILES: usize = 16;
 
 /// What a person has set up.
 struct Shell<'a> {
@@ -35,8 +38,8 @@ struct Shell<'a> {
 /// # Errors
 /// The terminal cannot be read. An error of a query is said, and is none.
 pub(crate) async fn shell(session: &Session, showing: Showing, params: Vec<String>) -> Result<()> {
-    end_at_sigterm()?;
-    let mut input = Input::new(session)?;
+    listen()?;
+    let mut input = Input::new(session).await?;
     let mut shell = Shell { session, showing, params, is_timed: false };
     say(&format!(
         "tuwen {} on {}; \\? helps, \\q ends",
@@ -49,7 +52,7 @@ pub(crate) async fn shell(session: &Session, showing: Showing, params: Vec<Strin
             Line::Interrupted => continue,
             Line::End => return Ok(()),
         };
-        match Box::pin(shell.answer(&text)).await {
+        match Box::pin(shell.answer(&text, 0)).await {
             Ok(true) => {}
             Ok(false) => return Ok(()),
             Err(error) => tracing::error!("{}", one_line(&error)),
@@ -58,16 +61,31 @@ pub(crate) async fn shell(session: &Session, showing: Showing, params: Vec<Strin
 }
 
 impl Shell<'_> {
-    /// Runs what `text` says; false if that is to end.
-    async fn answer(&mut self, text: &str) -> Result<bool> {
-        let Some(command) = Command::of(text)? else {
-            for statement in statements(text)? {
-                self.query(&statement).await?;
+    /// Runs what `text` asks for, which stands in so many files; false if that is to end.
+    async fn answer(&mut self, text: &str, n_files: usize) -> Result<bool> {
+        for part in asked(text)? {
+            match part {
+                Asked::Statement(statement) => self.query(&statement).await?,
+                Asked::Command(Command::Quit) => return Ok(false),
+                Asked::Command(Command::Include(file)) => {
+                    if n_files == MOST_FILES {
+                        let error = format!("\\i {file}: {MOST_FILES} files run each other");
+                        return Err(QueryError::new(error).into());
+                    }
+                    let text = std::fs::read_to_string(&file)
+                        .with_context(|| format!("reading {file}"))?;
+                    // `\q` in a file ends the file.
+                    Box::pin(self.answer(&text, n_files + 1)).await?;
+                }
+                Asked::Command(command) => self.command(command).await?,
             }
-            return Ok(true);
-        };
+        }
+        Ok(true)
+    }
+
+    /// Does what `command` says.
+    async fn command(&mut self, command: Command) -> Result<()> {
         match command {
-            Command::Quit => return Ok(false),
             Command::Help => say(HELP),
             Command::Tables => self.print(&tables(self.session)?)?,
             Command::Columns { table, comments } => {
@@ -81,17 +99,11 @@ impl Shell<'_> {
                 say(if self.is_timed { "queries are timed" } else { "queries are not timed" });
             }
             Command::Format(format) => self.showing.format = format,
-            Command::Rows(n) => self.showing.max_rows = Some(n).filter(|n| *n > 0),
+            Command::Rows(n) => self.showing.max_rows = Some(n),
             Command::Set { name, value } => self.params.push(format!("{name}={value}")),
-            Command::Include(file) => {
-                let text =
-                    std::fs::read_to_string(&file).with_context(|| format!("reading {file}"))?;
-                for statement in statements(&text)? {
-                    self.query(&statement).await?;
-                }
-            }
+            Command::Include(_) | Command::Quit => unreachable!("answered by `answer`"),
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Rows of a query, until all are there or Ctrl-C is pressed.
@@ -122,9 +134,10 @@ impl Shell<'_> {
     }
 }
 
-/// Ends the shell when SIGTERM comes, whatever it waits for, with the terminal as it was found. A query may listen for signals, from
-/// when on they do nothing of themselves.
-fn end_at_sigterm() -> Result<()> {
+/// Ends the shell when SIGTERM comes, whatever it waits for, with the terminal as it was found. SIGINT does nothing of itself: a query
+/// listens for it, and a pager has its own use for Ctrl-C.
+fn listen() -> Result<()> {
+    drop(signal(SignalKind::interrupt())?);
     let mut sigterm = signal(SignalKind::terminate())?;
     let found = tcgetattr(stdin()).ok();
     tokio::spawn(async move {

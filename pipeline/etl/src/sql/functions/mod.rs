@@ -11,6 +11,7 @@ use crate::bound::saying;
 use crate::curate::{caption_rules, caption_udfs, distance_udfs};
 use crate::decode::decode_udf;
 
+mod bounded;
 mod length;
 mod pictures;
 mod text;
@@ -79,10 +80,10 @@ pub const FUNCTIONS: [Function; 18] = [
     ),
 ];
 
-/// Registers the functions with `ctx`, under `settings`.
+/// Registers the functions with `ctx`, under `settings`; those of DataFusion that make as much as they are told to are bounded.
 ///
 /// # Errors
-/// The settings name no caption rules.
+/// The settings name no caption rules, or `ctx` lacks a function of DataFusion.
 pub fn register_functions(ctx: &SessionContext, settings: &Settings) -> Result<()> {
     ctx.register_udf(decode_udf(settings.decode.clone(), Progress::hidden()));
     let of_captions = caption_udfs(caption_rules(&settings.curate)?);
@@ -97,7 +98,8 @@ pub fn register_functions(ctx: &SessionContext, settings: &Settings) -> Result<(
         .chain(own)
         .chain(text::text_udfs())
         .chain(of_pictures)
-        .chain(tokens::token_udfs(&settings.curate));
+        .chain(tokens::token_udfs(&settings.curate))
+        .chain(bounded::bounded_udfs(ctx)?);
     for udf in functions {
         ctx.register_udf(udf);
     }

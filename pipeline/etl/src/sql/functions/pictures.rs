@@ -30,8 +30,8 @@ const LARGEST_PX: i64 = 4096;
 /// Smallest side of a square of pixels, unless `decode.size` is smaller: fewer bytes are sooner a text than a picture.
 const SMALLEST_PX: u32 = 8;
 
-/// Bytes of the pictures that a function makes of one batch. No pool counts them, and twice as many are more than an array holds.
-const MOST_BYTES: usize = 1 << 30;
+/// Bytes that a function makes of one batch. No pool counts them, and twice as many are more than an array holds.
+pub(super) const MOST_BYTES: usize = 1 << 30;
 
 /// A square of pixels.
 struct Square {

@@ -1,0 +1,288 @@
+//! Functions of DataFusion that make as many values as they are told to: `range`, `repeat` and the like. In: such a function. Out: the
+//! same, which works out beforehand how many bytes it makes of a batch, and refuses what is too much: no pool counts them.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, FieldRef, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
+};
+use datafusion::common::Result;
+use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::{
+    ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature,
+};
+use datafusion::prelude::SessionContext;
+
+use crate::sql::error::QueryError;
+use crate::sql::functions::pictures::MOST_BYTES;
+
+/// All of them.
+const BOUNDED: [(&str, Makes); 7] = [
+    ("array_repeat", Makes::Elements),
+    ("array_resize", Makes::Filled),
+    ("generate_series", Makes::Series),
+    ("lpad", Makes::Padded),
+    ("range", Makes::Series),
+    ("repeat", Makes::Repeated),
+    ("rpad", Makes::Padded),
+];
+
+/// Bytes of an integer, a time, or the place of an element in what it is copied from.
+const WORD_BYTES: u128 = 8;
+
+const HOUR_NS: i128 = 3_600_000_000_000;
+
+/// Those of `ctx`, bounded.
+///
+/// # Errors
+/// It lacks one.
+pub(super) fn bounded_udfs(ctx: &SessionContext) -> Result<Vec<ScalarUDF>> {
+    let bounded = BOUNDED.iter().map(|(name, makes)| {
+        let function = ctx.udf(name)?;
+        Ok(ScalarUDF::new_from_impl(Bounded { function, makes: *makes }))
+    });
+    bounded.collect()
+}
+
+/// What a function makes of each row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Makes {
+    /// A list of `(element, count)`.
+    Elements,
+    /// A list of `(list, size[, element])`.
+    Filled,
+    /// A list of `(stop)`, `(start, stop)` or `(start, stop, step)`, integers or times.
+    Series,
+    /// A text of `(text, count)`.
+    Repeated,
+    /// A text of `(text, characters[, padding])`.
+    Padded,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Bounded {
+    function: Arc<ScalarUDF>,
+    makes: Makes,
+}
+
+impl ScalarUDFImpl for Bounded {
+    fn name(&self) -> &str {
+        self.function.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.function.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.function.signature()
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        self.function.return_type(arguments)
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        self.function.return_field_from_args(arguments)
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.function.documentation()
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
+        if self.makes.n_bytes(&arrays)? > MOST_BYTES as u128 {
+            let error = format!("{}: the values of one batch take more than 1 GiB", self.name());
+            let hint = "smaller ones need less, and so does a limit in a subquery";
+            return Err(QueryError::new(error).hint(hint).into());
+        }
+        self.function.invoke_with_args(arguments)
+    }
+}
+
+impl Makes {
+    /// Bytes that are made of `arguments`, about. Of what the function itself refuses, none.
+    fn n_bytes(self, arguments: &[ArrayRef]) -> Result<u128> {
+        match (self, arguments) {
+            (Self::Elements, [elements, counts]) => Ok(of_elements(elements, counts)),
+            (Self::Filled, [lists, sizes]) => Ok(match lists.data_type() {
+                DataType::List(field) | DataType::LargeList(field) => {
+                    of_elements(&new_null_array(field.data_type(), lists.len()), sizes)
+                }
+                _ => 0,
+            }),
+            (Self::Filled, [_, sizes, elements]) => Ok(of_elements(elements, sizes)),
+            (Self::Series, arguments) => of_series(arguments),
+            (Self::Repeated, [texts, counts]) => of_repeated(texts, counts),
+            (Self::Padded, [texts, sizes]) => of_padded(texts, sizes, None),
+            (Self::Padded, [texts, sizes, padding]) => of_padded(texts, sizes, Some(padding)),
+            _ => Ok(0),
+        }
+    }
+}
+
+/// A number of things; none are fewer than none.
+fn count(counts: &ArrayRef, row: usize) -> u128 {
+    integer(counts, row).map_or(0, |n| n.max(0).unsigned_abs())
+}
+
+fn integer(integers: &ArrayRef, row: usize) -> Option<i128> {
+    let integers = integers.as_primitive_opt::<Int64Type>()?;
+    integers.is_valid(row).then(|| i128::from(integers.value(row)))
+}
+
+/// Each of `elements` as often as is asked for.
+fn of_elements(elements: &ArrayRef, counts: &ArrayRef) -> u128 {
+    let of_row = |row| match count(counts, row) {
+        0 => 0,
+        n => n * (bytes_of(&elements.slice(row, 1)) as u128 + WORD_BYTES),
+    };
+    (0..elements.len()).map(of_row).sum()
+}
+
+/// Bytes of `values`, which may be a part of a larger array.
+fn bytes_of(values: &ArrayRef) -> usize {
+    match values.data_type() {
+        DataType::List(_) => {
+            let lists = values.as_list::<i32>();
+            let ends = lists.value_offsets();
+            let (first, last) = (ends[0] as usize, ends[lists.len()] as usize);
+            size_of_val(ends) + bytes_of(&lists.values().slice(first, last - first))
+        }
+        DataType::Struct(_) => values.as_struct().columns().iter().map(bytes_of).sum(),
+        _ => {
+            let slice = values.to_data().get_slice_memory_size();
+            slice.unwrap_or_else(|_| values.get_array_memory_size())
+        }
+    }
+}
+
+/// From each start to its stop by its step.
+fn of_series(arguments: &[ArrayRef]) -> Result<u128> {
+    let (start, stop, step) = match arguments {
+        [stop] => (None, stop, None),
+        [start, stop] => (Some(start), stop, None),
+        [start, stop, step] => (Some(start), stop, Some(step)),
+        _ => return Ok(0),
+    };
+    if let (Some(start), Some(step)) = (start, step)
+        && let Some(steps) = step.as_primitive_opt::<IntervalMonthDayNanoType>()
+    {
+        let ((starts, unit_ns), (stops, _)) = (times(start)?, times(stop)?);
+        let of_row = |row| {
+            let (start, stop) = (integer(&starts, row)?, integer(&stops, row)?);
+            let step = steps.is_valid(row).then(|| shortest(steps.value(row)))?;
+            Some(n_values(start * unit_ns, stop * unit_ns, step) * WORD_BYTES)
+        };
+        return Ok((0..stop.len()).filter_map(of_row).sum());
+    }
+    let of_row = |row| {
+        let start = start.map_or(Some(0), |start| integer(start, row))?;
+        let step = step.map_or(Some(1), |step| integer(step, row))?;
+        Some(n_values(start, integer(stop, row)?, Some(step)) * WORD_BYTES)
+    };
+    Ok((0..stop.len()).filter_map(of_row).sum())
+}
+
+/// Dates or times as integers, and how many nanoseconds one of these is.
+fn times(times: &ArrayRef) -> Result<(ArrayRef, i128)> {
+    let (data_type, unit_ns) = match times.data_type() {
+        DataType::Timestamp(_, zone) => {
+            (DataType::Timestamp(TimeUnit::Nanosecond, zone.clone()), 1)
+        }
+        _ => (DataType::Date32, 24 * HOUR_NS),
+    };
+    Ok((cast(&cast(times, &data_type)?, &DataType::Int64)?, unit_ns))
+}
+
+/// The shortest that a step may be, in nanoseconds: months and days are of several lengths. None if it may lead nowhere, as that of
+/// `1 month -30 days` does.
+fn shortest(step: IntervalMonthDayNano) -> Option<i128> {
+    let day_ns = 23 * HOUR_NS;
+    let parts = [
+        i128::from(step.months) * 28 * day_ns,
+        i128::from(step.days) * day_ns,
+        i128::from(step.nanoseconds),
+    ];
+    let is_mixed = parts.iter().any(|part| *part < 0) && parts.iter().any(|part| *part > 0);
+    (!is_mixed).then(|| parts.iter().sum())
+}
+
+/// How many values there are at most from `start` to `stop`; a step of none has no end.
+fn n_values(start: i128, stop: i128, step: Option<i128>) -> u128 {
+    let Some(step) = step else { return u128::from(u64::MAX) };
+    let span = if step < 0 { start - stop } else { stop - start };
+    if step == 0 || span < 0 {
+        return 0;
+    }
+    span.unsigned_abs() / step.unsigned_abs() + 1
+}
+
+fn of_repeated(texts: &ArrayRef, counts: &ArrayRef) -> Result<u128> {
+    let texts = cast(texts, &DataType::Utf8View)?;
+    let texts = texts.as_string_view().iter().enumerate();
+    Ok(texts.map(|(row, text)| count(counts, row) * text.map_or(0, str::len) as u128).sum())
+}
+
+fn of_padded(texts: &ArrayRef, sizes: &ArrayRef, padding: Option<&ArrayRef>) -> Result<u128> {
+    let texts = cast(texts, &DataType::Utf8View)?;
+    let padding = padding.map(|padding| cast(padding, &DataType::Utf8View)).transpose()?;
+    let of_row = |(row, text): (usize, Option<&str>)| {
+        let Some(text) = text else { return 0 };
+        let padding = match &padding {
+            Some(padding) if padding.is_null(row) => "",
+            Some(padding) => padding.as_string_view().value(row),
+            None => " ",
+        };
+        let widest = padding.chars().map(char::len_utf8).max().unwrap_or(0) as u128;
+        let n_padded = count(sizes, row).saturating_sub(text.chars().count() as u128);
+        text.len() as u128 + n_padded * widest
+    };
+    Ok(texts.as_string_view().iter().enumerate().map(of_row).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use tuwen_corpus::{Rows, bare_session};
+    use tuwen_settings::Settings;
+
+    use crate::sql::register_functions;
+
+    #[tokio::test]
+    async fn what_takes_too_much_is_refused_before_it_is_made() {
+        let ctx = bare_session(Rows::Light).unwrap();
+        register_functions(&ctx, &Settings::default()).unwrap();
+        let day = "arrow_cast('2026-01-01', 'Timestamp(Second, None)')";
+        let to_day = format!("{day}, {day} + interval '1 day'");
+        let by_microseconds = format!("generate_series({to_day}, interval '1 microsecond')");
+        let to_nowhere = format!("range({to_day}, interval '1 month -31 days')");
+        for call in [
+            by_microseconds.as_str(),
+            to_nowhere.as_str(),
+            "range(200000000)",
+            "range(value, -200000000, -1)",
+            "range(0, 200000 * value)",
+            "generate_series(1, 200000000)",
+            "array_repeat(null, 200000000)",
+            "array_repeat('图图图图图图图图', 50000000)",
+            "list_repeat(make_array(1, 2, 3), 50000000 + value)",
+            "array_resize(make_array(value), 200000000)",
+            "list_resize(make_array(1), 200000000, 7)",
+            "repeat('图图', 200000000)",
+            "repeat('图图图图图图图图图图', 50000 * value)",
+            "lpad('a', 1100000000)",
+            "rpad('图', 300000 * value, '图')",
+        ] {
+            let query = format!("select {call} from generate_series(1, 2000) as t(value)");
+            let made = ctx.sql(&query).await.unwrap().collect().await;
+            let said = made.map(|_| ()).unwrap_err().to_string();
+            let name = call.split('(').next().unwrap().replace("list_", "array_");
+            let expected = format!("{name}: the values of one batch take more than 1 GiB");
+            assert!(said.contains(&expected), "{call}: {said}");
+        }
+    }
+}
