@@ -1,5 +1,5 @@
--- A row is a run of a stage that did all there was to do (fetch and decode judge their gates after that), or one of optimize: what it
--- was told, when it began and ended, and the table versions it read and wrote.
+-- A row is a run of a stage that did all there was to do (fetch and decode judge their gates after that), or one of optimize, however
+-- it ended: what it was told, when it began and ended, and the table versions it read and wrote.
 -- reads: runs
 -- params: $stage
 select
@@ -12,6 +12,9 @@ select
     versions_written as versions_written
 from runs
 where
-    stage in ($stage, 'optimize')
-    and (coalesce(outcome, 'ok') = 'ok' or outcome = 'gate' and stage in ('fetch', 'decode'))
+    stage = 'optimize'
+    or (
+        stage = $stage
+        and (coalesce(outcome, 'ok') = 'ok' or outcome = 'gate' and stage in ('fetch', 'decode'))
+    )
 order by run_id

@@ -115,15 +115,23 @@ impl Snapshot {
                 moved.state = Some(done.snapshot());
                 moved
             }
-            Err(error) if is_conflict(&error) => {
-                // A store that was asked again, because its first answer was lost, finds our own file and says that it is there.
-                if self.commit_id(name, base + 1).await? != Some(commit_id) {
-                    return Ok(Committed::Conflict);
-                }
-                self.corpus().delta(name, Some(base + 1)).await?
-            }
             Err(error) => {
-                return Err(error).with_context(|| format!("committing to table `{name}`"));
+                // It may stand all the same: a store that was asked again, because its first answer was lost, finds our own file and
+                // says that it is there; or what comes after a commit has failed, such as a checkpoint.
+                let stands = self.commit_id(name, base + 1).await.map(|id| id == Some(commit_id));
+                match (stands, is_conflict(&error)) {
+                    (Ok(true), is_conflict) => {
+                        if !is_conflict {
+                            tracing::warn!("table `{name}`: committed, and then: {error}");
+                        }
+                        self.corpus().delta(name, Some(base + 1)).await?
+                    }
+                    (Ok(false), true) => return Ok(Committed::Conflict),
+                    (Err(unknown), true) => return Err(unknown),
+                    (_, false) => {
+                        return Err(error).with_context(|| format!("committing to table `{name}`"));
+                    }
+                }
             }
         };
         self.replace(name, moved);

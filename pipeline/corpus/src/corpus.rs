@@ -19,6 +19,9 @@ use crate::location::local_folder;
 /// Commits between two checkpoints of a table's log: opening a table reads at most so many commits one by one.
 pub(crate) const CHECKPOINT_INTERVAL: &str = "20";
 
+/// Whether other programs' commits delete old logs, which a training run may be pinned to; ours do not.
+pub(crate) const LOG_CLEANUP_PROPERTY: &str = "delta.enableExpiredLogCleanup";
+
 /// Whether rows are only ever added to table `name`.
 pub(crate) fn is_append_only(name: &str) -> bool {
     !["examples", "images"].contains(&name)
@@ -113,6 +116,7 @@ impl Corpus {
                     ),
                     ("delta.appendOnly", Some(append_only.to_string())),
                     ("delta.checkpointInterval", Some(CHECKPOINT_INTERVAL.to_owned())),
+                    (LOG_CLEANUP_PROPERTY, Some("false".to_owned())),
                 ])
                 .into_future(),
         )

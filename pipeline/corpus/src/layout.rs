@@ -8,8 +8,8 @@ use parquet::schema::types::ColumnPath;
 /// Rows a row group of `images`: 38.5 MB of pixels at 224 px.
 pub const IMAGES_ROW_GROUP_ROWS: usize = 256;
 
-/// Bytes a row group of `originals`.
-const ORIGINALS_ROW_GROUP_BYTES: usize = 64 << 20;
+/// Bytes after which a row group of `images` or `originals` ends; a writer holds one in memory.
+const ROW_GROUP_BYTES: usize = 64 << 20;
 
 /// Bytes at which a file is closed. Stages commit chunks smaller than this.
 const FILE_BYTES: u64 = 1 << 30;
@@ -44,6 +44,7 @@ fn images(builder: WriterPropertiesBuilder) -> WriterPropertiesBuilder {
     builder
         .set_compression(Compression::UNCOMPRESSED)
         .set_max_row_group_row_count(Some(IMAGES_ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_write_batch_size(1)
         .set_column_data_page_size_limit(pixels.clone(), 1)
         .set_column_dictionary_enabled(pixels.clone(), false)
@@ -55,9 +56,34 @@ fn originals(builder: WriterPropertiesBuilder) -> WriterPropertiesBuilder {
     let bytes = ColumnPath::from("bytes");
     builder
         .set_compression(zstd())
-        .set_max_row_group_bytes(Some(ORIGINALS_ROW_GROUP_BYTES))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_write_batch_size(8)
         .set_column_compression(bytes.clone(), Compression::UNCOMPRESSED)
         .set_column_dictionary_enabled(bytes.clone(), false)
         .set_column_statistics_enabled(bytes, EnabledStatistics::None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+
+    #[test]
+    fn row_groups_of_large_pictures_have_fewer_rows() {
+        let picture = vec![0_u8; 4 << 20];
+        let pixels: ArrayRef = Arc::new(BinaryArray::from_iter_values([&picture]));
+        let batch = RecordBatch::try_from_iter([("pixels", pixels)]).unwrap();
+        let mut writer =
+            ArrowWriter::try_new(Vec::new(), batch.schema(), Some(of("images"))).unwrap();
+        for _ in 0..24 {
+            writer.write(&batch).unwrap();
+        }
+        let metadata = writer.close().unwrap();
+        let most = metadata.row_groups().iter().map(|group| group.num_rows()).max();
+        assert!(most <= Some(16), "{most:?}");
+    }
 }

@@ -17,17 +17,23 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::corpus::Corpus;
+use crate::step::reach;
 
 /// How often a holder says that it lives.
 const RENEW_EVERY: Duration = Duration::from_secs(10);
 
-/// A lease not renewed for so long is a dead holder's: three renewals lost, and half a minute between two clocks.
+/// A lease not renewed for so long is a dead holder's: five renewals lost. No clock of another machine has a say in it.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
 /// How often one that waits looks again.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How long after a lease went while it was looked at.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Folder of the leases in a corpus; Delta readers look into folders of tables only.
 const FOLDER: &str = "_lease";
@@ -45,7 +51,7 @@ pub struct Holder {
     pub stage: String,
     /// Since when.
     pub since: DateTime<Utc>,
-    /// When it last said that it lives.
+    /// When it last said that it lives, by its own clock.
     pub renewed: DateTime<Utc>,
     /// Whether it has given the lease back.
     pub released: bool,
@@ -64,18 +70,6 @@ impl Holder {
             renewed: now,
             released: false,
         }
-    }
-
-    /// Whether the lease still counts: not given back, and its holder not known to be dead.
-    fn is_alive(&self) -> bool {
-        if self.released {
-            return false;
-        }
-        if self.host == host() {
-            return process_start(self.pid) == Some(self.process_start);
-        }
-        (Utc::now() - self.renewed).to_std().is_ok_and(|age| age < DEAD_AFTER)
-            || self.renewed > Utc::now()
     }
 }
 
@@ -97,11 +91,10 @@ pub enum Asked {
 
 /// A lease that this process holds.
 pub struct Lease {
-    store: Arc<dyn ObjectStore>,
-    path: Path,
-    holder: Holder,
     /// The stage that it is in.
     stage: watch::Sender<String>,
+    /// Whether it is to be given back.
+    is_over: CancellationToken,
     renewing: JoinHandle<()>,
 }
 
@@ -114,34 +107,38 @@ impl Lease {
     pub async fn ask(corpus: &Corpus, scope: &str, stage: &str, wait: Duration) -> Result<Asked> {
         let (store, root) = corpus.store().await?;
         let folder = root.join(FOLDER).join(scope);
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         let mut asked = Holder::this(stage);
+        let mut watched = None;
         let mut is_told = false;
         loop {
-            let last = last(store.as_ref(), &folder).await?;
-            let number = match last {
-                // A store that was asked again, because its first answer was lost, said that our own file was there.
-                Some((number, held)) if held == asked => {
-                    return Ok(Self::granted(store, &folder, number, asked).await);
-                }
-                Some((_, held)) if held.is_alive() => {
-                    let left = wait.saturating_sub(begun.elapsed());
-                    if left.is_zero() {
-                        return Ok(Asked::Held(held));
-                    }
-                    if !std::mem::replace(&mut is_told, true) {
-                        tracing::info!("waiting for the corpus, which is held by {held}");
-                    }
-                    tokio::time::sleep(LOOK_EVERY.min(left)).await;
-                    continue;
-                }
-                Some((number, _)) => number + 1,
+            let number = match last(store.as_ref(), &folder).await? {
                 None => 0,
+                Some(last) => {
+                    // Also where a store that was asked again, because its first answer was lost, said that our own file was there.
+                    if last.holder == asked {
+                        return Ok(Self::granted(store, &folder, last.number, asked).await);
+                    }
+                    if is_alive(store.as_ref(), &folder, &last, &mut watched).await? {
+                        let left = wait.saturating_sub(begun.elapsed());
+                        if left.is_zero() {
+                            return Ok(Asked::Held(last.holder));
+                        }
+                        if !std::mem::replace(&mut is_told, true) {
+                            tracing::info!(
+                                "waiting for the corpus, which is held by {}",
+                                last.holder
+                            );
+                        }
+                        tokio::time::sleep(LOOK_EVERY.min(left)).await;
+                        continue;
+                    }
+                    last.number + 1
+                }
             };
             asked = Holder::this(stage);
-            if put(store.as_ref(), &path(&folder, number), &asked, PutMode::Create).await? {
-                return Ok(Self::granted(store, &folder, number, asked).await);
-            }
+            // It is ours if it is the last, which another may have overtaken meanwhile.
+            put(store.as_ref(), &path(&folder, number), &asked, PutMode::Create).await?;
         }
     }
 
@@ -152,11 +149,10 @@ impl Lease {
         holder: Holder,
     ) -> Asked {
         remove_before(store.as_ref(), folder, number).await;
-        let path = path(folder, number);
         let (stage, entered) = watch::channel(holder.stage.clone());
-        let renewing = renew(Arc::clone(&store), path.clone(), holder.clone(), entered);
-        let renewing = tokio::spawn(renewing);
-        Asked::Granted(Self { store, path, holder, stage, renewing })
+        let is_over = CancellationToken::new();
+        let renewing = renew(store, path(folder, number), holder, entered, is_over.clone());
+        Asked::Granted(Self { stage, is_over, renewing: tokio::spawn(renewing) })
     }
 
     /// Says that its holder is in `stage` now.
@@ -165,11 +161,10 @@ impl Lease {
     }
 
     /// Gives the lease back.
-    pub async fn release(self) {
-        self.renewing.abort();
-        let holder = Holder { released: true, ..self.holder.clone() };
+    pub async fn release(mut self) {
+        self.is_over.cancel();
         // One that cannot be given back ends by itself.
-        let _ = put(self.store.as_ref(), &self.path, &holder, PutMode::Overwrite).await;
+        let _ = (&mut self.renewing).await;
     }
 }
 
@@ -179,16 +174,20 @@ impl Drop for Lease {
     }
 }
 
-/// Says that the holder lives, until it is stopped.
+/// Says that the holder lives, and at last that the lease is given back: nothing is written after that.
 async fn renew(
     store: Arc<dyn ObjectStore>,
     path: Path,
     mut holder: Holder,
     mut entered: watch::Receiver<String>,
+    is_over: CancellationToken,
 ) {
-    loop {
-        // The sender goes with the lease, and this task before it.
-        let _ = tokio::time::timeout(RENEW_EVERY, entered.changed()).await;
+    while !holder.released {
+        tokio::select! {
+            // The sender goes with the lease, and this task before it.
+            _ = tokio::time::timeout(RENEW_EVERY, entered.changed()) => {}
+            () = is_over.cancelled() => holder.released = true,
+        }
         holder.stage.clone_from(&entered.borrow_and_update());
         holder.renewed = Utc::now();
         // One renewal may be lost.
@@ -196,28 +195,80 @@ async fn renew(
     }
 }
 
-/// The lease that counts. A file that cannot be understood is that of a tuwen yet to come: its holder is taken for dead when
-/// the file is old.
-async fn last(store: &dyn ObjectStore, folder: &Path) -> Result<Option<(u64, Holder)>> {
-    let files: Vec<_> = store.list(Some(folder)).try_collect().await.context("listing leases")?;
-    let numbered = files.iter().filter_map(|file| {
-        let number = file.location.filename()?.strip_suffix(".json")?.parse::<u64>().ok()?;
-        Some((number, file))
-    });
-    let Some((number, file)) = numbered.max_by_key(|(number, _)| *number) else { return Ok(None) };
-    let bytes = match store.get(&file.location).await {
-        Ok(answer) => answer.bytes().await.context("reading a lease")?,
-        // Somebody took over between the two requests; the caller finds the newer one.
-        Err(object_store::Error::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(error).context("reading a lease"),
-    };
-    let holder = serde_json::from_slice(&bytes).unwrap_or_else(|_| Holder {
-        host: "an unknown host".to_owned(),
-        renewed: file.last_modified,
-        since: file.last_modified,
-        ..Holder::this("?")
-    });
-    Ok(Some((number, holder)))
+/// The lease that counts, as it was found.
+#[derive(Clone, PartialEq)]
+struct Last {
+    number: u64,
+    holder: Holder,
+    /// When it was written, by the store's clock.
+    written: DateTime<Utc>,
+}
+
+/// Finds the lease that counts; none if there never was one. A file that cannot be understood is that of a tuwen yet to come: its
+/// holder is taken for dead when the file is old.
+async fn last(store: &dyn ObjectStore, folder: &Path) -> Result<Option<Last>> {
+    loop {
+        let files: Vec<_> =
+            store.list(Some(folder)).try_collect().await.context("listing leases")?;
+        let numbered = files.iter().filter_map(|file| {
+            let number = file.location.filename()?.strip_suffix(".json")?.parse::<u64>().ok()?;
+            Some((number, file))
+        });
+        let newest = numbered.max_by_key(|(number, _)| *number);
+        let Some((number, file)) = newest else { return Ok(None) };
+        reach("lease").await;
+        let answer = match store.get(&file.location).await {
+            Ok(answer) => answer,
+            // Somebody took over between the two requests.
+            Err(object_store::Error::NotFound { .. }) => {
+                tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                continue;
+            }
+            Err(error) => return Err(error).context("reading a lease"),
+        };
+        let written = answer.meta.last_modified;
+        let bytes = answer.bytes().await.context("reading a lease")?;
+        let holder = serde_json::from_slice(&bytes).unwrap_or_else(|_| Holder {
+            host: "an unknown host".to_owned(),
+            renewed: written,
+            since: written,
+            ..Holder::this("?")
+        });
+        return Ok(Some(Last { number, holder, written }));
+    }
+}
+
+/// Whether `last` still counts: not given back, and its holder not known to be dead. `watched` is what was found before, and since
+/// when: one that stays as it is for long enough is a dead holder's, whatever the store's clock says.
+async fn is_alive(
+    store: &dyn ObjectStore,
+    folder: &Path,
+    last: &Last,
+    watched: &mut Option<(Last, Instant)>,
+) -> Result<bool> {
+    let holder = &last.holder;
+    if holder.released {
+        return Ok(false);
+    }
+    if holder.host == host() {
+        return Ok(process_start(holder.pid) == Some(holder.process_start));
+    }
+    if let Some((_, since)) = watched.as_ref().filter(|(before, _)| before == last) {
+        return Ok(since.elapsed() < DEAD_AFTER);
+    }
+    if watched.replace((last.clone(), Instant::now())).is_some() {
+        // It has changed before our eyes.
+        return Ok(true);
+    }
+    let age = now(store, folder).await? - last.written;
+    Ok(age.to_std().unwrap_or_default() < DEAD_AFTER)
+}
+
+/// The time by the store's clock, which writes down when a file came.
+async fn now(store: &dyn ObjectStore, folder: &Path) -> Result<DateTime<Utc>> {
+    let clock = folder.clone().join("clock");
+    store.put(&clock, PutPayload::new()).await.context("writing beside the leases")?;
+    Ok(store.head(&clock).await.context("reading beside the leases")?.last_modified)
 }
 
 /// Writes `holder`; whether it was written, which under [`PutMode::Create`] only one of several does.

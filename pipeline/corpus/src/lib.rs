@@ -43,7 +43,7 @@ pub use audits::{AUDITS, audit};
 pub use commit::{Author, Change, Committed};
 pub use corpus::Corpus;
 pub use engine::{
-    Cancelled, Connect, Engine, Here, collect, engine_at, planned, register_clusters,
+    Cancelled, Connect, Engine, Here, as_datafusion, collect, engine_at, planned, register_clusters,
 };
 pub use files::{NewFiles, TableSize};
 pub use host::registered_domain;
@@ -53,7 +53,7 @@ pub use pictures::{PictureFiles, PictureReader};
 pub use plain_files::{PlainFile, plain_files};
 pub use row_file::RowFile;
 pub use runs::Run;
-pub use scratch::{Mark, Scratch};
+pub use scratch::{Mark, OwnFolder, Scratch};
 pub use session::{Rows, asking_session, bare_session, seeking_session, spilling_session};
 pub use sink::{Sink, SinkExec};
 pub use snapshot::{Snapshot, TableVersions};

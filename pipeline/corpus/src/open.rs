@@ -8,7 +8,7 @@ use crate::location::{local_folder, root_url};
 use crate::snapshot::Snapshot;
 
 /// Tables that a corpus may lack: those made before tuwen had them. They are read as empty, and made when first written to.
-const MAY_LACK: [&str; 2] = ["captions", "scores"];
+pub(crate) const MAY_LACK: [&str; 2] = ["captions", "scores"];
 
 impl Corpus {
     /// Opens the corpus at `location` (a path or URL) and checks every table against its contract.
@@ -19,18 +19,39 @@ impl Corpus {
         Ok(Self::open_snapshot(location).await?.0)
     }
 
+    /// As [`Corpus::open`], also if tables are missing: they are read as empty, and `tuwen migrate` makes them.
+    ///
+    /// # Errors
+    /// As [`Corpus::open`], but for missing tables.
+    pub async fn open_incomplete(location: &str) -> Result<Self> {
+        Ok(Self::found(location).await?.0)
+    }
+
     /// As [`Corpus::open`], with the snapshot that the check has read.
     ///
     /// # Errors
     /// As [`Corpus::open`].
     pub async fn open_snapshot(location: &str) -> Result<(Self, Snapshot)> {
+        let (corpus, snapshot, missing) = Self::found(location).await?;
+        if !missing.is_empty() {
+            bail!(
+                "corpus `{location}`: table `{}` is missing\n\
+                 hint: put its folder back, or `tuwen migrate --corpus {location}` makes it anew, empty",
+                missing.join("`, `")
+            );
+        }
+        Ok((corpus, snapshot))
+    }
+
+    /// The corpus at `location`, and those of its tables that are missing, which are not all.
+    async fn found(location: &str) -> Result<(Self, Snapshot, Vec<&'static str>)> {
         let mut corpus = Self::at(root_url(location)?);
         if local_folder(&corpus.root).is_some_and(|folder| !folder.exists()) {
             bail!(no_corpus(location));
         }
         corpus.base = corpus.shared_with().await?;
         let snapshot = corpus.snapshot().await?;
-        let missing: Vec<&str> = TABLES
+        let missing: Vec<&'static str> = TABLES
             .iter()
             .map(|table| table.name)
             .filter(|name| snapshot.version(name).is_none() && !MAY_LACK.contains(name))
@@ -44,10 +65,7 @@ impl Corpus {
         if missing.len() == TABLES.len() - MAY_LACK.len() {
             bail!(no_corpus(location));
         }
-        if !missing.is_empty() {
-            bail!("corpus `{location}`: table `{}` is missing", missing.join("`, `"));
-        }
-        Ok((corpus, snapshot))
+        Ok((corpus, snapshot, missing))
     }
 
     /// Opens the corpus at `location`, making whichever of its tables are not there.

@@ -112,6 +112,11 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Has table `name` without a version, as if the corpus lacked it.
+    pub fn leave_out(&mut self, name: &str) {
+        self.replace(name, DeltaTable::new(self.delta(name).log_store()));
+    }
+
     /// Table `name` as it is pinned; one without a version if the corpus lacks it.
     pub fn delta(&self, name: &str) -> &DeltaTable {
         &self.tables[table(name).name]

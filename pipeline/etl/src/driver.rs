@@ -12,9 +12,6 @@ use tokio_util::sync::CancellationToken;
 use tuwen_corpus::report::{Outcome, Progress, StageReport};
 use tuwen_corpus::{Cancelled, Change, Committed, Corpus, LastRun, NewFiles, Run, Snapshot};
 
-/// New rows of a table up to which they are looked for one by one in the whole tables; beyond, asking all rows costs less.
-const SOUGHT_ROWS: u64 = 4_000_000;
-
 /// What a chunk of work comes to.
 pub enum Chunk {
     /// Rows that the stage's table does not have, to be appended.
@@ -37,6 +34,9 @@ pub trait Stage {
     /// The tables it reads to find what is to do: while nothing is new in them or its own since its last run, and it is told the
     /// same, nothing is. Empty if that depends on more.
     const SOURCES: &'static [&'static str];
+
+    /// New rows of a table up to which they are looked for one by one in the whole tables; beyond, asking all rows costs less.
+    const SOUGHT_ROWS: u64 = 4_000_000;
 
     /// What it was told, for `runs`.
     fn settings(&self) -> Value;
@@ -102,6 +102,13 @@ pub struct StageFailed {
     /// What it did until then.
     pub report: Box<StageReport>,
     source: anyhow::Error,
+}
+
+impl StageFailed {
+    /// What made it fail.
+    pub fn cause(&self) -> &anyhow::Error {
+        &self.source
+    }
 }
 
 impl fmt::Display for StageFailed {
@@ -226,7 +233,7 @@ async fn chunks<S: Stage>(
                 break;
             }
         }
-        let new = few_rows(new, snapshot)?;
+        let new = few_rows::<S>(new, snapshot)?;
         let todo = Box::pin(stage.todo(run, snapshot, new.as_ref(), report)).await?;
         let Some(n_rows) = todo else { break };
         let progress = Progress::start(S::NAME, n_rows);
@@ -262,10 +269,10 @@ async fn chunks<S: Stage>(
 }
 
 /// `new`, unless its rows are more than are looked for one by one in large tables.
-fn few_rows(new: Option<NewFiles>, snapshot: &Snapshot) -> Result<Option<NewFiles>> {
+fn few_rows<S: Stage>(new: Option<NewFiles>, snapshot: &Snapshot) -> Result<Option<NewFiles>> {
     let Some(new) = new else { return Ok(None) };
     for (name, paths) in &new {
-        if snapshot.n_rows(name, Some(paths))? > SOUGHT_ROWS {
+        if snapshot.n_rows(name, Some(paths))? > S::SOUGHT_ROWS {
             return Ok(None);
         }
     }

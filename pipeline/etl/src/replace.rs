@@ -47,10 +47,7 @@ async fn files_of(ctx: &SessionContext, changed: &str) -> Result<BTreeSet<String
     let mut paths = BTreeSet::new();
     for batch in files.collect().await? {
         let column = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)?;
-        for file in column.as_string::<i32>().iter().flatten() {
-            let (_, name) = file.rsplit_once('/').unwrap_or(("", file));
-            paths.insert(name.to_owned());
-        }
+        paths.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
     }
     Ok(paths)
 }

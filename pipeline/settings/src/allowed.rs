@@ -2,6 +2,7 @@
 //! setting.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::{Bound, Range, RangeBounds, RangeInclusive};
 
 use toml::Value;
@@ -21,6 +22,12 @@ pub enum Allowed {
     HeaderText,
     /// As [`Allowed::HeaderText`], or empty.
     Line,
+    /// `ADDRESS:PORT`, or nothing.
+    Socket,
+    /// `ADDRESS` or `ADDRESS:PORT`, or nothing.
+    Server,
+    /// `K/N`, part K of N, or nothing.
+    Shard,
     /// `cpu`, `cuda`, `cuda:N` or `auto`.
     Device,
     /// The name of a rule for splits, or `sql:` and an expression.
@@ -84,6 +91,9 @@ impl Allowed {
                 | Self::FilledText
                 | Self::HeaderText
                 | Self::Line
+                | Self::Socket
+                | Self::Server
+                | Self::Shard
                 | Self::Device
                 | Self::SplitRule
                 | Self::Shares
@@ -99,6 +109,11 @@ impl Allowed {
                 !text.is_empty() && !text.chars().any(char::is_control)
             }
             (Self::Line, Value::String(text)) => !text.chars().any(char::is_control),
+            (Self::Socket, Value::String(text)) => text.is_empty() || is_socket(text),
+            (Self::Server, Value::String(text)) => {
+                text.is_empty() || is_socket(text) || text.parse::<IpAddr>().is_ok()
+            }
+            (Self::Shard, Value::String(text)) => text.is_empty() || is_shard(text),
             (Self::Device, Value::String(text)) => is_device(text),
             (Self::SplitRule, Value::String(text)) => is_rule(text),
             (Self::Shares, Value::String(text)) => text.is_empty() || Shares::parse(text).is_some(),
@@ -142,6 +157,16 @@ fn number_of(value: &Value) -> Option<f64> {
     }
 }
 
+fn is_socket(text: &str) -> bool {
+    text.parse::<SocketAddr>().is_ok()
+}
+
+fn is_shard(text: &str) -> bool {
+    let part = text.split_once('/');
+    let part = part.and_then(|(k, n)| Some((k.parse::<u32>().ok()?, n.parse::<u32>().ok()?)));
+    part.is_some_and(|(k, n)| (1..=n).contains(&k))
+}
+
 fn is_device(text: &str) -> bool {
     let index = text.strip_prefix("cuda:");
     matches!(text, "cpu" | "cuda" | "auto")
@@ -162,6 +187,9 @@ impl fmt::Display for Allowed {
             Self::FilledText => f.write_str("a text that is not empty"),
             Self::HeaderText => f.write_str("a text of one line"),
             Self::Line => f.write_str("a text of one line, or nothing"),
+            Self::Socket => f.write_str("ADDRESS:PORT, or nothing"),
+            Self::Server => f.write_str("ADDRESS or ADDRESS:PORT, or nothing"),
+            Self::Shard => f.write_str("K/N with K from 1 to N, or nothing"),
             Self::Device => f.write_str("cpu, cuda, cuda:N or auto"),
             Self::SplitRule => write!(f, "one of {}, or {SQL} EXPRESSION", RULES.join(", ")),
             Self::Shares => write!(f, "shares that are 1 together, such as {}", Shares::default()),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::allowed::Allowed::{Bool, HeaderText, Line, OneOf};
+use crate::allowed::Allowed::{Bool, HeaderText, Line, OneOf, Server, Shard, Socket};
 use crate::allowed::whole;
 use crate::key::{choices, settings};
 
@@ -80,7 +80,7 @@ settings! {
         proxy: ProxyUse = ProxyUse::default(), OneOf(ProxyUse::NAMES);
         /// The name server to ask. `ADDRESS` or `ADDRESS:PORT`; empty: what the system is set to.
         /// A caching one on this machine serves large crawls best.
-        name_server: String = String::new(), Line;
+        name_server: String = String::new(), Server;
         /// Whether robots.txt is kept to. It is asked for once a day (RFC 9309).
         robots: bool = true, Bool;
         /// Directives of X-Robots-Tag not kept to. Divided by commas. The others of noai,
@@ -109,9 +109,9 @@ settings! {
         /// 0: all.
         retry_older_than_secs: u64 = 0, whole(0..=3_153_600_000);
         /// The part of the crawl to fetch, `K/N`. The hosts of part K of N; empty: all.
-        shard: String = String::new(), Line;
+        shard: String = String::new(), Shard;
         /// Where Prometheus finds metrics. `ADDRESS:PORT`, while a crawl lasts; empty: nowhere.
-        metrics: String = String::new(), Line;
+        metrics: String = String::new(), Socket;
         /// Bytes of originals in one commit. A killed run loses at most these.
         chunk_bytes: u64 = 128 << 20, whole(1..=MOST_CHUNK_BYTES);
         /// Seconds until what came is committed. However little it is.

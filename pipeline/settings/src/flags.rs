@@ -34,7 +34,7 @@ impl SettingFlags {
         let config = self.config.as_deref().filter(|path| !path.as_os_str().is_empty());
         let resolved = layers::from_file(config)
             .and_then(|file| resolve_layers(file, layers::from_environment()?, &self.set, &flags));
-        resolved.map_err(|error| WrongSetting(format!("{error:#}")).into())
+        Ok(resolved.map_err(WrongSetting::of)?)
     }
 }
 
@@ -42,6 +42,13 @@ impl SettingFlags {
 /// flag that is not there.
 #[derive(Debug)]
 pub struct WrongSetting(pub String);
+
+impl WrongSetting {
+    /// Of a check that says what is wrong.
+    pub fn of(error: anyhow::Error) -> Self {
+        Self(format!("{error:#}"))
+    }
+}
 
 impl fmt::Display for WrongSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use tuwen_corpus::Corpus;
 use tuwen_etl::curate::{Gates, curate};
+use tuwen_settings::Settings;
 
 use crate::cli::cluster::{ClusterFlags, on_engine};
 use crate::cli::flags::CorpusFlags;
@@ -59,6 +60,11 @@ impl CurateFlags {
 }
 
 impl CurateFlags {
+    /// The share of rows that may be malformed or rejected, in percent.
+    pub(super) fn max_rejected_percent(&self, settings: &Settings) -> f64 {
+        if self.force { 100.0 } else { settings.max_rejected_percent }
+    }
+
     pub(super) fn gates(&self) -> Gates {
         if self.force {
             tracing::warn!("curate: --force: the gates are not asked");

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use tuwen_corpus::Holder;
 use tuwen_corpus::report::{Outcome, StageReport};
-use tuwen_etl::driver::StageFailed;
+use tuwen_etl::driver::{RedGate, StageFailed};
 use tuwen_etl::stop::INTERRUPTED;
 use tuwen_settings::WrongSetting;
 
@@ -74,13 +74,15 @@ pub fn reports(error: &anyhow::Error) -> &[StageReport] {
 pub fn of_error(error: &anyhow::Error) -> ExitCode {
     let error = error.downcast_ref::<RunFailed>().map_or(error, |failed| &failed.source);
     let failed = error.downcast_ref::<StageFailed>();
-    if error.is::<WrongSetting>() {
+    if failed.map_or(error, StageFailed::cause).is::<WrongSetting>() {
         ExitCode::from(WRONG_USAGE)
     } else if error.is::<CorpusHeld>() {
         ExitCode::from(CORPUS_HELD)
     } else if error.is::<Interrupted>() {
         ExitCode::from(INTERRUPTED)
-    } else if failed.is_some_and(|failed| failed.report.outcome == Outcome::Gate) {
+    } else if error.is::<RedGate>()
+        || failed.is_some_and(|failed| failed.report.outcome == Outcome::Gate)
+    {
         ExitCode::from(GATE_RED)
     } else {
         ExitCode::FAILURE

@@ -127,6 +127,7 @@ impl FetchFlags {
         settings: &Settings,
         max_malformed_percent: f64,
     ) -> Result<(Sources, Corpus)> {
+        fetch::check(&settings.fetch)?;
         let sources = Sources::open(&self.sources, &settings.ingest, max_malformed_percent)?;
         let corpus = match self.sources.is_empty() {
             true => Corpus::open(&settings.corpus).await?,
@@ -149,11 +150,11 @@ impl FetchFlags {
         stop: &CancellationToken,
         stages: &mut Stages<'_>,
     ) -> Result<()> {
-        if !self.sources.is_empty() {
-            stages.run("ingest", ingest(corpus, sources, stop)).await?;
-        }
         if let Some(deadline) = self.deadline {
             cancel_after(deadline, stop);
+        }
+        if !self.sources.is_empty() {
+            stages.run("ingest", ingest(corpus, sources, stop)).await?;
         }
         let (origin, most) = (self.origin(), max_rejected_percent);
         let fetch = fetch::fetch(corpus, origin, &settings.fetch, most, stop);

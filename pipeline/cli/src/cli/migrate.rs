@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use tuwen_corpus::maintenance::{Migration, migrate, migrations};
 use tuwen_corpus::report::{Outcome, StageReport};
 use tuwen_corpus::{Corpus, Run, Snapshot};
 
+use crate::cli::exit;
 use crate::cli::flags::CorpusFlags;
 use crate::cli::hold::Holding;
 use crate::cli::print::print;
@@ -35,14 +37,17 @@ pub(super) struct Migrate {
 impl Migrate {
     pub(super) async fn run(self) -> Result<ExitCode> {
         let settings = self.corpus.settings(Vec::new())?;
-        let corpus = Corpus::open(&settings.corpus).await?;
-        let all = match self.dry_run {
-            true => planned(&corpus).await?.1,
-            false => self.holding.hold(&corpus, "migrate", async |_| done(&corpus).await).await?,
+        let corpus = Corpus::open_incomplete(&settings.corpus).await?;
+        let (all, outcome) = match self.dry_run {
+            true => (planned(&corpus).await?.1, Outcome::Ok),
+            false => {
+                let work = async |stop: &CancellationToken| done(&corpus, stop).await;
+                self.holding.hold(&corpus, "migrate", work).await?
+            }
         };
-        let report = json!({ "dry_run": self.dry_run, "migrations": all });
+        let report = json!({ "dry_run": self.dry_run, "outcome": outcome, "migrations": all });
         print(self.holding.json, &report, &text(&all, self.dry_run))?;
-        Ok(ExitCode::SUCCESS)
+        Ok(exit::of_outcome(outcome))
     }
 }
 
@@ -56,14 +61,18 @@ async fn planned(corpus: &Corpus) -> Result<(Snapshot, Vec<Migration>)> {
     Ok((snapshot, all))
 }
 
-/// Does it, and records the run.
-async fn done(corpus: &Corpus) -> Result<Vec<Migration>> {
-    let (mut snapshot, all) = planned(corpus).await?;
+/// Does it until `stop` is cancelled, and records the run: what is done, and how it ended.
+async fn done(corpus: &Corpus, stop: &CancellationToken) -> Result<(Vec<Migration>, Outcome)> {
+    let (mut snapshot, mut all) = planned(corpus).await?;
     let run = Run::start("migrate", &snapshot);
     let mut report = StageReport::new("migrate");
     let author = run.author().clone();
     let mut failed = None;
     for migration in &all {
+        if stop.is_cancelled() {
+            report.outcome = Outcome::Interrupted;
+            break;
+        }
         if let Err(error) = Box::pin(migrate(corpus, &mut snapshot, migration, &author)).await {
             report.outcome = Outcome::Failed;
             report.error = Some(format!("{error:#}"));
@@ -72,9 +81,10 @@ async fn done(corpus: &Corpus) -> Result<Vec<Migration>> {
         }
         report.commits += 1;
     }
+    all.truncate(report.commits as usize);
     let settings = json!({ "migrations": all });
     let recorded = Box::pin(run.finish(&mut snapshot, report, &settings)).await;
-    failed.map_or_else(|| recorded.map(|_| all), Err)
+    failed.map_or_else(|| recorded.map(|report| (all, report.outcome)), Err)
 }
 
 fn text(all: &[Migration], dry_run: bool) -> String {

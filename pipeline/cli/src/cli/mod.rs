@@ -7,8 +7,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use tuwen_corpus::log::{LogFlags, one_line};
 use tuwen_corpus::register_clusters;
+use tuwen_etl::stop::without_signals;
 use tuwen_settings::WrongSetting;
 
 pub use self::bytes::parse_bytes;
@@ -109,22 +111,21 @@ pub fn main_of(arguments: &[OsString]) -> ExitCode {
 }
 
 /// The stages of `tuwen run`, `fetch`, `decode` or `curate`, of `arguments` as the command has them, for a program that wants their
-/// reports: nothing is printed to stdout. As of the command, the first SIGINT or SIGTERM ends the stages after the chunk under way,
-/// and a second one the process.
+/// reports: nothing is printed to stdout, and signals are left to the program, whose `stop` ends the stages after the chunk under way.
 ///
 /// # Errors
 /// Those of the command, whose code [`of_error`] says, and with what was run before them in [`reports`].
-pub fn stages_of(arguments: &[OsString]) -> Result<Ended> {
+pub fn stages_of(arguments: &[OsString], stop: CancellationToken) -> Result<Ended> {
     let cli = Cli::try_parse_from(arguments).map_err(|error| {
         let said = error.to_string();
         WrongSetting(said.trim_start_matches("error: ").trim_end().to_owned())
     })?;
     cli.log.init();
     match cli.command {
-        Command::Run(command) => block_on(command.run()),
-        Command::Fetch(command) => block_on(command.run()),
-        Command::Decode(command) => block_on(command.run()),
-        Command::Curate(command) => block_on(command.run()),
+        Command::Run(command) => block_on(without_signals(stop, command.run())),
+        Command::Fetch(command) => block_on(without_signals(stop, command.run())),
+        Command::Decode(command) => block_on(without_signals(stop, command.run())),
+        Command::Curate(command) => block_on(without_signals(stop, command.run())),
         _ => bail!("expected run, fetch, decode or curate"),
     }
 }

@@ -16,8 +16,8 @@ use crate::cli::print::print;
 
 /// Mend what `tuwen verify` finds: rows that are there twice, damaged or lost
 ///
-/// Of rows with one key the oldest stays (of images, the oldest that is decoded). Rows that cannot
-/// be read or are not what was written are dropped, so that the next `tuwen run` fetches or decodes
+/// Of rows with one key the oldest stays (of attempts and images, the oldest that is good). Rows that
+/// cannot be read or are not what was written are dropped, so that the next `tuwen run` fetches or decodes
 /// them again. All other rows stay as they are. What is dropped is in the old versions of the tables
 /// until `tuwen vacuum`.
 #[derive(Args)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use tuwen_etl::curate::{CaptionTokenizer, SplitRule, curate};
+use tuwen_etl::curate::{CaptionTokenizer, SplitRule, caption_rules, curate};
 use tuwen_etl::decode::decode;
 
 use crate::cli::cluster::ClusterFlags;
@@ -42,8 +42,10 @@ impl Run {
             &PathBuf::from(&settings.curate.tokenizer),
             settings.curate.max_length,
         )?;
+        caption_rules(&settings.curate)?;
         SplitRule::of(&settings.curate, None)?;
-        let (sources, corpus) = self.fetch.open(&settings, settings.max_rejected_percent).await?;
+        let most = self.curate.max_rejected_percent(&settings);
+        let (sources, corpus) = self.fetch.open(&settings, most).await?;
         // What the corpus's own rule does not go with, too.
         let last = corpus.snapshot().await?.last_run("curate").await?;
         SplitRule::of(&settings.curate, last.as_ref())?;

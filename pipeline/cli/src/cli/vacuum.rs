@@ -10,9 +10,12 @@ use indicatif::{HumanBytes, HumanCount};
 use tokio_util::sync::CancellationToken;
 use tuwen_corpus::Corpus;
 use tuwen_corpus::maintenance::{VacuumOptions, VacuumReport, pins_of, vacuum};
+use tuwen_corpus::report::Outcome;
+use tuwen_etl::stop::stop_signals;
 use tuwen_settings::WrongSetting;
 
 use crate::cli::age::{age_text, parse_age};
+use crate::cli::exit;
 use crate::cli::flags::CorpusFlags;
 use crate::cli::hold::Holding;
 use crate::cli::print::print;
@@ -68,15 +71,13 @@ impl Vacuum {
         }
         let corpus = Corpus::open(&settings.corpus).await?;
         let options = VacuumOptions { older_than: self.older_than, pins, dry_run: self.dry_run };
+        let work = async |stop: &CancellationToken| Box::pin(vacuum(&corpus, &options, stop)).await;
         let report = match self.dry_run {
-            true => Box::pin(vacuum(&corpus, &options)).await?,
-            false => {
-                let work = async |_: &CancellationToken| Box::pin(vacuum(&corpus, &options)).await;
-                self.holding.hold(&corpus, "vacuum", work).await?
-            }
+            true => work(&stop_signals()?).await?,
+            false => self.holding.hold(&corpus, "vacuum", work).await?,
         };
         print(self.holding.json, &report, &text(&report))?;
-        Ok(ExitCode::SUCCESS)
+        Ok(exit::of_outcome(report.outcome))
     }
 }
 
@@ -100,6 +101,9 @@ fn text(report: &VacuumReport) -> String {
     let bytes = HumanBytes(report.tables.values().map(|table| table.bytes).sum());
     let since = report.kept_since.format("%Y-%m-%d %H:%M UTC");
     lines.push(match (n, report.dry_run) {
+        (n, _) if report.outcome == Outcome::Interrupted => {
+            format!("interrupted: {} of {n} files deleted", report.deleted)
+        }
         (0, _) => {
             format!("nothing to delete: every file is of a version since {since}, or younger")
         }

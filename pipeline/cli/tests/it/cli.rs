@@ -74,6 +74,50 @@ fn run_sql_config() {
 }
 
 #[test]
+fn a_wrong_setting_is_told_before_any_work() {
+    let folder = folder();
+    let at = folder.path();
+    for (wrong, expected) in [
+        (["--shard", "9/8"], "fetch.shard: expected K/N with K from 1 to N"),
+        (["--retry", "404"], "fetch.retry: expected outcomes of "),
+        (["--metrics", "here"], "fetch.metrics: expected ADDRESS:PORT"),
+        (["--set", "fetch.headers=none.toml"], "none.toml"),
+        (["--columns", "nonsense"], "nonsense"),
+        (["--encoding", "nonsense"], "nonsense"),
+        (["--set", "curate.clean=nonsense"], "curate.clean: expected names of caption rules"),
+        (["--split", "sql: nonsense"], "curate.split: expected an SQL expression"),
+    ] {
+        let run = tuwen(at, &[&RUN[..], &wrong].concat());
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.code() == Some(2) && said.contains(expected), "{wrong:?}: {said}");
+        assert!(!at.join("corpus").exists(), "{wrong:?}");
+    }
+    // Of curate alone it is the stage that finds it.
+    assert_eq!(tuwen(at, &RUN).status.code(), Some(0));
+    let wrong = ["curate", "--tokenizer", "tokenizer.json", "--split", "sql: nonsense"];
+    assert_eq!(tuwen(at, &wrong).status.code(), Some(2));
+}
+
+#[test]
+fn a_source_after_wait_is_a_source() {
+    let folder = folder();
+    let run = tuwen(folder.path(), &[&["run", "--wait"][..], &RUN[1..]].concat());
+    assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
+}
+
+#[test]
+fn malformed_rows_are_a_gate_that_force_opens() {
+    let folder = folder();
+    let at = folder.path();
+    std::fs::write(at.join("crawl.csv"), "text,url,filename\n红圆\n圆红\n").unwrap();
+    let run = tuwen(at, &RUN);
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.code() == Some(3) && said.contains("found 2 malformed"), "{said}");
+    let forced = tuwen(at, &[&RUN[..], &["--force"]].concat());
+    assert_eq!(forced.status.code(), Some(0), "{}", String::from_utf8_lossy(&forced.stderr));
+}
+
+#[test]
 fn a_red_gate_is_exit_code_3_and_stays_red_until_it_is_forced() {
     let folder = folder();
     let at = folder.path();

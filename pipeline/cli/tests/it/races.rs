@@ -340,8 +340,8 @@ async fn who_waits_is_told_for_whom_and_can_be_stopped() {
     while !std::fs::read_to_string(&file).unwrap().contains("run, stage decode") {
         tokio::task::yield_now().await;
     }
-    let wait = ["--wait", "18446744073709551615"];
     let csv = csvs[0].to_str().unwrap();
+    let wait = ["--wait=18446744073709551615"];
     let mut waiting = spawn(crawl.folder.path(), &[csv], "corpus", &wait);
     let mut said = BufReader::new(waiting.stderr.take().unwrap()).lines();
     let line = said.next().unwrap().unwrap();
@@ -354,27 +354,62 @@ async fn who_waits_is_told_for_whom_and_can_be_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_changes_hands_while_it_is_looked_at_is_granted_once() {
+    let (crawl, _) = crawl();
+    let corpus = crawl.corpus().await;
+    let Asked::Granted(first) =
+        Lease::ask(&corpus, "etl", "run", std::time::Duration::ZERO).await.unwrap()
+    else {
+        panic!("nobody has it")
+    };
+    first.release().await;
+    let taken = Arc::new(Mutex::new(None));
+    let (is_first, keep) = (Arc::new(AtomicBool::new(true)), Arc::clone(&taken));
+    let other = corpus.clone();
+    let hold: Hold = Arc::new(move |point| {
+        let (other, is_first, keep) = (other.clone(), Arc::clone(&is_first), Arc::clone(&keep));
+        async move {
+            if point == "lease" && is_first.swap(false, Ordering::Relaxed) {
+                let asked = Lease::ask(&other, "etl", "fetch", std::time::Duration::ZERO).await;
+                *keep.lock().await = Some(asked.unwrap());
+            }
+        }
+        .boxed()
+    });
+    let asking = Lease::ask(&corpus, "etl", "decode", std::time::Duration::ZERO);
+    let asked = HOLD.scope(hold, asking).await.unwrap();
+    assert!(matches!(taken.lock().await.take(), Some(Asked::Granted(_))));
+    assert!(matches!(asked, Asked::Held(holder) if holder.stage == "fetch"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_held_corpus_is_exit_code_4_and_a_dead_holder_is_none() {
     let (crawl, _) = crawl();
     crawl.corpus().await;
     let folder = crawl.folder.path();
     let lease = folder.join("corpus/_lease/etl");
-    let write = |number: u32, host: &str, pid: u32, age_secs: i64| {
+    // By the clock of the store, and by that of the holder, which nobody goes by.
+    let write = |number: u32, age_secs: u64, said_secs: i64| {
         std::fs::create_dir_all(&lease).unwrap();
-        let renewed = chrono::Utc::now() - chrono::TimeDelta::seconds(age_secs);
+        let renewed = chrono::Utc::now() - chrono::TimeDelta::seconds(said_secs);
         let holder = serde_json::json!({
-            "host": host, "pid": pid, "process_start": 1, "stage": "fetch", "since": renewed,
+            "host": "elsewhere", "pid": 7, "process_start": 1, "stage": "fetch", "since": renewed,
             "renewed": renewed, "released": false,
         });
-        std::fs::write(lease.join(format!("{number:012}.json")), holder.to_string()).unwrap();
+        let path = lease.join(format!("{number:012}.json"));
+        std::fs::write(&path, holder.to_string()).unwrap();
+        let written = std::time::SystemTime::now() - std::time::Duration::from_secs(age_secs);
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
     };
     let decode = || tuwen(folder, &["decode", "--corpus", "corpus"]);
-    write(1, "elsewhere", 7, 0);
-    let held = decode();
-    let said = String::from_utf8_lossy(&held.stderr).into_owned();
-    assert_eq!(held.status.code(), Some(4), "{said}");
-    assert!(said.contains("held by `tuwen fetch`, process 7 on elsewhere, since 20"), "{said}");
-    write(2, "elsewhere", 7, 3_600);
-    assert_eq!(decode().status.code(), Some(0), "not renewed for an hour");
+    for (number, said_secs) in [(1, 0), (2, 3_600)] {
+        write(number, 0, said_secs);
+        let held = decode();
+        let said = String::from_utf8_lossy(&held.stderr).into_owned();
+        assert_eq!(held.status.code(), Some(4), "{said}");
+        assert!(said.contains("held by `tuwen fetch`, process 7 on elsewhere, since 20"), "{said}");
+    }
+    write(3, 3_600, -86_400);
+    assert_eq!(decode().status.code(), Some(0), "not renewed for an hour, its clock a day ahead");
     assert_eq!(decode().status.code(), Some(0), "given back");
 }

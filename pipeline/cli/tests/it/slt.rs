@@ -117,6 +117,7 @@ fn stage_views() -> Vec<View> {
             .param("due_since", utc(Some(FETCH_NOW_US - 3 * DAY_US)))
             .param("may_pass", texts(&["timeout", "rate_limited"])),
         view("fetch_answered", "fetch_answered"),
+        view("fetch_left_alone", "fetch_left_alone").param("now", utc(Some(FETCH_NOW_US))),
         view("fetch_outcomes", "fetch_outcomes").param("first_seq", 4i64),
         view("fetch_wave", "fetch_wave")
             .param("first_seq", 11i64)

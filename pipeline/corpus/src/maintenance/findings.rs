@@ -13,6 +13,8 @@ const SHOWN_ORPHANS: usize = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
+    /// A table is not there.
+    MissingTable,
     /// A file that the log names is not there.
     MissingFile,
     /// A file has another size than the log says.
@@ -39,6 +41,7 @@ impl Kind {
     /// Its name, as in JSON.
     pub fn name(self) -> &'static str {
         match self {
+            Self::MissingTable => "missing_table",
             Self::MissingFile => "missing_file",
             Self::WrongSize => "wrong_size",
             Self::Unreadable => "unreadable",

@@ -2,12 +2,12 @@
 //! rows have the key of another, and where those stand that are to go. What is kept in memory grows
 //! with the number of such keys, never with the table.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{DataType, Int64Type};
 use arrow::row::{RowConverter, SortField};
 use datafusion::functions_aggregate::count::count_all;
 use datafusion::functions_aggregate::expr_fn::{count, sum};
@@ -67,8 +67,18 @@ async fn several(ctx: &SessionContext, name: &str, columns: &[&str]) -> Result<D
     Ok(counted.filter(col(N_ROWS).gt(lit(1_i64)))?)
 }
 
+/// The column of table `name` that says which rows are good, and what it says of one that is; null
+/// where that is none.
+fn good_value(name: &str) -> Option<(&'static str, Option<&'static str>)> {
+    match name {
+        "originals" => Some(("outcome", Some("ok"))),
+        "images" => Some(("reject_reason", None)),
+        _ => None,
+    }
+}
+
 /// Where the rows of table `name` stand that have the key of another: all but one of each key. That
-/// one is the first of the oldest file; among images, the first that is decoded.
+/// one is the first of the oldest file; where rows may be bad, the first that is good.
 ///
 /// # Errors
 /// The table cannot be read.
@@ -88,9 +98,11 @@ pub(crate) async fn surplus_rows(
     if kept.is_empty() {
         return Ok(surplus);
     }
-    let reason = if name == "images" { Some("reject_reason") } else { None };
-    for_each_row(name, &columns, reason, files, |position, digest, is_good| {
+    let good = good_value(name);
+    let said = good.map(|(column, _)| column);
+    for_each_row(name, &columns, said, files, |position, digest, said| {
         let Some(best) = kept.get_mut(&digest) else { return };
+        let is_good = good.is_none_or(|(_, value)| said == value);
         let loser = match best {
             None => {
                 *best = Some(Kept { position, is_good });
@@ -141,7 +153,8 @@ pub(crate) async fn rows_with(
 }
 
 /// Rows whose number in the identity column of table `name` another row has, `surplus` ones left
-/// out: all but the first of the oldest file get a new number, from the one after the last on.
+/// out: all but the first of the oldest file get a new number, from the one after the last on. So
+/// do later attempts at the same locator: the last stays the last.
 ///
 /// # Errors
 /// The table cannot be read.
@@ -164,17 +177,43 @@ pub(crate) async fn new_numbers(
     if is_taken.is_empty() {
         return Ok(numbers);
     }
-    for_each_row(name, &[identity], None, files, |(file, row), digest, _| {
+    let is_surplus = |(file, row): Position| {
+        surplus.get(&file).is_some_and(|rows: &BTreeSet<u64>| rows.contains(&row))
+    };
+    let mut repeated = HashSet::new();
+    for_each_row(name, &[identity], None, files, |position, digest, _| {
         let Some(is_taken) = is_taken.get_mut(&digest) else { return };
-        if surplus.get(&file).is_some_and(|rows| rows.contains(&row)) {
-            return;
-        }
-        if std::mem::replace(is_taken, true) {
-            numbers.entry(file).or_default().insert(row, next);
-            next += 1;
+        if !is_surplus(position) && std::mem::replace(is_taken, true) {
+            repeated.insert(position);
         }
     })
     .await?;
+    let mut locators = HashSet::new();
+    for_each_row(name, &["locator"], None, files, |position, locator, _| {
+        if repeated.contains(&position) {
+            locators.insert(locator);
+        }
+    })
+    .await?;
+    let mut attempts = Vec::new();
+    for_each_row(name, &["locator"], Some("attempt"), files, |position, locator, attempt| {
+        if locators.contains(&locator) && !is_surplus(position) {
+            let attempt = attempt.and_then(|attempt| attempt.parse::<i64>().ok());
+            attempts.push((attempt, position, locator));
+        }
+    })
+    .await?;
+    attempts.sort_unstable();
+    let mut moved = HashSet::new();
+    for (_, position, locator) in attempts {
+        if repeated.contains(&position) {
+            moved.insert(locator);
+        }
+        if moved.contains(&locator) {
+            numbers.entry(position.0).or_default().insert(position.1, next);
+            next += 1;
+        }
+    }
     Ok(numbers)
 }
 
@@ -193,17 +232,17 @@ async fn for_each_digest(
     Ok(())
 }
 
-/// Calls `each` with position, digest and goodness of every row of `files`; a row is good if column
-/// `reason` is null, where there is one.
+/// Calls `each` with position, digest and value of column `beside`, as a text, of every row of
+/// `files`.
 async fn for_each_row(
     name: &str,
     columns: &[&str],
-    reason: Option<&str>,
+    beside: Option<&str>,
     files: &[Health],
-    mut each: impl FnMut(Position, Id, bool),
+    mut each: impl FnMut(Position, Id, Option<&str>),
 ) -> Result<()> {
     let digests = Digests::new(name, columns)?;
-    let read: Vec<&str> = columns.iter().copied().chain(reason).collect();
+    let read: Vec<&str> = columns.iter().copied().chain(beside).collect();
     for (i, health) in files.iter().enumerate() {
         let Some(open) = health.readable() else { continue };
         for (group, rows) in open.groups().into_iter().enumerate() {
@@ -215,10 +254,12 @@ async fn for_each_row(
             while let Some(batch) = reader.next().await?.map_err(|why| {
                 anyhow::anyhow!("table `{name}`, file {}: {why}", health.file.path)
             })? {
-                let reasons = reason.and_then(|reason| batch.column_by_name(reason));
+                let values = beside.and_then(|column| batch.column_by_name(column));
+                let values = values.map(|values| cast(values, &DataType::Utf8)).transpose()?;
+                let values = values.as_ref().map(|values| values.as_string::<i32>());
                 for (j, digest) in digests.of(&batch, columns)?.enumerate() {
-                    let is_good = reasons.is_none_or(|reasons| reasons.is_null(j));
-                    each((i, row + j as u64), digest, is_good);
+                    let value = values.filter(|values| values.is_valid(j));
+                    each((i, row + j as u64), digest, value.map(|values| values.value(j)));
                 }
                 row += batch.num_rows() as u64;
             }

@@ -12,7 +12,7 @@ use tuwen_schemas::{TABLES, Table, table};
 
 use crate::commit::Author;
 use crate::contract::{SCHEMA_PROPERTY, missing_columns, recorded_version};
-use crate::corpus::{CHECKPOINT_INTERVAL, Corpus, is_append_only};
+use crate::corpus::{CHECKPOINT_INTERVAL, Corpus, LOG_CLEANUP_PROPERTY, is_append_only};
 use crate::maintenance::delta_log::APPEND_ONLY;
 use crate::snapshot::Snapshot;
 
@@ -71,6 +71,7 @@ pub fn migrations(snapshot: &Snapshot) -> Result<Vec<Migration>> {
             (SCHEMA_PROPERTY, to.to_string()),
             (CHECKPOINT_PROPERTY, CHECKPOINT_INTERVAL.to_owned()),
             (APPEND_ONLY, is_append_only(table).to_string()),
+            (LOG_CLEANUP_PROPERTY, false.to_string()),
         ];
         let is_other =
             |(key, value): &(&str, String)| snapshot.property(table, key).as_ref() != Some(value);

@@ -13,6 +13,7 @@ use super::keys::{count_duplicates, key_of};
 use super::optimize::bulky_column;
 use crate::contract::recorded_version;
 use crate::corpus::is_append_only;
+use crate::open::MAY_LACK;
 use crate::snapshot::Snapshot;
 
 /// What mends most things.
@@ -170,11 +171,14 @@ impl Said {
 
     pub(super) fn lacking(&mut self, snapshot: &Snapshot) {
         for table in TABLES.iter().filter(|table| snapshot.version(table.name).is_none()) {
-            self.note(
-                table.name,
-                "the corpus does not have this table yet".to_owned(),
-                "tuwen migrate",
-            );
+            if MAY_LACK.contains(&table.name) {
+                let what = "the corpus does not have this table yet".to_owned();
+                self.note(table.name, what, "tuwen migrate");
+            } else {
+                let what = "the table's folder, or the log in it, is not there".to_owned();
+                let hint = "put it back, or tuwen migrate makes it anew, empty, and tuwen run gets what it had";
+                self.found(Kind::MissingTable, table.name, 1, what, hint);
+            }
         }
     }
 }

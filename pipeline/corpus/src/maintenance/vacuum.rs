@@ -14,6 +14,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::Serialize;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::live::Folder;
 use super::pins::Pin;
@@ -63,23 +64,31 @@ pub struct VacuumedTable {
 /// The report.
 #[derive(Clone, Debug, Serialize)]
 pub struct VacuumReport {
+    /// How it ended.
+    pub outcome: Outcome,
     /// Whether nothing was deleted.
     pub dry_run: bool,
     /// Files written or left after this stayed.
     pub kept_since: DateTime<Utc>,
     /// The tables.
     pub tables: BTreeMap<&'static str, VacuumedTable>,
+    /// Files of tables that were deleted: all of them, unless it was interrupted.
+    pub deleted: u64,
     /// Files that drivers of a cluster left which were killed.
     pub scratch_files: u64,
     /// Wall time in seconds.
     pub seconds: f64,
 }
 
-/// Deletes what is not needed.
+/// Deletes what is not needed, until `stop` is cancelled.
 ///
 /// # Errors
 /// A log or a pinned version cannot be read: nothing is deleted then. Or the store does not delete.
-pub async fn vacuum(corpus: &Corpus, options: &VacuumOptions) -> Result<VacuumReport> {
+pub async fn vacuum(
+    corpus: &Corpus,
+    options: &VacuumOptions,
+    stop: &CancellationToken,
+) -> Result<VacuumReport> {
     let clock = Instant::now();
     let kept_since = Utc::now() - chrono::Duration::from_std(options.older_than)?;
     let before = corpus.snapshot().await?;
@@ -91,11 +100,17 @@ pub async fn vacuum(corpus: &Corpus, options: &VacuumOptions) -> Result<VacuumRe
     let mut snapshot = corpus.snapshot().await?;
     let run = Run::start(STAGE, &snapshot);
     let mut row = StageReport::new(STAGE);
-    let worked = Box::pin(delete_from(&snapshot, lying, kept_since, options, &mut row)).await;
-    if let Err(error) = &worked {
-        row.outcome = Outcome::Failed;
-        row.error = Some(format!("{error:#}"));
+    let worked = delete_from(&snapshot, lying, kept_since, options, (&mut row, stop));
+    let worked = Box::pin(worked).await;
+    match &worked {
+        Ok(_) if stop.is_cancelled() => row.outcome = Outcome::Interrupted,
+        Ok(_) => {}
+        Err(error) => {
+            row.outcome = Outcome::Failed;
+            row.error = Some(format!("{error:#}"));
+        }
     }
+    let (outcome, deleted) = (row.outcome, row.rows_out);
     if !options.dry_run && (row.rows_in > 0 || worked.is_err()) {
         let settings = json!({ "kept_since": kept_since, "pins": options.pins.len() });
         let recorded = Box::pin(run.record(&mut snapshot, row, &settings)).await;
@@ -105,9 +120,12 @@ pub async fn vacuum(corpus: &Corpus, options: &VacuumOptions) -> Result<VacuumRe
         }
     }
     let tables = worked?;
-    let scratch_files = scratch(corpus, kept_since, options.dry_run).await?;
-    let seconds = clock.elapsed().as_secs_f64();
-    Ok(VacuumReport { dry_run: options.dry_run, kept_since, tables, scratch_files, seconds })
+    let scratch_files = match outcome {
+        Outcome::Interrupted => 0,
+        _ => scratch(corpus, kept_since, options.dry_run).await?,
+    };
+    let (dry_run, seconds) = (options.dry_run, clock.elapsed().as_secs_f64());
+    Ok(VacuumReport { outcome, dry_run, kept_since, tables, deleted, scratch_files, seconds })
 }
 
 /// Deletes what is not needed of the files that lie in each table's folder, and counts them in `row`, the deleted ones as good.
@@ -116,10 +134,13 @@ async fn delete_from(
     lying: BTreeMap<&'static str, Folder>,
     kept_since: DateTime<Utc>,
     options: &VacuumOptions,
-    row: &mut StageReport,
+    (row, stop): (&mut StageReport, &CancellationToken),
 ) -> Result<BTreeMap<&'static str, VacuumedTable>> {
     let (mut tables, mut leaving) = (BTreeMap::new(), BTreeMap::new());
     for (name, lying) in lying {
+        if stop.is_cancelled() {
+            break;
+        }
         let kept = kept(snapshot, name, kept_since, &options.pins).await?;
         let mut table = VacuumedTable {
             oldest_version: i64::try_from(kept.oldest_version)?,
@@ -152,10 +173,13 @@ async fn delete_from(
     let progress = Progress::start(STAGE, row.rows_in);
     for (name, (paths, staged)) in leaving {
         let n_deleted = AtomicU64::new(0);
-        let deleted = delete(snapshot, name, paths, &n_deleted, &progress).await;
+        let deleted = delete(snapshot, name, paths, &n_deleted, (&progress, stop)).await;
         row.rows_out += n_deleted.into_inner();
         deleted?;
         for (path, _) in staged {
+            if stop.is_cancelled() {
+                break;
+            }
             std::fs::remove_file(&path).with_context(|| format!("deleting {}", path.display()))?;
             row.rows_out += 1;
             progress.add(1);
@@ -249,7 +273,7 @@ async fn delete(
     name: &str,
     paths: Vec<Path>,
     n_deleted: &AtomicU64,
-    progress: &Progress,
+    (progress, stop): (&Progress, &CancellationToken),
 ) -> Result<()> {
     let store = snapshot.store_of(name);
     let deletes = paths.into_iter().map(|path| {
@@ -269,7 +293,8 @@ async fn delete(
         }
     });
     let deletes: Vec<_> = deletes.collect();
-    stream::iter(deletes).buffer_unordered(DELETES_AT_ONCE).try_collect::<()>().await
+    let deletes = stream::iter(deletes).take_until(stop.cancelled());
+    deletes.buffer_unordered(DELETES_AT_ONCE).try_collect::<()>().await
 }
 
 /// Deletes the scratch files that were written before `since`; how many there are.

@@ -10,6 +10,7 @@ use anyhow::Result;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::{MemTable, TableProvider};
 use datafusion::prelude::SessionContext;
+use tokio_util::sync::CancellationToken;
 use tuwen_schemas::table;
 
 use super::Depth;
@@ -97,7 +98,7 @@ impl Said {
     /// What `tuwen vacuum` would delete.
     async fn orphans(&mut self, corpus: &Corpus) -> Vec<Orphans> {
         let options = VacuumOptions { older_than: KEPT, pins: Vec::new(), dry_run: true };
-        match Box::pin(vacuum(corpus, &options)).await {
+        match Box::pin(vacuum(corpus, &options, &CancellationToken::new())).await {
             Ok(report) => {
                 let tables = report.tables.into_iter().filter(|(_, table)| table.files > 0);
                 let orphans = tables.map(|(name, table)| Orphans {

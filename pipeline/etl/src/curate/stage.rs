@@ -74,6 +74,8 @@ impl Stage for Curate<'_> {
     const NAME: &'static str = "curate";
     const TABLE: &'static str = "examples";
     const SOURCES: &'static [&'static str] = &["pairs", "originals", "images"];
+    /// What is near a change is looked for in an index of the images at hand, some 3 kB each.
+    const SOUGHT_ROWS: u64 = 200_000;
 
     fn settings(&self) -> Value {
         self.rules.identity()

@@ -9,18 +9,21 @@ use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf}
 use serde_json::json;
 
 use tuwen_caption::{Rule, Rules, changed_by, clean_caption};
-use tuwen_settings::CurateSettings;
+use tuwen_settings::{CurateSettings, WrongSetting};
 
 use crate::bound::saying;
 
 /// The rules that `settings` switch on.
 ///
 /// # Errors
-/// One of their names is none.
+/// [`WrongSetting`]: one of their names is none.
 pub fn caption_rules(settings: &CurateSettings) -> Result<Rules> {
     match settings.clean.trim() {
         "all" => Ok(Rules::ALL),
-        names => names.parse().context("curate.clean"),
+        names => {
+            let rules = names.parse::<Rules>().context("curate.clean");
+            Ok(rules.map_err(WrongSetting::of)?)
+        }
     }
 }
 

@@ -38,6 +38,19 @@ fn values_that_are_not_allowed_are_errors_that_name_key_value_and_origin() {
         ("fetch.timeout_secs=0", "fetch.timeout_secs: expected 1 to 86400, found 0"),
         ("fetch.connect_timeout_secs=0", "fetch.connect_timeout_secs: expected 1 to 3600, found 0"),
         ("fetch.user_agent=a\nb", "fetch.user_agent: expected a text of one line, found `a\\nb`"),
+        (
+            "fetch.shard=9/8",
+            "fetch.shard: expected K/N with K from 1 to N, or nothing, found `9/8`",
+        ),
+        (
+            "fetch.shard=0/8",
+            "fetch.shard: expected K/N with K from 1 to N, or nothing, found `0/8`",
+        ),
+        ("fetch.metrics=9898", "fetch.metrics: expected ADDRESS:PORT, or nothing, found `9898`"),
+        (
+            "fetch.name_server=dns",
+            "fetch.name_server: expected ADDRESS or ADDRESS:PORT, or nothing, found `dns`",
+        ),
         ("fetch.retry_failed=yes", "fetch.retry_failed: expected true or false, found `yes`"),
         ("max_rejected_percent=101", "max_rejected_percent: expected 0 to 100, found 101"),
         ("max_rejected_percent=-0.1", "max_rejected_percent: expected 0 to 100, found -0.1"),

@@ -1,6 +1,6 @@
 //! verify finds, and repair mends: rows that are there twice, bytes that changed, files that are gone.
 
-use datafusion::prelude::{cast, col, lit};
+use datafusion::prelude::{DataFrame, cast, col, lit};
 use datafusion::scalar::ScalarValue;
 use serde_json::json;
 use tuwen_corpus::report::StageReport;
@@ -19,6 +19,13 @@ fn flip(files: &[std::path::PathBuf], bytes: &[u8]) {
     let (path, mut file, start) = found.unwrap();
     file[start + bytes.len() / 2] ^= 0x10;
     std::fs::write(path, file).unwrap();
+}
+
+/// `rows` of originals as attempts that failed.
+fn failed(rows: DataFrame, outcome: &str) -> DataFrame {
+    let rows = rows.with_column("outcome", lit(outcome)).unwrap();
+    let rows = rows.with_column("image_id", lit(ScalarValue::Utf8(None))).unwrap();
+    rows.with_column("bytes", lit(ScalarValue::Binary(None))).unwrap()
 }
 
 impl Small {
@@ -109,6 +116,41 @@ async fn numbers_that_two_attempts_have_are_given_anew() {
     assert_eq!(small.crawl.query(&format!("{numbers}2")).await, [["5", "9", "5"]]);
     let old: Vec<_> = small.tables().await[1].iter().filter(|row| row[6] == "1").cloned().collect();
     assert_eq!(old, before[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_attempt_at_a_locator_stays_the_last() {
+    let small = Small::new(3).await;
+    // Earlier attempts, which failed, come into the log late and with numbers that others have.
+    let earlier = cast(col("attempt") - lit(1), arrow::datatypes::DataType::Int32);
+    small
+        .commit("originals", None, |rows| {
+            let rows = rows.filter(col("outcome").eq(lit("ok"))).unwrap();
+            let rows = rows.with_column("attempt", earlier).unwrap();
+            failed(rows, "unreadable")
+        })
+        .await;
+    assert!(!small.findings(&[]).is_empty());
+    small.fine(&["repair"]);
+    assert!(small.findings(&[]).is_empty());
+    let last =
+        "select count(*) from originals good join originals failed on good.locator = failed.locator
+                where good.outcome = 'ok' and failed.attempt = 0 and good.seq > failed.seq";
+    let all = "select count(*) from originals where outcome = 'ok'";
+    assert_eq!(small.crawl.query(last).await, small.crawl.query(all).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_attempts_a_good_one_stays_rather_than_an_older_failed_one() {
+    let small = Small::new(3).await;
+    let before = small.tables().await;
+    small
+        .commit("originals", Some(1), |rows| {
+            failed(rows.filter(col("outcome").eq(lit("ok"))).unwrap(), "unreadable")
+        })
+        .await;
+    small.fine(&["repair"]);
+    assert_eq!(small.tables().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,9 +9,12 @@ use std::time::{Duration, SystemTime};
 
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
 use serde_json::json;
-use tuwen_corpus::maintenance::{Depth, Repairs, foreign_layout, optimize, repair};
+use tuwen_corpus::maintenance::{
+    Depth, Repairs, VacuumOptions, foreign_layout, optimize, repair, vacuum,
+};
+use tuwen_corpus::report::{Outcome, StageReport};
 use tuwen_corpus::step::{HOLD, Hold};
-use tuwen_corpus::{Author, Change, Committed, Rows};
+use tuwen_corpus::{Author, Change, Committed, Rows, Run};
 use tuwen_etl::decode::decode;
 use tuwen_etl::fetch::{Origin, fetch};
 use tuwen_etl::ingest::ingest;
@@ -208,6 +211,37 @@ async fn a_run_that_did_not_see_an_optimize_is_refused() {
     }
 }
 
+/// Spark's tables may have random folders.
+#[tokio::test(flavor = "multi_thread")]
+async fn examples_in_a_folder_of_another_program_are_replaced() {
+    let mut small = Small::new(3).await;
+    let mut snapshot = small.crawl.corpus().await.snapshot().await.unwrap();
+    let run = Run::start("optimize", &snapshot);
+    let ctx = snapshot.session(Rows::Light).await.unwrap();
+    let rows = ctx.table("examples").await.unwrap();
+    let mut adds = snapshot.write_files("examples", rows, 0).await.unwrap().adds;
+    let folder = small.folder().join("corpus/examples");
+    std::fs::create_dir(folder.join("k4")).unwrap();
+    for add in &mut adds {
+        let path = format!("k4/{}", add.path);
+        std::fs::rename(folder.join(&add.path), folder.join(&path)).unwrap();
+        add.path = path;
+    }
+    let removes = snapshot.removes("examples", None).unwrap();
+    let change = Change { adds, removes, only_rearranged: true };
+    snapshot.commit("examples", change, run.author()).await.unwrap();
+    let report = StageReport { commits: 1, ..StageReport::new("optimize") };
+    run.finish(&mut snapshot, report, &json!({})).await.unwrap();
+
+    // A picture that was not there comes, so a row of that file is another.
+    std::fs::write(small.pictures.join("train-91.png"), png(77)).unwrap();
+    small.crawl.settings.fetch.retry_failed = true;
+    let reports = small.run().await;
+    assert!(reports[3].known > 0 && reports[3].commits == 1, "{:?}", reports[3]);
+    let counted = small.crawl.query("select count(*), count(distinct example_id) from examples");
+    assert_eq!(counted.await, [["5", "5"]]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_other_programs_are_told_and_rewritten() {
     let small = Small::new(12).await;
@@ -309,6 +343,34 @@ async fn only_what_nobody_reads_is_deleted() {
     assert_eq!(small.lying("images").len(), 1);
     assert!(in_order(&small, None, ReadPath::Fastest) == order, "the newest version");
     assert!(small.findings(&["--full"]).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vacuum_that_is_stopped_deletes_nothing_more() {
+    let small = Small::new(3).await;
+    let file = small.files("images").await.remove(0);
+    let orphan = file.with_file_name("part-00000-orphan.parquet");
+    std::fs::copy(&file, &orphan).unwrap();
+    let corpus = small.crawl.corpus().await;
+    small.crawl.stop.cancel();
+    let options = VacuumOptions { older_than: Duration::ZERO, pins: Vec::new(), dry_run: false };
+    let report = vacuum(&corpus, &options, &small.crawl.stop).await.unwrap();
+    assert_eq!((report.outcome, report.deleted), (Outcome::Interrupted, 0));
+    assert!(orphan.exists());
+}
+
+/// The checkpoint after a commit is no part of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_stands_though_the_checkpoint_after_it_fails() {
+    let small = Small::new(3).await;
+    let log = small.folder().join("corpus/images/_delta_log");
+    // A file cannot take the place of a folder.
+    let in_the_way = log.join(format!("{:020}.checkpoint.parquet", 19));
+    std::fs::create_dir_all(in_the_way.join("folder")).unwrap();
+    for version in small.versions().await["images"] + 1..=20 {
+        small.commit("images", None, |rows| rows.limit(0, Some(1)).unwrap()).await;
+        assert_eq!(small.versions().await["images"], version);
+    }
 }
 
 /// What is deleted by then is deleted, and the run says how it ended.

@@ -17,7 +17,9 @@ fn make_older(log: &std::path::Path, gone: &[&str]) {
         fields.retain(|field| !gone.contains(&field["name"].as_str().unwrap()));
         metadata["schemaString"] = json!(schema.to_string());
         metadata["configuration"]["tuwen.schema_version"] = json!("2");
-        metadata["configuration"].as_object_mut().unwrap().remove("delta.checkpointInterval");
+        let configuration = metadata["configuration"].as_object_mut().unwrap();
+        configuration.remove("delta.checkpointInterval");
+        configuration.remove("delta.enableExpiredLogCleanup");
         action.to_string()
     });
     let lines: Vec<String> = lines.collect();
@@ -56,7 +58,11 @@ async fn an_older_corpus_is_brought_up_to_date_once() {
     assert_eq!(of("runs")["columns"], json!(["outcome", "error", "commits"]));
     assert_eq!(
         of("runs")["properties"],
-        json!([["tuwen.schema_version", "3"], ["delta.checkpointInterval", "20"]])
+        json!([
+            ["tuwen.schema_version", "3"],
+            ["delta.checkpointInterval", "20"],
+            ["delta.enableExpiredLogCleanup", "false"],
+        ])
     );
     let done = tuwen(small.folder(), &["migrate"]);
     let stderr = String::from_utf8_lossy(&done.stderr).into_owned();
@@ -89,6 +95,21 @@ async fn an_older_corpus_is_brought_up_to_date_once() {
         small.crawl.query("select outcome, commits > 0 from runs where stage = 'repair'").await;
     assert_eq!(new, [["ok", "true"]]);
     assert!(small.findings(&[]).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_folder_is_gone_is_found_and_made_anew() {
+    let small = Small::new(3).await;
+    let before = small.tables().await;
+    std::fs::remove_dir_all(small.folder().join("corpus/images")).unwrap();
+    assert_eq!(small.findings(&[]), ["missing_table images 1"]);
+    let refused = tuwen(small.folder(), &["repair"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && said.contains("tuwen migrate"), "{said}");
+    assert_eq!(small.fine(&["migrate"])["migrations"][0]["table"], "images");
+    small.run().await;
+    assert!(small.findings(&["--full"]).is_empty());
+    assert_eq!(small.tables().await[2..], before[2..]);
 }
 
 impl Small {
