@@ -6,7 +6,7 @@ create table examples (
     text varchar comment 'the clean caption; null if the line was malformed',
     input_ids array<int> comment 'token ids of the clean caption, special tokens as the tokenizer puts them; null if rejected',
     n_tokens int comment 'length of input_ids; null if rejected',
-    reject_reason varchar comment 'null if the pair is in a split, otherwise one of the CurateReject reasons',
+    reject_reason varchar comment 'null if the pair is in a split, otherwise why not',
     near_group varchar comment 'the smallest image_id among the near-identical images of train that this pair''s image is one of; null if there are none, outside train, and where curate.group_near was not set',
     primary key (example_id)
 ) with (version = 3);

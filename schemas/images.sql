@@ -14,7 +14,7 @@ create table images (
     codec varchar comment 'how pixels is written down: raw or jpeg; null if rejected',
     pixels binary comment 'raw: size_px*size_px*3 u8, RGB, row-major; jpeg: a JPEG of size_px*size_px; null if rejected',
     pixels_crc32 bigint comment 'CRC-32 of the value of pixels (IEEE 802.3, as zlib''s crc32), 0 to 2^32-1; null if rejected',
-    reject_reason varchar comment 'null if decoded, otherwise one of the DecodeReject reasons',
+    reject_reason varchar comment 'null if decoded, otherwise empty, not_an_image, unsupported_format, truncated, corrupt, too_many_pixels or out_of_memory: see docs/outcomes.md',
     detail varchar comment 'what the decoder said; null if decoded',
     filter varchar comment 'filter of the resize: bilinear, bicubic or lanczos; null in a row that was written before this column was',
     speed varchar comment 'exact: every pixel was decoded; fast: a large JPEG was shrunk while it was decoded; null as filter is',

@@ -1,4 +1,4 @@
--- A row is a run of a stage that did all there was to do (fetch and decode judge their gates after that), or one of optimize, however
+-- A row is a run of a stage that did all there was to do (fetch and decode judge their gates after that, and curate, which commits once, may be interrupted after it), or one of optimize, however
 -- it ended: what it was told, when it began and ended, and the table versions it read and wrote.
 -- reads: runs
 -- params: $stage
@@ -15,6 +15,10 @@ where
     stage = 'optimize'
     or (
         stage = $stage
-        and (coalesce(outcome, 'ok') = 'ok' or outcome = 'gate' and stage in ('fetch', 'decode'))
+        and (
+            coalesce(outcome, 'ok') = 'ok'
+            or outcome = 'gate' and stage in ('fetch', 'decode')
+            or outcome = 'interrupted' and stage = 'curate' and commits > 0
+        )
     )
 order by run_id

@@ -27,8 +27,8 @@ pub struct Table {
     pub key: Vec<String>,
     /// The column that numbers the rows in the order of the commits, if there is one: 0, 1, 2, …
     pub identity: Option<String>,
-    /// Version of this contract; a table records it. It grows by one with each change, and what a change asks of a table made
-    /// before it is in `tuwen_corpus::maintenance::migrate`.
+    /// Version of this contract; a table records it. It grows by one with each change. Only columns that may be null
+    /// can be added: `tuwen_corpus::maintenance::migrate` adds those that an older table lacks by itself.
     pub version: u32,
 }
 

@@ -36,6 +36,12 @@ const BEST_LINK: &str = "best";
 pub struct RunState {
     /// Steps done.
     pub step: u64,
+    /// Steps of the whole run.
+    #[serde(default)]
+    pub steps: u64,
+    /// Examples of a step, those of all ranks together; 0 where an older trainer did not say.
+    #[serde(default)]
+    pub a_step: u64,
     /// Steps of the optimizer: fewer than `step` where some were skipped, or the encoder was frozen.
     pub optimizer_steps: Steps,
     /// Of precision f16.
@@ -47,6 +53,19 @@ pub struct RunState {
     pub stream: StreamState,
     /// The settings the run was started with.
     pub settings: TrainSettings,
+}
+
+impl RunState {
+    /// Steps of the whole run when it goes on with `settings`, `a_step` examples a step, in epochs of `n_examples`: as many as it was to
+    /// have, unless a step is of more or fewer now, or the epochs are others; then what is left of these is divided anew.
+    pub fn steps_for(&self, settings: &TrainSettings, a_step: u64, n_examples: u64) -> u64 {
+        if a_step == self.a_step && settings.epochs == self.settings.epochs {
+            return self.steps;
+        }
+        let epochs_left = settings.epochs.saturating_sub(self.stream.epoch);
+        let left = (epochs_left * n_examples).saturating_sub(self.stream.position);
+        self.step + left.div_ceil(a_step)
+    }
 }
 
 /// Writes `out/checkpoint-STEP`, links the best, and removes the oldest beyond the limit, but never the best; gives the new folder.
@@ -311,4 +330,35 @@ fn write_tensors(path: &Path, flats: &[(Vec<u8>, Vec<Named>)]) -> Result<()> {
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     safetensors::serialize_to_file(slices, Some(metadata), path)
         .with_context(|| format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_are_whole_whatever_the_number_of_ranks() {
+        // 10 epochs of 6,400 examples by 128 a step, 6 of them done.
+        let settings = TrainSettings { epochs: 10, ..TrainSettings::default() };
+        let state = serde_json::json!({
+            "step": 300, "steps": 500, "a_step": 128, "optimizer_steps": { "encoder": 0, "rest": 300 }, "loss_scale": null,
+            "stream": { "versions": { "examples": 1, "images": 1 }, "selection": 0, "seed": 0, "epoch": 6, "position": 0 },
+            "settings": settings,
+        });
+        let state: RunState = serde_json::from_value(state).unwrap();
+        let longer = TrainSettings { epochs: 20, ..settings.clone() };
+        let ended = TrainSettings { epochs: 6, ..settings.clone() };
+        for (settings, a_step, expected) in [
+            (&settings, 128, 500),
+            (&settings, 256, 400),
+            (&settings, 64, 700),
+            (&longer, 128, 1000),
+            (&ended, 128, 300),
+        ] {
+            assert_eq!(state.steps_for(settings, a_step, 6400), expected, "{a_step}");
+        }
+        // As it resumes the next time.
+        let later = RunState { step: 350, steps: 400, a_step: 256, ..state };
+        assert_eq!(later.steps_for(&settings, 256, 6400), 400);
+    }
 }

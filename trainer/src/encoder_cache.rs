@@ -2,8 +2,9 @@
 //! computed the first time a picture comes, read from a file later. Never a state of other pixels or another encoder: a picture is
 //! known by the hash of its pixels, the file by that of the encoder.
 //!
-//! The file: a header, then rows: a picture's key, its states in f16, and the checksum of both. From the first row on that is not
-//! whole, as a killed run or a power cut leaves it, the file is cut off.
+//! The file: a header, then rows: a picture's key, its states in f16, and the checksum of both. A row at its end that a killed run left
+//! in the middle is cut off. Of the others only the keys are read at first: where a row turns out not to be what was written, as a power
+//! cut leaves it, its picture is computed again.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -46,7 +47,7 @@ const HEADER: usize = MAGIC.len() + KEY;
 pub(crate) struct EncoderCache {
     path: PathBuf,
     file: File,
-    /// Pictures by the hash of their pixels: which row of the file.
+    /// Pictures by the hash of their pixels: which row of the file, the last that has it.
     rows: HashMap<[u8; KEY], u64>,
     /// Rows that the file has.
     n_rows: u64,
@@ -85,7 +86,7 @@ impl EncoderCache {
         Ok(Some(cache))
     }
 
-    /// Reads the keys of the file up to the first row that is not whole, or begins it anew if it is not this encoder's.
+    /// Reads the keys of the file, or begins it anew if it is not this encoder's.
     fn read(&mut self, encoder: [u8; KEY]) -> Result<()> {
         let header = [&MAGIC[..], &encoder].concat();
         let len = self.file.metadata()?.len();
@@ -98,10 +99,9 @@ impl EncoderCache {
             self.file.write_all(&header)?;
             return Ok(());
         }
-        let mut row = vec![0; KEY + self.row_bytes() + CHECKSUM];
+        let mut key = [0; KEY];
         while self.at(self.n_rows + 1) <= len {
-            self.file.read_exact_at(&mut row, self.at(self.n_rows))?;
-            let Some((key, _)) = whole(&row) else { break };
+            self.file.read_exact_at(&mut key, self.at(self.n_rows))?;
             self.rows.insert(key, self.n_rows);
             self.n_rows += 1;
         }
@@ -128,11 +128,16 @@ impl EncoderCache {
     ) -> Result<Tensor> {
         let pictures: Vec<_> = batch.pixels.chunks_exact(side * side * 3).collect();
         let keys: Vec<[u8; KEY]> = pictures.iter().map(|picture| id_of(picture)).collect();
-        let mut new: Vec<usize> = (0..keys.len()).collect();
-        new.retain(|&i| !self.rows.contains_key(&keys[i]));
         let mut bytes = vec![0; keys.len() * self.row_bytes()];
         let mut row = vec![0; KEY + self.row_bytes() + CHECKSUM];
         let mut rows: Vec<_> = bytes.chunks_exact_mut(self.row_bytes()).collect();
+        let mut new = Vec::new();
+        for (i, key) in keys.iter().enumerate() {
+            match self.stored(key, &mut row)? {
+                Some(states) => rows[i].copy_from_slice(states),
+                None => new.push(i),
+            }
+        }
         if !new.is_empty() {
             let pixels: Vec<u8> = new.iter().flat_map(|&i| pictures[i]).copied().collect();
             let computed = self.compute(model, p, &pixels, new.len(), side)?;
@@ -141,20 +146,21 @@ impl EncoderCache {
                 self.add(keys[i], states);
             }
         }
-        for i in (0..keys.len()).filter(|i| new.binary_search(i).is_err()) {
-            let read = self.file.read_exact_at(&mut row, self.at(self.rows[&keys[i]]));
-            read.with_context(|| format!("reading {}", self.path.display()))?;
-            match whole(&row) {
-                Some((key, states)) if key == keys[i] => rows[i].copy_from_slice(states),
-                _ => bail!(
-                    "{}: expected the states of a picture, found others\nhint: remove it",
-                    self.path.display()
-                ),
-            }
-        }
         let shape = [keys.len() as i64, self.shape[0], self.shape[1]];
         let states = Tensor::from_data_size(&bytes, &shape, Kind::Half);
         Ok(states.to_device(model.device).to_kind(model.kind()))
+    }
+
+    /// The states of a picture, read into `row`; none if there are none, or they are not what was written, which is forgotten.
+    fn stored<'a>(&mut self, key: &[u8; KEY], row: &'a mut [u8]) -> Result<Option<&'a [u8]>> {
+        let Some(&place) = self.rows.get(key) else { return Ok(None) };
+        let read = self.file.read_exact_at(row, self.at(place));
+        read.with_context(|| format!("reading {}", self.path.display()))?;
+        let states = whole(row).filter(|(found, _)| found == key).map(|(_, states)| states);
+        if states.is_none() {
+            self.rows.remove(key);
+        }
+        Ok(states)
     }
 
     /// The states of `n` pictures, f16.
@@ -278,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_a_power_cut_spoilt_are_cut_off() {
+    fn a_row_that_a_power_cut_spoilt_is_computed_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         let states = |n: u8| vec![n; 12];
@@ -292,13 +298,19 @@ mod tests {
         file.set_len(third + 40).unwrap();
         drop(file);
 
-        let mut cache = open(&path);
-        assert_eq!((cache.n_rows, &cache.rows), (1, &HashMap::from([([1; KEY], 0)])));
-        (2..=3).for_each(|n| cache.add([n; KEY], &states(n)));
-        let cache = open(&path);
-        assert_eq!(cache.n_rows, 3);
         let mut row = vec![0; KEY + 12 + CHECKSUM];
-        cache.file.read_exact_at(&mut row, cache.at(cache.rows[&[3; KEY]])).unwrap();
-        assert_eq!(whole(&row), Some(([3; KEY], &states(3)[..])));
+        let mut cache = open(&path);
+        assert_eq!(cache.n_rows, 3);
+        for (n, is_whole) in [(1, true), (2, false), (3, true)] {
+            let expected = is_whole.then(|| states(n));
+            assert_eq!(cache.stored(&[n; KEY], &mut row).unwrap(), expected.as_deref(), "{n}");
+        }
+        cache.add([2; KEY], &states(2));
+        let mut cache = open(&path);
+        assert_eq!(cache.n_rows, 4);
+        for n in 1..=3 {
+            let found = cache.stored(&[n; KEY], &mut row).unwrap();
+            assert_eq!(found, Some(&states(n)[..]), "{n}");
+        }
     }
 }

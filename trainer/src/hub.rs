@@ -1,10 +1,12 @@
 //! Models by their Hugging Face id. In: what a setting names. Out: a folder: the one named, or the snapshot of the hub's
 //! cache (the same one that Python's libraries use; `HF_HOME` moves it), downloaded if need be. Never downloads what
-//! the cache has whole.
+//! the cache has whole, and never needs a network where the cache has config and weights.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -12,6 +14,7 @@ use hf_hub::{Cache, CacheRepo, Repo};
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
+use tokio::runtime::{Builder, Runtime};
 use tuwen_corpus::log::BARS;
 
 use crate::weights::WEIGHT_FILES;
@@ -19,17 +22,29 @@ use crate::weights::WEIGHT_FILES;
 /// The hub, unless `HF_ENDPOINT` names another.
 const ENDPOINT: &str = "https://huggingface.co";
 
-/// How long connecting may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long connecting may take, and the longest silence within an answer.
+#[derive(Clone, Copy)]
+struct Patience {
+    connect: Duration,
+    read: Duration,
+}
 
-/// Longest silence within an answer.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// For a model that is not here.
+const DOWNLOAD: Patience =
+    Patience { connect: Duration::from_secs(20), read: Duration::from_secs(60) };
+
+/// For what a model that is here may lack: nodes behind a firewall have no answer at all.
+const COMPLETION: Patience =
+    Patience { connect: Duration::from_secs(3), read: Duration::from_secs(3) };
 
 /// How the names of partial files end.
 const INCOMPLETE: &str = ".incomplete";
 
 /// A partial file that has not grown for so long is of a download that was killed.
 const STALE: Duration = Duration::from_secs(600);
+
+/// Cached models for which the hub was asked: once in a process, whatever came of it.
+static COMPLETED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// Files beside the weights that a folder may have.
 const SMALL_FILES: [&str; 11] = [
@@ -56,31 +71,17 @@ pub fn folder(name: &str) -> Result<PathBuf> {
         return Ok(path);
     }
     let cache = Cache::from_env();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let endpoint = std::env::var("HF_ENDPOINT").unwrap_or_else(|_| ENDPOINT.to_owned());
-    let hub = Hub::new(name, &endpoint, cache)?;
-    if let Some(snapshot) = cached(&hub.repo()) {
-        let missing = hub.unknown_files(&snapshot);
-        let completed = if missing.is_empty() {
-            Ok(())
-        } else if is_offline() {
-            Err(anyhow!("HF_HUB_OFFLINE forbids to ask"))
-        } else {
-            runtime.block_on(hub.complete(&snapshot, &missing))
-        };
-        if let Err(error) = completed {
-            tracing::info!(
-                "{name}: the cache does not have {}, nor whether the model has: it is used without: {}",
-                missing.join(", "),
-                one_line(&error)
-            );
-        }
+    if let Some(snapshot) = cached(&cache.repo(Repo::model(name.to_owned()))) {
+        complete(name, &endpoint, cache, &snapshot);
         return Ok(snapshot);
     }
+    let place = cache.path().clone();
     let downloaded = if is_offline() {
         Err(anyhow!("HF_HUB_OFFLINE forbids it"))
     } else {
-        runtime.block_on(hub.download())
+        let hub = Hub::new(name, &endpoint, cache, DOWNLOAD)?;
+        runtime()?.block_on(hub.download())
     };
     downloaded.map_err(|error| {
         anyhow!(
@@ -88,10 +89,42 @@ pub fn folder(name: &str) -> Result<PathBuf> {
              downloading it failed: {}\n\
              hint: where there is a network, `hf download {name}` puts it into such a cache, which HF_HOME names here once \
              it is copied; HF_ENDPOINT names a mirror; a folder with its files does as well; preset scratch needs none",
-            hub.cache.path().display(),
+            place.display(),
             one_line(&error)
         )
     })
+}
+
+/// Asks the hub, the first time in this process, for what the snapshot of model `id` lacks and is not known to lack by right. Where
+/// it does not say, the snapshot is used as it is.
+fn complete(id: &str, endpoint: &str, cache: Cache, snapshot: &Path) {
+    let missing = unknown_files(snapshot);
+    let mut completed = COMPLETED.lock().unwrap_or_else(PoisonError::into_inner);
+    if missing.is_empty() || !completed.insert(id.to_owned()) {
+        return;
+    }
+    let asked = || {
+        if is_offline() {
+            return Err(anyhow!("HF_HUB_OFFLINE forbids to ask"));
+        }
+        let hub = Hub::new(id, endpoint, cache, COMPLETION)?;
+        let runtime = runtime()?;
+        let asked = runtime.block_on(hub.complete(snapshot, &missing));
+        // A name may still be looked up, which nobody waits for.
+        runtime.shutdown_background();
+        asked
+    };
+    if let Err(error) = asked() {
+        tracing::warn!(
+            "{id}: the cache does not have {}, nor whether the model has: it is used without: {}",
+            missing.join(", "),
+            one_line(&error)
+        );
+    }
+}
+
+fn runtime() -> Result<Runtime> {
+    Ok(Builder::new_current_thread().enable_all().build()?)
 }
 
 /// As Python's libraries take it.
@@ -126,10 +159,10 @@ struct Hub<'a> {
 }
 
 impl<'a> Hub<'a> {
-    fn new(id: &'a str, endpoint: &'a str, cache: Cache) -> Result<Self> {
+    fn new(id: &'a str, endpoint: &'a str, cache: Cache, patience: Patience) -> Result<Self> {
         let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
+            .connect_timeout(patience.connect)
+            .read_timeout(patience.read)
             .build()?;
         Ok(Self { id, endpoint, cache, client })
     }
@@ -144,13 +177,6 @@ impl<'a> Hub<'a> {
             Some(token) => request.bearer_auth(token),
             None => request,
         }
-    }
-
-    /// The small files that `snapshot` lacks and is not known to lack by right.
-    fn unknown_files(&self, snapshot: &Path) -> Vec<&'static str> {
-        let is_known =
-            |file: &str| snapshot.join(file).exists() || no_exist(snapshot, file).exists();
-        SMALL_FILES.into_iter().filter(|file| !is_known(file)).collect()
     }
 
     /// Downloads those of `files` that the model has at the commit of `snapshot`, and records which it has not, as Python's
@@ -217,10 +243,16 @@ impl<'a> Hub<'a> {
     }
 }
 
-/// Whether the hub says that the model is there, but not this file.
+/// The small files that `snapshot` lacks and is not known to lack by right.
+fn unknown_files(snapshot: &Path) -> Vec<&'static str> {
+    let is_known = |file: &str| snapshot.join(file).exists() || no_exist(snapshot, file).exists();
+    SMALL_FILES.into_iter().filter(|file| !is_known(file)).collect()
+}
+
+/// Whether the hub says that the model is there, but not this file. What else answers 404, such as a proxy, says nothing of the model.
 fn is_no_file(response: &Response) -> bool {
     let code = response.headers().get("x-error-code");
-    response.status() == StatusCode::NOT_FOUND && code.is_none_or(|code| code == "EntryNotFound")
+    response.status() == StatusCode::NOT_FOUND && code.is_some_and(|code| code == "EntryNotFound")
 }
 
 /// The empty file by which the cache says that a model does not have `file`.
@@ -322,7 +354,8 @@ mod tests {
         }
     }
 
-    /// Answers each of `answers` once by its path, on one connection each; `404` is that there is no such file.
+    /// Answers each of `answers` once by its path, on one connection each; `404` is that there is no such file, `proxy` a 404 that is not
+    /// the hub's.
     fn serve(answers: Vec<(&'static str, String)>) -> (String, std::thread::JoinHandle<()>) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -338,7 +371,11 @@ mod tests {
                 let request = String::from_utf8(request).unwrap();
                 let path = request.split(' ').nth(1).unwrap();
                 let body = &answers.iter().find(|(answer, _)| *answer == path).unwrap().1;
-                let status = if body == "404" { "404 Not Found" } else { "200 OK" };
+                let status = match body.as_str() {
+                    "404" => "404 Not Found\r\nX-Error-Code: EntryNotFound",
+                    "proxy" => "404 Not Found",
+                    _ => "200 OK",
+                };
                 let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length:");
                 write!(stream, "{head} {}\r\n\r\n{body}", body.len()).unwrap();
             }
@@ -371,14 +408,14 @@ mod tests {
             ("/owner/model/resolve/abc/model.safetensors", "weights".to_owned()),
         ]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let hub = Hub::new("owner/model", &address, cache.clone()).unwrap();
+        let hub = Hub::new("owner/model", &address, cache.clone(), DOWNLOAD).unwrap();
         let snapshot = runtime.block_on(hub.download()).unwrap();
         server.join().unwrap();
         assert_eq!(std::fs::read(snapshot.join("model.safetensors")).unwrap(), b"weights");
         assert_eq!(cached(&hub.repo()), Some(snapshot.clone()));
-        assert!(hub.unknown_files(&snapshot).is_empty());
+        assert!(unknown_files(&snapshot).is_empty());
 
-        let other = Hub::new("owner/other", &address, cache).unwrap();
+        let other = Hub::new("owner/other", &address, cache, DOWNLOAD).unwrap();
         let gone = runtime.block_on(other.download()).unwrap_err();
         assert!(!one_line(&gone).contains('\n'));
     }
@@ -394,21 +431,46 @@ mod tests {
             std::fs::write(snapshot.join(file), "{}").unwrap();
         }
         std::fs::remove_file(snapshot.join("vocab.txt")).unwrap();
-        let (address, server) = serve(vec![
-            ("/owner/model/resolve/abc/preprocessor_config.json", "{\"size\": 8}".to_owned()),
-            ("/owner/model/resolve/abc/vocab.txt", "404".to_owned()),
-        ]);
         let cache = Cache::new(home.path().to_owned());
-        let hub = Hub::new("owner/model", &address, cache).unwrap();
-        let missing = hub.unknown_files(&snapshot);
+        let missing = unknown_files(&snapshot);
         assert_eq!(missing, ["preprocessor_config.json", "vocab.txt"]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(hub.complete(&snapshot, &missing)).unwrap();
-        server.join().unwrap();
+        let completed = |vocab: &str| {
+            let (address, server) = serve(vec![
+                ("/owner/model/resolve/abc/preprocessor_config.json", "{\"size\": 8}".to_owned()),
+                ("/owner/model/resolve/abc/vocab.txt", vocab.to_owned()),
+            ]);
+            let hub = Hub::new("owner/model", &address, cache.clone(), COMPLETION).unwrap();
+            let completed = runtime.block_on(hub.complete(&snapshot, &missing));
+            server.join().unwrap();
+            completed
+        };
+        assert!(completed("proxy").is_err());
+        assert_eq!(unknown_files(&snapshot), ["vocab.txt"]);
+        completed("404").unwrap();
         let found = std::fs::read(snapshot.join("preprocessor_config.json")).unwrap();
         assert_eq!(found, b"{\"size\": 8}");
         assert!(root.join(".no_exist/abc/vocab.txt").exists());
-        assert!(hub.unknown_files(&snapshot).is_empty());
+        assert!(unknown_files(&snapshot).is_empty());
+    }
+
+    #[test]
+    fn a_hub_that_does_not_answer_is_asked_once() {
+        let home = tempfile::tempdir().unwrap();
+        let snapshot = home.path().join("models--owner--silent/snapshots/abc");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let ask = || {
+            let cache = Cache::new(home.path().to_owned());
+            complete("owner/silent", &endpoint, cache, &snapshot);
+        };
+        let clock = std::time::Instant::now();
+        ask();
+        assert!(clock.elapsed() < COMPLETION.read * 3);
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_ok(), "it was not asked");
+        ask();
+        assert!(listener.accept().is_err(), "it was asked again");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -169,7 +169,10 @@ impl Ranks {
                 ended = match done.recv_timeout(MEETING) {
                     Ok(result) => Some(result),
                     Err(RecvTimeoutError::Timeout) => None,
-                    Err(RecvTimeoutError::Disconnected) => bail!("its thread panicked"),
+                    // The others hear of it as of any failure.
+                    Err(RecvTimeoutError::Disconnected) => {
+                        Some(Err(anyhow!("its thread panicked")))
+                    }
                 };
             }
             let failed = ended.as_ref().is_some_and(Result::is_err);

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
 use datafusion::datasource::MemTable;
@@ -66,8 +66,8 @@ pub struct ScoreRequest {
 /// `stop` is cancelled; what is scored by then is committed. Memory: some 100 bytes an example, and the tokens of a chunk.
 ///
 /// # Errors
-/// A predicate or query that is wrong, a query that is not read-only or without a column `example_id`; `measure` fails; the
-/// corpus cannot be read or written.
+/// A predicate or query that is wrong, a query that is not read-only or without a column `example_id`; `measure` fails, or gives no
+/// number for a whole chunk at the start; the corpus cannot be read or written.
 pub async fn score_examples(
     corpus: &Corpus,
     request: ScoreRequest,
@@ -85,6 +85,7 @@ pub async fn score_examples(
         stop: stop.clone(),
         opened: None,
         work: WorkList::default(),
+        has_scored: false,
     };
     driver::run(corpus, Ok(stage), stop).await
 }
@@ -98,6 +99,8 @@ struct ScoreStage<'a> {
     stop: CancellationToken,
     opened: Option<Opened>,
     work: WorkList,
+    /// Whether a loss was a number.
+    has_scored: bool,
 }
 
 /// What the examples that are to do are read from.
@@ -151,6 +154,7 @@ impl Stage for ScoreStage<'_> {
         while rows.len() == 0 && !self.work.is_empty() {
             let ids = self.work.take(self.portions.chunk);
             let mut examples = Box::pin(opened.examples(ids)).await?.into_iter();
+            let mut n_not_finite = 0;
             while examples.len() > 0 && !self.stop.is_cancelled() {
                 let taken: Vec<Example> = examples.by_ref().take(self.portions.batch).collect();
                 progress.add(taken.len() as u64);
@@ -159,11 +163,20 @@ impl Stage for ScoreStage<'_> {
                 if !taken.is_empty() {
                     let losses = block_in_place(|| (self.measure)(&batch))?;
                     let not_finite = rows.extend(taken, losses);
+                    n_not_finite += not_finite.len();
                     self.work.reject("example", NOT_FINITE, not_finite, report);
                 }
             }
             if self.stop.is_cancelled() {
                 break;
+            }
+            self.has_scored |= rows.len() > 0;
+            // Of a run that is at its end, its gate says so.
+            if !self.has_scored && n_not_finite > 0 && !self.work.is_empty() {
+                bail!(
+                    "expected losses that are numbers, found none of {n_not_finite} examples: the model is broken\n\
+                     hint: some models need --set train.precision=f32"
+                );
             }
         }
         if rows.len() == 0 {

@@ -109,10 +109,11 @@ pub fn train(
     let side = feed.stream().size_px();
     let per_epoch = feed.stream().batches_per_epoch() as u64;
     let accumulation = settings.grad_accumulation.max(1) as u64;
-    let steps = if settings.steps > 0 {
-        settings.steps
-    } else {
-        (settings.epochs * per_epoch / accumulation).max(1)
+    let a_step = ranks.world as u64 * settings.batch_size as u64 * accumulation;
+    let steps = match &resumed {
+        _ if settings.steps > 0 => settings.steps,
+        Some(state) => state.steps_for(settings, a_step, feed.stream().len() as u64),
+        None => (settings.epochs * per_epoch / accumulation).max(1),
     };
     let shared = [steps, per_epoch, accumulation, settings.batch_size as u64, settings.seed];
     ranks.check_same("steps, batches an epoch, batches a step, examples a batch, seed", &shared)?;
@@ -212,6 +213,8 @@ pub fn train(
         if saving || stopping || improved {
             let state = RunState {
                 step,
+                steps,
+                a_step,
                 optimizer_steps: learner.optimizer.steps,
                 loss_scale: learner.loss_scale,
                 best: best.clone(),
@@ -277,12 +280,17 @@ fn start_or_resume(
         // One rank of a machine downloads what is not there yet.
         let named = settings.clone();
         ranks.in_one_of_each_machine(move || resolve_hub_ids(&named).map(drop))?;
-        let (mut model, notes) = Model::start(settings, tokenizer, device)?;
         if !settings.model.is_empty() {
             let folder = hub::folder(&settings.model)?;
             let otherwise = checkpoint::otherwise(&folder);
-            generation_config::apply(&folder, settings, otherwise, is_given)?;
+            let file = generation_config::apply_supported(&folder, settings, otherwise, is_given)?;
+            if let Err(error) = file.check_supported(settings.do_sample)
+                && ranks.is_first()
+            {
+                tracing::warn!("evaluations write captions as they can: {error:#}");
+            }
         }
+        let (mut model, notes) = Model::start(settings, tokenizer, device)?;
         notes.iter().filter(|_| ranks.is_first()).for_each(|note| tracing::info!("{note}"));
         if !ranks.is_first() {
             model.flat = model.flat.zeros_like();

@@ -112,6 +112,11 @@ impl Client {
         Ok(self.executors().await?.n_lost)
     }
 
+    /// The same, if the scheduler answers at once; 0 otherwise.
+    pub(crate) async fn n_lost_now(&self) -> u64 {
+        self.ask_executors().await.map_or(0, |said| said.n_lost)
+    }
+
     /// Cores of all executors that are there; waits for a first one.
     pub(crate) async fn cores(&self) -> Result<usize> {
         let until = Instant::now() + SILENCE;

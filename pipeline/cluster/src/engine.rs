@@ -179,11 +179,13 @@ impl Cluster {
         for _ in 0..TRIES {
             let n_lost = self.client.n_lost().await?;
             let ended = self.job(sent).await;
-            let is_over = match &ended {
-                Ok(_) => !sent.has_inner_stages,
-                Err(error) => error.is::<Cancelled>(),
+            let n_lost_since = match &ended {
+                Ok(_) if sent.has_inner_stages => self.client.n_lost().await?,
+                Err(error) if !error.is::<Cancelled>() => self.client.n_lost_now().await,
+                _ => n_lost,
             };
-            if is_over || self.client.n_lost().await? == n_lost {
+            // Less, of a scheduler that was begun anew.
+            if n_lost_since <= n_lost {
                 return ended;
             }
             let why = ended.err().map(|error| format!(": {error:#}")).unwrap_or_default();

@@ -21,8 +21,10 @@ use tonic::{Request, Response, Status};
 const IDLE_WAITS: Duration = Duration::from_secs(1);
 const BUSY_WAITS: Duration = Duration::from_millis(50);
 
-/// How often is looked whether there is something to do.
-const LOOK_EVERY: Duration = Duration::from_millis(3);
+/// After how long is looked again whether there is something to do: soon at first, since what is told of one stage often lets the next
+/// begin, then each time later.
+const SHORTEST_LOOK: Duration = Duration::from_millis(3);
+const LONGEST_LOOK: Duration = Duration::from_millis(50);
 
 /// A scheduler's service whose questions for work wait.
 pub(crate) struct LongPoll<S>(pub(crate) S);
@@ -37,6 +39,7 @@ impl<S: SchedulerGrpc> LongPoll<S> {
         let n_cores = specification.map(Into::<ExecutorSpecification>::into).map(|it| it.vcores);
         let is_idle = n_cores == Some(asked.num_free_vcores);
         let until = Instant::now() + if is_idle { IDLE_WAITS } else { BUSY_WAITS };
+        let mut look = SHORTEST_LOOK;
         loop {
             let request = Request::from_parts(metadata.clone(), extensions.clone(), asked.clone());
             let answer = self.0.poll_work(request).await?;
@@ -47,7 +50,8 @@ impl<S: SchedulerGrpc> LongPoll<S> {
             }
             // What has ended is told once.
             asked.task_status.clear();
-            sleep(LOOK_EVERY).await;
+            sleep(look).await;
+            look = (look + look / 2).min(LONGEST_LOOK);
         }
     }
 }

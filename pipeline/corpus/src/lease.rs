@@ -29,6 +29,9 @@ const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// A lease not renewed for so long is a dead holder's: five renewals lost. No clock of another machine has a say in it.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
+/// How long giving one back may take.
+const RELEASED_WITHIN: Duration = Duration::from_secs(20);
+
 /// How often one that waits looks again.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -164,7 +167,7 @@ impl Lease {
     pub async fn release(mut self) {
         self.is_over.cancel();
         // One that cannot be given back ends by itself.
-        let _ = (&mut self.renewing).await;
+        let _ = tokio::time::timeout(RELEASED_WITHIN, &mut self.renewing).await;
     }
 }
 

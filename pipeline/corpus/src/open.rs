@@ -19,7 +19,7 @@ impl Corpus {
         Ok(Self::open_snapshot(location).await?.0)
     }
 
-    /// As [`Corpus::open`], also if tables are missing: they are read as empty, and `tuwen migrate` makes them.
+    /// As [`Corpus::open`], also if tables are missing: they are read as empty, and `tuwen migrate --make-missing` makes them.
     ///
     /// # Errors
     /// As [`Corpus::open`], but for missing tables.
@@ -36,7 +36,7 @@ impl Corpus {
         if !missing.is_empty() {
             bail!(
                 "corpus `{location}`: table `{}` is missing\n\
-                 hint: put its folder back, or `tuwen migrate --corpus {location}` makes it anew, empty",
+                 hint: put its folder back, or `tuwen migrate --make-missing --corpus {location}` makes it anew, empty",
                 missing.join("`, `")
             );
         }

@@ -30,10 +30,13 @@ const WORDS: [(&str, Split); 14] = [
 const CHINESE_WORDS: [(&str, Split); 3] =
     [("训练集", Split::Train), ("测试集", Split::Test), ("验证集", Split::Validation)];
 
+/// Letters of Chinese, Japanese and Korean begin here; before are those of alphabets.
+const FIRST_CJK: char = '\u{2e80}';
+
 /// The split that the first word of [`WORDS`] in `name` says, or, if there is none, one of [`CHINESE_WORDS`].
 pub(crate) fn split_named(name: &str) -> Option<Split> {
     // Chinese letters stand right beside Latin ones: 淘宝train.csv.
-    let mut words = name.split(|c: char| !c.is_ascii_alphabetic());
+    let mut words = name.split(|c: char| !c.is_alphabetic() || c >= FIRST_CJK);
     let known =
         words.find_map(|word| WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)));
     let known = known.or_else(|| CHINESE_WORDS.iter().find(|(word, _)| name.contains(word)));

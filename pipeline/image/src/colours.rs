@@ -34,7 +34,7 @@ pub(crate) fn are_others(a: &Thumb, b: &Thumb) -> bool {
         return false;
     }
     let dot = a_sum[0] * b_sum[0] + a_sum[1] * b_sum[1];
-    weak < LEAST_RATIO * strong || dot < LEAST_COSINE * a * b
+    weak < LEAST_RATIO * strong || dot < LEAST_COSINE * (a * b)
 }
 
 /// The sum of the chroma that differs from the ground's, and that of its lengths.

@@ -122,6 +122,7 @@ fn value_of(type_name: &str, text: &str) -> Result<ScalarValue> {
         "text" => DataType::Utf8,
         "boolean" => DataType::Boolean,
         "bigint" => DataType::Int64,
+        "bigint unsigned" => DataType::UInt64,
         "double" => DataType::Float64,
         "date" => DataType::Date32,
         "time" => DataType::Time64(TimeUnit::Microsecond),

@@ -143,6 +143,9 @@ impl RustStream {
         unregister: usize,
         n_spares: usize,
     ) -> PyResult<()> {
+        if self.stream.is_empty() {
+            return Ok(());
+        }
         let n_of_rank = self.stream.len().div_ceil(self.options.world);
         let n_examples = self.options.batch_size.min(n_of_rank);
         let pixel_bytes = n_examples * self.stream.size_px().pow(2) * 3;

@@ -20,7 +20,7 @@ settings! {
         /// Seconds that a query may take. What its reader makes it wait is not counted; 0: as long
         /// as it needs.
         timeout_secs: u64 = 60, whole(0..=31_536_000);
-        /// Queries of programs that run at once. The others wait for their turn.
+        /// Queries of programs and of the page that run at once. The others wait for their turn.
         max_queries: usize = 8, whole(1..=1_000);
         /// The file of the token that must be shown. Empty: the variable `TUWEN_TOKEN` has it, or
         /// none is asked for, which is allowed on loopback alone.

@@ -48,10 +48,11 @@ impl OpenedCorpus {
         runtime: &Runtime,
     ) -> Result<Self> {
         let wanted = options.versions;
-        let (examples, images) = futures::try_join!(
-            PinnedTable::open(location, "examples", wanted.map(|versions| versions.examples)),
-            PinnedTable::open(location, "images", wanted.map(|versions| versions.images)),
-        )?;
+        // Images after the examples that need them: a run may commit to both meanwhile.
+        let examples = wanted.map(|versions| versions.examples);
+        let examples = PinnedTable::open(location, "examples", examples).await?;
+        let images = wanted.map(|versions| versions.images);
+        let images = PinnedTable::open(location, "images", images).await?;
         let label = images.label();
         let access = match (images.folder(), read_path) {
             (Some(folder), ReadPath::Fastest | ReadPath::General) => {

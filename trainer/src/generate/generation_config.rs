@@ -91,6 +91,19 @@ pub fn apply(
     otherwise: Otherwise,
     is_given: impl Fn(&str) -> bool,
 ) -> Result<()> {
+    apply_supported(folder, settings, otherwise, is_given)?.check_supported(settings.do_sample)
+}
+
+/// The same of what is supported. Out: the file, which may ask for more.
+///
+/// # Errors
+/// An unreadable file, a value no caption can be written with.
+pub(crate) fn apply_supported(
+    folder: &Path,
+    settings: &mut TrainSettings,
+    otherwise: Otherwise,
+    is_given: impl Fn(&str) -> bool,
+) -> Result<GenerationFile> {
     let GenerationFile { path, mut values } = GenerationFile::read(folder)?;
     // As transformers: new tokens come after the start token, and have precedence.
     for (new, all) in [("max_new_tokens", "max_length"), ("min_new_tokens", "min_length")] {
@@ -113,7 +126,7 @@ pub fn apply(
     }
     *settings = serde_json::from_value(all).with_context(|| path.display().to_string())?;
     check(settings).with_context(|| path.display().to_string())?;
-    GenerationFile { path, values }.check_supported(settings.do_sample)
+    Ok(GenerationFile { path, values })
 }
 
 #[cfg(test)]
@@ -170,6 +183,18 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_supported_applies_beside_what_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = json!({"num_beams": 3, "suppress_tokens": [5]});
+        std::fs::write(folder.path().join(FILE), file.to_string()).unwrap();
+        let mut settings = TrainSettings::default();
+        let otherwise = Otherwise::Generate;
+        let file = apply_supported(folder.path(), &mut settings, otherwise, |_| false).unwrap();
+        assert_eq!((settings.num_beams, file.check_supported(false).is_err()), (3, true));
+        assert!(apply(folder.path(), &mut settings, otherwise, |_| false).is_err());
     }
 
     #[test]

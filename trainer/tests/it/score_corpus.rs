@@ -181,12 +181,14 @@ fn score_by_id(
     })
 }
 
-/// A number from 0 to 1 that an example's id decides; of another model than `m` the opposite, and of `spoilt` none below a quarter.
+/// A number from 0 to 1 that an example's id decides; of another model than `m` the opposite, of `spoilt` none below a quarter, of
+/// `broken` none.
 fn loss_of(model_id: &str, example_id: &str) -> f32 {
     let loss = f32::from(u8::from_str_radix(&example_id[..2], 16).unwrap()) / 256.0;
     match model_id {
         "m" => loss,
         "spoilt" if loss < 0.25 => f32::NAN,
+        "broken" => f32::NAN,
         _ => 1.0 - loss,
     }
 }
@@ -224,6 +226,14 @@ fn a_loss_that_is_no_number_is_a_rejected_row() {
     let report = score_by_id(&corpus, "spoilt", |_, _| Ok(())).unwrap();
     assert_eq!(report.rejected, [("loss_not_finite".to_owned(), n_spoilt)].into());
     assert_eq!((report.rows_in, report.rows_out), (N_TRAIN, N_TRAIN - n_spoilt));
+    // Of a model that has none, one chunk is enough.
+    let mut n_batches = 0;
+    let broken = score_by_id(&corpus, "broken", |_, _| {
+        n_batches += 1;
+        Ok(())
+    });
+    let error = format!("{:#}", broken.unwrap_err());
+    assert!(error.contains("found none of 8 examples") && n_batches == 2, "{error}");
 }
 
 #[test]

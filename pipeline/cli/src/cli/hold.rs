@@ -24,7 +24,7 @@ pub(super) struct Holding {
     #[arg(long)]
     pub(super) json: bool,
     /// If another run holds the corpus, wait until it ends; with SECS, so long at most [default: exit with code 4]
-    #[arg(long, value_name = "SECS", num_args = 0..=1, require_equals = true, default_missing_value = "31536000")]
+    #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "31536000")]
     wait: Option<u64>,
     /// Begin although another run seems to hold the corpus: its lease is ignored, nothing is broken by it
     #[arg(long, hide = true)]

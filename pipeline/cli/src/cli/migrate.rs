@@ -18,7 +18,7 @@ use crate::cli::print::print;
 /// Bring the tables up to the newest version of their contracts
 ///
 /// Adds columns that came since the corpus was made (rows that are there have null in them), sets
-/// properties, and makes tables that are missing. No file is rewritten. A corpus that is not
+/// properties, and makes tables that older corpora lack. No file is rewritten. A corpus that is not
 /// migrated works as well; new columns are null then, in new rows too.
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -28,6 +28,9 @@ pub(super) struct Migrate {
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// Make tables that are gone anew, empty: what they held is lost, and asked for again where that can be
+    #[arg(long)]
+    make_missing: bool,
     #[command(flatten)]
     holding: Holding,
     #[command(flatten)]
@@ -37,7 +40,10 @@ pub(super) struct Migrate {
 impl Migrate {
     pub(super) async fn run(self) -> Result<ExitCode> {
         let settings = self.corpus.settings(Vec::new())?;
-        let corpus = Corpus::open_incomplete(&settings.corpus).await?;
+        let corpus = match self.make_missing {
+            true => Corpus::open_incomplete(&settings.corpus).await?,
+            false => Corpus::open(&settings.corpus).await?,
+        };
         let (all, outcome) = match self.dry_run {
             true => (planned(&corpus).await?.1, Outcome::Ok),
             false => {

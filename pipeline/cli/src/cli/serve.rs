@@ -42,7 +42,7 @@ pub(super) struct Serve {
     /// How long a query may take: 30s, 5m; 0s for as long as it needs [default: 1m]
     #[arg(long, value_name = "DURATION", value_parser = parse_age)]
     timeout: Option<Duration>,
-    /// Queries of programs that run at once; the others wait [default: 8]
+    /// Queries of programs and of the page that run at once; the others wait [default: 8]
     #[arg(long, value_name = "N")]
     max_queries: Option<usize>,
     /// File of the token that clients must show; the variable TUWEN_TOKEN can hold it instead

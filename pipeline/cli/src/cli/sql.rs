@@ -222,7 +222,10 @@ async fn answer(
     let mut answers: Vec<Answer> = Vec::new();
     for asked in all {
         answers.push(match asked {
-            Asked::Command(command) => answer_of(session, command).await?,
+            Asked::Command(command) => {
+                let answering = Box::pin(answer_of(session, command));
+                bounded(showing.timeout, answering).await??
+            }
             Asked::Statement(statement) => {
                 let clock = Instant::now();
                 let preparing = Box::pin(session.prepare(&statement, params));

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -19,6 +19,9 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::queries::READER_PATIENCE;
+
+/// How long a client may go on saying something that nothing more is sent to.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Connections at once: each holds some hundred kilobytes at worst.
 const MOST_CONNECTIONS: usize = 512;
@@ -119,12 +122,14 @@ pub(crate) struct Connection {
     n_read: Arc<AtomicUsize>,
     /// Until when the client may read nothing; none while it reads.
     unread: Option<Pin<Box<Sleep>>>,
+    /// Until when it may go on saying something, once it was told that nothing more comes.
+    lingers: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
     fn new(stream: Stream, place: OwnedSemaphorePermit) -> Self {
-        Self { stream, n_read: Arc::default(), unread: None, _place: place }
+        Self { stream, n_read: Arc::default(), unread: None, lingers: None, _place: place }
     }
 
     /// Waits until it is clear that the client does not ask anything.
@@ -219,11 +224,27 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let shut = match &mut this.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        };
-        within(READER_PATIENCE, &mut this.unread, cx, shut)
+        if this.lingers.is_none() {
+            let shut = match &mut this.stream {
+                Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+                Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            };
+            ready!(within(READER_PATIENCE, &mut this.unread, cx, shut))?;
+        }
+        // What is said to a closed socket TCP answers with a reset, by which the client loses what it has not read yet.
+        let lingers = this.lingers.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let mut said = [0; 1024];
+        while lingers.as_mut().poll(cx).is_pending() {
+            let mut said = ReadBuf::new(&mut said);
+            let read = match &mut this.stream {
+                Stream::Plain(stream) => Pin::new(stream).poll_read(cx, &mut said),
+                Stream::Tls(stream) => Pin::new(stream).poll_read(cx, &mut said),
+            };
+            if ready!(read).is_err() || said.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

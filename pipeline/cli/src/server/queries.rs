@@ -1,6 +1,7 @@
-//! Queries of programs under way. In: work of planning, or a planned statement. Out: its result, or rows, within the bounds. Queries have
-//! threads of their own, so that the server answers while they keep all cores busy. How long a query may take does not count what its
-//! reader makes it wait; a reader that takes nothing for long has left, and one that is slow gives way to who waits. Dropping rows ends their query.
+//! Queries of programs and of the page under way. In: work of planning, or a planned statement. Out: its result, or rows, within the
+//! bounds. Queries have threads of their own, so that the server answers while they keep all cores busy. How long a query may take does not
+//! count what its reader makes it wait; a reader that takes nothing for long has left, and one that is slow gives way to who waits. Dropping
+//! rows ends their query.
 
 use std::fmt;
 use std::sync::Arc;

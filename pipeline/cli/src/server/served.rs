@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tuwen_corpus::{Corpus, Snapshot, TableVersions};
 use tuwen_etl::sql::Session;
@@ -14,7 +15,7 @@ use tuwen_settings::Settings;
 /// How old a snapshot may be before it is asked whether there is a newer one.
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
-/// How long the store may take to say so, and how long one that did not is left alone: the snapshot at hand is served meanwhile.
+/// How long is waited for the store to say so, and after how long it is waited for again: the snapshot at hand is served meanwhile.
 const REFRESH_LIMIT: Duration = Duration::from_secs(5);
 const LEFT_ALONE_FOR: Duration = Duration::from_secs(30);
 
@@ -35,15 +36,15 @@ pub(crate) struct Bounds {
 /// A corpus that is served.
 pub(crate) struct Served {
     bounds: Bounds,
-    /// Locked while logs are read; who only wants to know what is served does not wait for a store.
-    moving: tokio::sync::Mutex<Snapshot>,
+    /// What reads the logs, while it does. Locked while it is waited for; who only wants to know what is served does not wait for a store.
+    refreshing: tokio::sync::Mutex<Option<JoinHandle<Result<()>>>>,
     newest: Mutex<Newest>,
     /// The last used first.
     earlier: Mutex<VecDeque<Arc<Session>>>,
 }
 
 struct Newest {
-    /// When the store is asked again.
+    /// When it is asked again whether there is a newer one.
     due: Instant,
     /// When its versions were first seen.
     since: Instant,
@@ -57,11 +58,11 @@ impl Served {
     /// There is none, or it cannot be read.
     pub(crate) async fn open(settings: &Settings, bounds: Bounds) -> Result<Self> {
         let (_, snapshot) = Corpus::open_snapshot(&settings.corpus).await?;
-        let session = Arc::new(Session::new(snapshot.clone(), settings, bounds.memory_bytes)?);
+        let session = Arc::new(Session::new(snapshot, settings, bounds.memory_bytes)?);
         let now = Instant::now();
         let newest = Mutex::new(Newest { due: now + FRESH_FOR, since: now, session });
-        let moving = tokio::sync::Mutex::new(snapshot);
-        Ok(Self { bounds, moving, newest, earlier: Mutex::default() })
+        let refreshing = tokio::sync::Mutex::new(None);
+        Ok(Self { bounds, refreshing, newest, earlier: Mutex::default() })
     }
 
     /// What queries may use.
@@ -78,36 +79,56 @@ impl Served {
     ///
     /// # Errors
     /// A log cannot be read.
-    pub(crate) async fn session(&self) -> Result<Arc<Session>> {
+    pub(crate) async fn session(self: &Arc<Self>) -> Result<Arc<Session>> {
         self.session_within(REFRESH_LIMIT).await
     }
 
-    async fn session_within(&self, limit: Duration) -> Result<Arc<Session>> {
+    async fn session_within(self: &Arc<Self>, limit: Duration) -> Result<Arc<Session>> {
         if self.newest().due <= Instant::now() {
-            let mut moving = self.moving.lock().await;
+            let mut refreshing = self.refreshing.lock().await;
             // Another may have asked meanwhile.
             if self.newest().due <= Instant::now() {
-                self.refresh(&mut moving, limit).await?;
+                self.wait_for_newest(&mut refreshing, limit).await?;
             }
         }
         Ok(Arc::clone(&self.newest().session))
     }
 
-    async fn refresh(&self, moving: &mut Snapshot, limit: Duration) -> Result<()> {
-        let Ok(refreshed) = timeout(limit, moving.refresh()).await else {
+    /// Waits for the refresh that is under way, or a new one. Only the waiting is bounded: a refresh that takes longer serves those who come
+    /// when it has ended.
+    async fn wait_for_newest(
+        self: &Arc<Self>,
+        refreshing: &mut Option<JoinHandle<Result<()>>>,
+        limit: Duration,
+    ) -> Result<()> {
+        // What ended while nobody waited may be long ago.
+        if refreshing.as_ref().is_some_and(JoinHandle::is_finished) {
+            *refreshing = None;
+        }
+        let under_way = refreshing.get_or_insert_with(|| {
+            let served = Arc::clone(self);
+            tokio::spawn(async move { served.refresh().await })
+        });
+        let Ok(ended) = timeout(limit, under_way).await else {
             tracing::warn!(
-                "serve: the store of the corpus did not answer for {} s; what was read before is served",
+                "serve: reading which versions the corpus has takes more than {} s; until it ends, what was read before is served",
                 limit.as_secs()
             );
             self.newest().due = Instant::now() + LEFT_ALONE_FOR;
             return Ok(());
         };
-        refreshed?;
-        let now = Instant::now();
+        *refreshing = None;
+        ended.context("reading which versions the corpus has")?
+    }
+
+    /// Moves to the newest snapshot.
+    async fn refresh(&self) -> Result<()> {
         let before = Arc::clone(&self.newest().session);
-        // A refresh that was broken off has moved some tables.
-        if moving.versions() != before.snapshot().versions() {
-            let session = Arc::new(before.over(moving.clone())?);
+        let mut snapshot = before.snapshot().clone();
+        snapshot.refresh().await?;
+        let now = Instant::now();
+        if snapshot.versions() != before.snapshot().versions() {
+            let session = Arc::new(before.over(snapshot)?);
             *self.newest() = Newest { due: now + FRESH_FOR, since: now, session };
             self.keep(before);
         } else {
@@ -160,7 +181,7 @@ impl Served {
     ///
     /// # Errors
     /// A log cannot be read.
-    pub(crate) async fn own_session(&self) -> Result<Session> {
+    pub(crate) async fn own_session(self: &Arc<Self>) -> Result<Session> {
         self.session().await?.apart().await
     }
 
@@ -192,8 +213,6 @@ async fn pinned(newest: &Snapshot, versions: &TableVersions) -> Result<Snapshot>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::future::BoxFuture;
-    use tuwen_corpus::step::{HOLD, Hold};
 
     #[tokio::test]
     async fn a_store_that_does_not_answer_holds_up_nobody() {
@@ -202,18 +221,29 @@ mod tests {
         Corpus::open_or_create(&corpus).await.unwrap();
         let settings = Settings { corpus, ..Settings::default() };
         let bounds = Bounds { memory_bytes: 64 << 20, timeout: None, max_queries: 1 };
-        let served = Served::open(&settings, bounds).await.unwrap();
+        let served = Arc::new(Served::open(&settings, bounds).await.unwrap());
         let before = served.session().await.unwrap();
 
+        // A store that answers when it is told to.
+        let (answer, answered) = tokio::sync::oneshot::channel::<()>();
+        let refreshed = Arc::clone(&served);
+        let slow = tokio::spawn(async move {
+            answered.await.unwrap();
+            refreshed.refresh().await
+        });
+        *served.refreshing.lock().await = Some(slow);
         served.newest().due = Instant::now();
-        let silent: Hold =
-            Arc::new(|_| -> BoxFuture<'static, ()> { Box::pin(std::future::pending()) });
-        let asked = HOLD.scope(silent, served.session_within(Duration::from_millis(50)));
+        let asked = served.session_within(Duration::from_millis(50));
         let known = async { served.newest_versions().0 };
         let (session, known) = futures::join!(asked, known);
         assert!(Arc::ptr_eq(&session.unwrap(), &before));
         assert_eq!(known, before.snapshot().versions());
-        // It is not asked again at once.
-        assert!(served.newest().due > Instant::now());
+        // It is not waited for again at once.
+        assert!(served.newest().due > Instant::now() + FRESH_FOR);
+        // What it says in the end counts.
+        answer.send(()).unwrap();
+        let slow = served.refreshing.lock().await.take().unwrap();
+        slow.await.unwrap().unwrap();
+        assert!(served.newest().due <= Instant::now() + FRESH_FOR);
     }
 }

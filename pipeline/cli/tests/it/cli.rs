@@ -99,13 +99,6 @@ fn a_wrong_setting_is_told_before_any_work() {
 }
 
 #[test]
-fn a_source_after_wait_is_a_source() {
-    let folder = folder();
-    let run = tuwen(folder.path(), &[&["run", "--wait"][..], &RUN[1..]].concat());
-    assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
-}
-
-#[test]
 fn malformed_rows_are_a_gate_that_force_opens() {
     let folder = folder();
     let at = folder.path();

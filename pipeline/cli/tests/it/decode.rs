@@ -6,8 +6,10 @@ use std::process::Command;
 
 use serde::Deserialize;
 use tuwen_image::{
-    DecodedImage, Header, Rejected, decode_image, decode_stored, encode_stored, resize_into,
+    DecodedImage, Header, RejectReason, Rejected, decode_image, decode_stored, encode_stored,
+    resize_into,
 };
+use tuwen_schemas::{COMMENT, schema};
 use tuwen_settings::{DecodeSettings, PixelCodec, ResizeFilter};
 
 use crate::python::python_with;
@@ -120,6 +122,23 @@ fn bad_files_have_their_reason() {
     }
     assert!(n_bad >= 10);
     assert_none(&wrong);
+}
+
+/// The table of reasons in the docs lists those of the code, and so does the contract of `images`.
+#[test]
+fn the_docs_list_the_reasons_of_the_code() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/outcomes.md");
+    let docs = std::fs::read_to_string(path).unwrap();
+    let (_, decode) = docs.split_once("\n## Decode\n").unwrap();
+    let rows = decode.lines().filter_map(|line| line.strip_prefix("| `"));
+    let listed: Vec<&str> = rows.filter_map(|row| row.split('`').next()).collect();
+    let reasons = RejectReason::ALL.map(RejectReason::name);
+    assert_eq!(listed, reasons);
+    let images = schema("images");
+    let comment = &images.field_with_name("reject_reason").unwrap().metadata()[COMMENT];
+    for reason in reasons {
+        assert!(comment.contains(reason), "schemas/images.sql, reject_reason: no {reason}");
+    }
 }
 
 /// Every pixel of every file, where the repository's `.venv` has PIL.

@@ -230,7 +230,14 @@ async fn a_network_that_is_away_for_a_moment_ends_nothing() {
     drop(server);
     let back = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(1500));
-        let (mut stream, _) = TcpListener::bind(address).unwrap().accept().unwrap();
+        let listener = TcpListener::bind(address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let asked = (0..1000).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            listener.accept().ok()
+        });
+        let (mut stream, _) = asked.expect("the host that answered before is asked");
+        stream.set_nonblocking(false).unwrap();
         let _ = stream.read(&mut [0; 1024]).unwrap();
         stream.write_all(b"HTTP/1.1 404 .\r\nContent-Length: 0\r\n\r\n").unwrap();
     });

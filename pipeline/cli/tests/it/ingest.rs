@@ -186,7 +186,7 @@ fn what_a_hint_says_works_and_what_is_told_is_obeyed() {
     for args in [["--encoding", "klingon"], ["--columns", "caption"]] {
         let output = tuwen(at.path(), &[&["fetch", "a.tsv"][..], &args].concat());
         let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(&format!("ingest.{}: expected", &args[0][2..])), "{said}");
     }
 }

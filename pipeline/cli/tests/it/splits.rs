@@ -146,7 +146,7 @@ fn a_rule_that_does_not_hold_leaves_examples_as_they_were() {
             "found `dev` for train.csv line 2",
         ),
         ("sql: case when filename like '0%' then 'test' end", 1, "found `null` for"),
-        ("sql: split", 1, "curate.split: expected an SQL expression, found `split`"),
+        ("sql: split", 2, "curate.split: expected an SQL expression, found `split`"),
         (
             "random",
             2,

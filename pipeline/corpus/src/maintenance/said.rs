@@ -176,7 +176,7 @@ impl Said {
                 self.note(table.name, what, "tuwen migrate");
             } else {
                 let what = "the table's folder, or the log in it, is not there".to_owned();
-                let hint = "put it back, or tuwen migrate makes it anew, empty, and tuwen run gets what it had";
+                let hint = "put it back, or tuwen migrate --make-missing makes it anew, empty";
                 self.found(Kind::MissingTable, table.name, 1, what, hint);
             }
         }

@@ -100,10 +100,13 @@ pub async fn vacuum(
     let mut snapshot = corpus.snapshot().await?;
     let run = Run::start(STAGE, &snapshot);
     let mut row = StageReport::new(STAGE);
+    let n_tables = lying.len();
     let worked = delete_from(&snapshot, lying, kept_since, options, (&mut row, stop));
     let worked = Box::pin(worked).await;
     match &worked {
-        Ok(_) if stop.is_cancelled() => row.outcome = Outcome::Interrupted,
+        Ok(all) if stop.is_cancelled() && (all.len() < n_tables || row.rows_out < row.rows_in) => {
+            row.outcome = Outcome::Interrupted;
+        }
         Ok(_) => {}
         Err(error) => {
             row.outcome = Outcome::Failed;

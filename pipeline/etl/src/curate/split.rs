@@ -5,12 +5,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarUDF, Volatility, create_udf};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::{SessionContext, col, lit};
@@ -283,7 +284,9 @@ fn planned(expression: &str) -> Result<Arc<dyn PhysicalExpr>> {
     let ctx = bare_session(Rows::Light)?;
     let schema = DFSchema::try_from(schema())?;
     let what = || format!("curate.split: expected an SQL expression, found `{expression}`");
-    let expr = ctx.parse_sql_expr(expression, &schema).with_context(what)?;
+    // DataFusion's error says what its sources say again.
+    let wrong = |error: DataFusionError| anyhow!("{}: {error}", what());
+    let expr = ctx.parse_sql_expr(expression, &schema).map_err(wrong)?;
     let is_other_each_time = expr.exists(|part| {
         Ok(match part {
             Expr::ScalarFunction(call) => call.func.signature().volatility != Volatility::Immutable,
@@ -293,7 +296,7 @@ fn planned(expression: &str) -> Result<Arc<dyn PhysicalExpr>> {
     if is_other_each_time {
         bail!("{}, which gives another split the next time", what());
     }
-    ctx.create_physical_expr(expr, &schema).with_context(what)
+    ctx.create_physical_expr(expr, &schema).map_err(wrong)
 }
 
 fn evaluate(
@@ -308,8 +311,6 @@ fn evaluate(
 
 #[cfg(test)]
 mod tests {
-    use anyhow::anyhow;
-
     use super::*;
 
     fn settings(split: &str, split_shares: &str) -> CurateSettings {
@@ -359,6 +360,7 @@ mod tests {
             ),
             ("测试.csv", Some("图.jpg"), None, "00000000", "test train test test"),
             ("淘宝train.csv", Some("图.jpg"), None, test, "train train test test"),
+            ("crawl.csv", Some("château-bréval.jpg"), None, train, "train train test train"),
             ("val集.csv", Some("图.jpg"), None, train, "validation validation test train"),
             ("测试集.csv", Some("图.jpg"), None, train, "test test test train"),
             ("crawl.csv", None, None, "40000000", "validation train test validation"),

@@ -242,7 +242,10 @@ impl AskPlan {
         let from_files = matches!(self.origin, Origin::Folder(_));
         let (outage, mut driver) =
             (Outage::new(self.is_part), Driver::new(&self.go_file, &context)?);
-        let mut crawl = Crawl::new(self.getter()?, &settings, from_files, outage, stop.clone());
+        // An executor computes about as many parts at once.
+        let n_crawls = std::thread::available_parallelism().map_or(1, usize::from);
+        let getter = self.getter()?;
+        let mut crawl = Crawl::new(getter, &settings, from_files, outage, n_crawls, stop.clone());
         crawl.begin(asks(rows));
         let wave_ends = Instant::now() + Duration::from_secs(settings.wave_secs);
         let mut until = Some(wave_ends.min(Instant::now() + LOOK_EVERY));

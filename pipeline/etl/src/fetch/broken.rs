@@ -20,8 +20,8 @@ pub(super) fn is_broken_at_once(error: &Error) -> bool {
     failure.outcome == FetchOutcome::Broken && is_closed
 }
 
-/// What Linux says when this process or this machine has no file left (EMFILE, ENFILE), or no port (EADDRNOTAVAIL).
-const OWN_ERRORS: [&str; 3] = ["(os error 24)", "(os error 23)", "(os error 99)"];
+/// What Linux says when this process or this machine has no file left (EMFILE, ENFILE).
+const OWN_ERRORS: [&str; 2] = ["(os error 24)", "(os error 23)"];
 
 impl Failure {
     /// Of a request that could not be made, or was not answered.

@@ -73,15 +73,16 @@ pub(super) enum Crawled {
 }
 
 impl Crawl {
-    /// One that has nothing to ask for; it cancels `stop` when its budget of bytes is spent.
+    /// One that has nothing to ask for, of `n_crawls` in this process; it cancels `stop` when its budget of bytes is spent.
     pub(super) fn new(
         getter: Arc<Getter>,
         settings: &FetchSettings,
         from_files: bool,
         outage: Outage,
+        n_crawls: usize,
         stop: CancellationToken,
     ) -> Self {
-        let most_requests = files::most_requests();
+        let most_requests = (files::most_requests() / n_crawls).max(1);
         if settings.concurrency > most_requests {
             tracing::warn!(
                 "fetch.concurrency is {}, the limit of open files lets {most_requests} requests be under way",
@@ -186,18 +187,18 @@ impl Crawl {
         // An answer may take so long, and so may a network that is away for a moment.
         let patience = Duration::from_secs(connect_timeout_secs + first_byte_timeout_secs);
         let mut witnesses = self.outage.witnesses();
-        if witnesses.is_empty() {
+        // Those of this run may be of the silent hosts themselves.
+        if witnesses.is_empty() || self.outage.is_alone(&witnesses) {
             match answered.locators().await {
-                Ok(answered) => witnesses = answered,
+                Ok(answered) => witnesses.extend(answered),
                 Err(error) => self.fail(error),
             }
         }
         if witnesses.is_empty() && !at_end && self.outage.is_patient(patience) {
             return;
         }
-        if witnesses.is_empty() && self.outage.is_of_few() {
-            self.believed.extend(self.outage.believe());
-        } else if answers(&self.getter, &witnesses, patience, &self.stop).await {
+        let is_alone = self.outage.is_alone(&witnesses);
+        if answers(&self.getter, &witnesses, patience, &self.stop).await || is_alone {
             self.believed.extend(self.outage.trust());
         } else {
             let text = self.outage.describe();

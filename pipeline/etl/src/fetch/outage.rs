@@ -10,7 +10,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::fetch::address::literal;
 use crate::fetch::asking::Arrived;
 use crate::fetch::{Attempt, FetchOutcome};
 
@@ -37,6 +36,8 @@ pub(super) struct Outage {
     /// Silent hosts that are suspicious at the end of a pass.
     hosts_at_end: usize,
     silent: Vec<Arrived>,
+    /// Those of them whose hosts were asked.
+    n_silent: usize,
     silent_hosts: HashSet<Arc<str>>,
     witnesses: VecDeque<(Arc<str>, String)>,
     trusted_until: Option<Instant>,
@@ -64,6 +65,7 @@ impl Outage {
         Self {
             hosts_at_end: if is_part { 1 } else { SUSPICIOUS_HOSTS },
             silent: Vec::new(),
+            n_silent: 0,
             silent_hosts: HashSet::new(),
             witnesses: VecDeque::new(),
             trusted_until: None,
@@ -79,6 +81,7 @@ impl Outage {
             let is_trusted = self.trusted_until.is_some_and(|until| Instant::now() < until);
             if !is_trusted || self.n_trusted == 0 {
                 self.silent_hosts.insert(Arc::clone(&arrived.host));
+                self.n_silent += 1;
                 self.silent.push(arrived);
                 return Vec::new();
             }
@@ -110,13 +113,22 @@ impl Outage {
         let is_patient = self.patient_until.is_some_and(|until| Instant::now() < until);
         match at_end {
             true => !self.is_of_few(),
-            false => self.silent.len() >= if is_patient { MOST_SILENT } else { SUSPICIOUS },
+            false => self.silent.len() >= MOST_SILENT || !is_patient && self.n_silent >= SUSPICIOUS,
         }
     }
 
-    /// Whether so few hosts are silent that they may well be down, if nobody can be asked.
-    pub(super) fn is_of_few(&self) -> bool {
+    /// Whether so few hosts are silent that they may well be down, if nobody else can be asked.
+    fn is_of_few(&self) -> bool {
         self.silent_hosts.len() < self.hosts_at_end
+    }
+
+    /// The same, of `witnesses` that are of the silent hosts themselves.
+    pub(super) fn is_alone(&self, witnesses: &[String]) -> bool {
+        let is_silent = |witness: &String| {
+            let host = host_of(witness);
+            self.silent.iter().any(|arrived| host_of(&arrived.attempt.locator) == host)
+        };
+        self.is_of_few() && witnesses.iter().all(is_silent)
     }
 
     /// Waits for a first answer for so long from the first time on; whether it still does.
@@ -131,7 +143,7 @@ impl Outage {
         self.witnesses.iter().map(|(_, url)| url.clone()).collect()
     }
 
-    /// A witness has answered: the silence is the hosts' own.
+    /// The silence is the hosts' own.
     pub(super) fn trust(&mut self) -> Vec<Attempt> {
         (self.trusted_until, self.n_trusted) = (Some(Instant::now() + TRUST), TRUSTED);
         self.believe()
@@ -140,6 +152,7 @@ impl Outage {
     /// Gives all that was held back.
     pub(super) fn believe(&mut self) -> Vec<Attempt> {
         self.silent_hosts.clear();
+        self.n_silent = 0;
         self.patient_until = None;
         self.silent.drain(..).map(|arrived| arrived.attempt).collect()
     }
@@ -165,15 +178,14 @@ impl Outage {
     }
 }
 
-/// Whether no host said anything; that a name leads to none but private addresses may be what the network says of all names.
+/// Whether no host said anything.
 fn is_silence(attempt: &Attempt) -> bool {
-    let is_silence = match attempt.outcome() {
-        FetchOutcome::PrivateHost => {
-            Url::parse(&attempt.locator).is_ok_and(|url| literal(&url).is_none())
-        }
-        outcome => outcome.is_silence(),
-    };
-    is_silence && !attempt.trace.was_answered
+    attempt.outcome().is_silence() && !attempt.trace.was_answered
+}
+
+/// The host of a URL.
+fn host_of(locator: &str) -> Option<String> {
+    Url::parse(locator).ok()?.host_str().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -201,7 +213,8 @@ mod tests {
         assert!(outage.is_suspicious(false));
         assert!(outage.is_patient(Duration::from_secs(60)));
         assert!(!outage.is_suspicious(false));
-        assert!(outage.is_of_few());
+        assert!(outage.is_alone(&[]) && outage.is_alone(&["http://h/9".to_owned()]));
+        assert!(!outage.is_alone(&["http://h/9".to_owned(), "http://i/9".to_owned()]));
         while !outage.is_suspicious(false) {
             assert!(outage.take(silent()).is_empty());
         }
@@ -220,18 +233,6 @@ mod tests {
         for n in 0..=TRUSTED {
             let believed = outage.take(arrived("http://h/1", FetchOutcome::Connect, false));
             assert_eq!(believed.len(), usize::from(n < TRUSTED));
-        }
-    }
-
-    #[test]
-    fn a_name_that_leads_to_private_addresses_is_silence() {
-        for (locator, was_answered, expected) in [
-            ("http://h/1", false, true),
-            ("http://h/1", true, false),
-            ("http://127.0.0.1/1", false, false),
-        ] {
-            let arrived = arrived(locator, FetchOutcome::PrivateHost, was_answered);
-            assert_eq!(is_silence(&arrived.attempt), expected, "{locator} {was_answered}");
         }
     }
 

@@ -112,7 +112,7 @@ impl<'a> Fetch<'a> {
         let from_files = matches!(origin, Origin::Folder(_));
         let told = origin.clone();
         let getter = Arc::new(Getter::new(origin, settings)?);
-        let crawl = Crawl::new(getter, settings, from_files, Outage::new(false), stop.clone());
+        let crawl = Crawl::new(getter, settings, from_files, Outage::new(false), 1, stop.clone());
         let tally = Arc::clone(&crawl.tally);
         Ok(Self {
             from_files,

@@ -152,8 +152,9 @@ impl<'a> Ingest<'a> {
 impl<'a> Reading<'a> {
     fn new(source: &'a Source) -> Result<Self> {
         let path = source.path.as_path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let rows = source.rows().with_context(|| path.display().to_string())?;
-        Ok(Self { path, rows, name: source.name.clone(), seen: HashMap::new() })
+        Ok(Self { path, rows, name, seen: HashMap::new() })
     }
 
     fn chunk(&mut self) -> Result<PairRows> {

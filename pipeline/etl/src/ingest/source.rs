@@ -38,8 +38,6 @@ pub struct Sources {
 /// A file, and how it is read.
 pub(super) struct Source {
     pub(super) path: PathBuf,
-    /// What its rows say that they come from.
-    pub(super) name: String,
     format: Format,
     encoding: &'static Encoding,
     columns: Columns,
@@ -86,10 +84,8 @@ impl Sources {
         let columns = Columns::parse(&settings.columns).map_err(WrongSetting::of)?;
         let told = named(&settings.encoding).map_err(WrongSetting::of)?;
         let open = |path: &PathBuf| {
-            let mut source = Source::open(path, &columns, told, max_malformed_percent)
-                .with_context(|| path.display().to_string())?;
-            source.name = name_among(path, paths);
-            Ok(source)
+            Source::open(path, &columns, told, max_malformed_percent)
+                .with_context(|| path.display().to_string())
         };
         Ok(Self { all: paths.iter().map(open).collect::<Result<_>>()? })
     }
@@ -104,7 +100,6 @@ impl Source {
     ) -> Result<Self> {
         let mut source = Self {
             path: path.to_owned(),
-            name: String::new(),
             format: Format::Parquet,
             encoding: UTF_8,
             columns: columns.clone(),
@@ -254,16 +249,6 @@ impl Source {
     }
 }
 
-/// The file name of `path`, behind its folder's where another of `paths` has the same: `train/metadata.jsonl`, `test/metadata.jsonl`.
-fn name_among(path: &Path, paths: &[PathBuf]) -> String {
-    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let is_shared = paths.iter().any(|other| other != path && name(other) == name(path));
-    match path.parent().map(name).filter(|folder| is_shared && !folder.is_empty()) {
-        Some(folder) => format!("{folder}/{}", name(path)),
-        None => name(path),
-    }
-}
-
 /// A person's word is taken, but that of a text which shows another encoding is likely wrong.
 fn warn_of_other(path: &Path, bytes: &[u8], told: &'static Encoding) {
     match encoding_of(bytes, None) {
@@ -338,4 +323,34 @@ fn has_tab(text: &[u8]) -> bool {
 fn map(file: &File) -> Result<Mmap> {
     // SAFETY: the map is read-only; a file that another process truncates meanwhile is outside the contract of this command.
     unsafe { Mmap::map(file) }.context("mapping it into memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+
+    #[test]
+    fn a_parquet_file_of_another_encoding_is_refused_before_any_row() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gbk.parquet");
+        let (texts, _, _) = encoding_rs::GBK.encode("一只红色的猫坐在窗边");
+        let texts: ArrayRef = Arc::new(BinaryArray::from_iter_values([&texts, &texts]));
+        let urls: ArrayRef = Arc::new(StringArray::from(vec!["http://a/1", "http://a/2"]));
+        let batch = RecordBatch::try_from_iter([("text", texts), ("url", urls)]).unwrap();
+        let file = File::create(&path).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let open = |percent| {
+            Sources::open(std::slice::from_ref(&path), &IngestSettings::default(), percent)
+        };
+        let refused = open(5.0).err().map(|error| format!("{error:#}")).unwrap();
+        assert!(refused.contains("found 2 malformed of the first 2"), "{refused}");
+        assert!(open(100.0).is_ok());
+    }
 }

@@ -84,7 +84,9 @@ def typed(name, value):
     for kind, type_name in ((datetime.date, "date"), (datetime.time, "time")):
         if isinstance(value, kind):
             return name, type_name, value.isoformat()
-    for kind, type_name in ((str, "text"), (int, "bigint"), (float, "double")):
+    if isinstance(value, int):
+        return name, "bigint" if value < 2**63 else "bigint unsigned", str(value)
+    for kind, type_name in ((str, "text"), (float, "double")):
         if isinstance(value, kind):
             return name, type_name, str(value)
     raise TuwenError(f"parameter `{name}`: expected text, a number, a bool or a time, found {type(value).__name__}")

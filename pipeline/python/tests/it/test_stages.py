@@ -130,7 +130,7 @@ class Stages(unittest.TestCase):
     def test_a_stage_leaves_no_handler_of_a_signal(self):
         script = """
 import os, signal, sys, tuwen
-tuwen.decode(corpus=sys.argv[1], quiet=True)
+tuwen.decode(corpus=sys.argv[1], settings={"decode.size": 32}, quiet=True)
 os.kill(os.getpid(), signal.SIGTERM)
 """
         done = subprocess.run([sys.executable, "-c", script, SHARED / "corpus"])

@@ -32,7 +32,7 @@ fn a_wheel_runs_in_a_fresh_environment_without_rust() {
     let bin = python.parent().unwrap().canonicalize().unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let mut maturin = Command::new(bin.join("maturin"));
-    maturin.args(["build", "--profile", "dev", "--offline", "--locked"]);
+    maturin.args(["build", "--profile", "dev", "--locked"]);
     maturin.args(["--compression-method", "stored", "--out"]).arg(&folder);
     maturin.current_dir(here()).env("PATH", &path).env("REAL_CARGO", env!("CARGO"));
     maturin.env("CARGO", here().join("tests/it/cargo_that_has_built.py"));

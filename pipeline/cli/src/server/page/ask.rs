@@ -306,3 +306,18 @@ pub(super) fn texts(values: &[String]) -> ScalarValue {
         values.iter().map(|value| ScalarValue::from(value.as_str())).collect();
     ScalarValue::List(ScalarValue::new_list_nullable(&values, &arrow::datatypes::DataType::Utf8))
 }
+
+#[cfg(test)]
+mod tests {
+    use tuwen_schemas::schema;
+
+    use super::*;
+
+    #[test]
+    fn all_of_a_picture_is_read_but_its_pixels() {
+        let images = schema("images");
+        let names = images.fields().iter().map(|field| field.name().as_str());
+        let expected: Vec<&str> = names.filter(|name| *name != "pixels").collect();
+        assert_eq!(IMAGES.to_vec(), expected);
+    }
+}

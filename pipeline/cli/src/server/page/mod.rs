@@ -85,7 +85,7 @@ pub(crate) fn router(
 /// What was counted, and the box of SQL.
 fn explored(served: &Arc<Served>, queries: &Arc<Queries>) -> Router {
     let answers = Arc::new(Answers::of(Arc::clone(served), Arc::clone(queries)));
-    let desk = Arc::new(Desk { served: Arc::clone(served), queries: Arc::clone(queries) });
+    let desk = Arc::new(Desk::new(Arc::clone(served), Arc::clone(queries)));
     let counted = Router::new()
         .route("/rows", get(rows::rows))
         .route("/plots", get(plots::plots))

@@ -143,7 +143,7 @@ mod tests {
             ("x'00ff'", "<2 bytes>"),
             ("cast(null as bytea)", "NULL"),
             ("named_struct('b', x'00', 't', '图')", "{b: <1 bytes>, t: 图}"),
-            ("make_array(x'00', null, x'')", "[<1 bytes>, NULL, <0 bytes>]"),
+            ("make_array(x'00', cast(null as bytea), x'')", "[<1 bytes>, NULL, <0 bytes>]"),
             ("map(['k'], [named_struct('b', [x'0000'])])", "{k: {b: [<2 bytes>]}}"),
             ("named_struct('n', 1, 'l', make_array(2, null))", "{n: 1, l: [2, NULL]}"),
         ] {

@@ -89,7 +89,10 @@ impl Shell<'_> {
             Command::Help => say(HELP),
             Command::Tables => self.print(&tables(self.session)?)?,
             Command::Columns { table, comments } => {
-                self.print(&columns(self.session, &table, comments).await?)?;
+                // Those of `history` stand in every commit.
+                let reading = Box::pin(columns(self.session, &table, comments));
+                let rows = bounded(self.showing.timeout, reading).await??;
+                self.print(&rows)?;
             }
             Command::Functions { name } => {
                 self.print(&functions(self.session, name.as_deref())?)?;

@@ -105,8 +105,9 @@ async fn a_table_whose_folder_is_gone_is_found_and_made_anew() {
     assert_eq!(small.findings(&[]), ["missing_table images 1"]);
     let refused = tuwen(small.folder(), &["repair"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(refused.status.code() == Some(1) && said.contains("tuwen migrate"), "{said}");
-    assert_eq!(small.fine(&["migrate"])["migrations"][0]["table"], "images");
+    assert!(refused.status.code() == Some(1) && said.contains("tuwen migrate --make"), "{said}");
+    assert_eq!(tuwen(small.folder(), &["migrate"]).status.code(), Some(1));
+    assert_eq!(small.fine(&["migrate", "--make-missing"])["migrations"][0]["table"], "images");
     small.run().await;
     assert!(small.findings(&["--full"]).is_empty());
     assert_eq!(small.tables().await[2..], before[2..]);

@@ -15,21 +15,28 @@ fn a_condition_follows_every_table_that_it_reads() {
     let at = folder.path();
     assert_eq!(tuwen(at, &RUN).status.code(), Some(0));
     let serving = Serving::start(at, &[]);
-    let n_shown = || {
-        let page = serving.get("/?where=(select%20count(*)%20from%20pairs)%20%3E%202");
+    let n_shown = |more: &str| {
+        let path = format!("/?where=(select%20count(*)%20from%20pairs)%20%3E%202{more}");
+        let page = serving.get(&path);
         assert_eq!(page.status, 200, "{}", page.text());
         tiles(&page.text()).0.len()
     };
-    assert_eq!(n_shown(), 0);
+    assert_eq!(n_shown(""), 0);
     // Examples stay as they were.
     fs::write(at.join("more.csv"), "text,url,filename\n红,,train-0.jpg\n").unwrap();
     let fetched = tuwen(at, &["fetch", "more.csv", "--image-dir", "pictures"]);
     assert_eq!(fetched.status.code(), Some(0), "{}", String::from_utf8_lossy(&fetched.stderr));
     let clock = Instant::now();
-    while n_shown() != 2 {
+    while n_shown("%20and%20true") != 2 {
         assert!(clock.elapsed() < Duration::from_secs(30), "the pages are those of before");
         std::thread::yield_now();
     }
+    // Who scrolls goes on with what the first page has found.
+    let links = tiles(&serving.get("/").text()).0;
+    let behind_the_first = format!("&after={}", links[0].split("at=").nth(1).unwrap());
+    assert_eq!(n_shown(&behind_the_first), 0);
+    assert_eq!(n_shown(""), 2);
+    assert_eq!(n_shown(&behind_the_first), 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, FieldRef, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
@@ -149,9 +149,17 @@ fn bytes_of(values: &ArrayRef) -> usize {
     match values.data_type() {
         DataType::List(_) => {
             let lists = values.as_list::<i32>();
-            let ends = lists.value_offsets();
-            let (first, last) = (ends[0] as usize, ends[lists.len()] as usize);
-            size_of_val(ends) + bytes_of(&lists.values().slice(first, last - first))
+            of_lists(lists.value_offsets(), lists.values())
+        }
+        DataType::LargeList(_) => {
+            let lists = values.as_list::<i64>();
+            of_lists(lists.value_offsets(), lists.values())
+        }
+        DataType::FixedSizeList(..) => bytes_of(values.as_fixed_size_list().values()),
+        DataType::Map(..) => {
+            let maps = values.as_map();
+            let entries: ArrayRef = Arc::new(maps.entries().clone());
+            of_lists(maps.value_offsets(), &entries)
         }
         DataType::Struct(_) => values.as_struct().columns().iter().map(bytes_of).sum(),
         _ => {
@@ -159,6 +167,12 @@ fn bytes_of(values: &ArrayRef) -> usize {
             slice.unwrap_or_else(|_| values.get_array_memory_size())
         }
     }
+}
+
+/// Lists between `ends`, and what of `elements` lies in them.
+fn of_lists<O: OffsetSizeTrait>(ends: &[O], elements: &ArrayRef) -> usize {
+    let (first, last) = (ends[0].as_usize(), ends[ends.len() - 1].as_usize());
+    size_of_val(ends) + bytes_of(&elements.slice(first, last - first))
 }
 
 /// From each start to its stop by its step.
@@ -199,17 +213,22 @@ fn times(times: &ArrayRef) -> Result<(ArrayRef, i128)> {
     Ok((cast(&cast(times, &data_type)?, &DataType::Int64)?, unit_ns))
 }
 
-/// The shortest that a step may be, in nanoseconds: months and days are of several lengths. None if it may lead nowhere, as that of
-/// `1 month -30 days` does.
+/// The shortest that a step may be, in nanoseconds: months are of 28 to 31 days, days of 23 to 25 hours. None if it may lead nowhere, as
+/// that of `1 month -30 days` does.
 fn shortest(step: IntervalMonthDayNano) -> Option<i128> {
-    let day_ns = 23 * HOUR_NS;
-    let parts = [
-        i128::from(step.months) * 28 * day_ns,
-        i128::from(step.days) * day_ns,
-        i128::from(step.nanoseconds),
-    ];
-    let is_mixed = parts.iter().any(|part| *part < 0) && parts.iter().any(|part| *part > 0);
-    (!is_mixed).then(|| parts.iter().sum())
+    let (months, days) = (i128::from(step.months), i128::from(step.days));
+    let ns = i128::from(step.nanoseconds);
+    let few = (months * 28).min(months * 31) + days;
+    let many = (months * 28).max(months * 31) + days;
+    let (hours_of_few, hours_of_many) =
+        (if few < 0 { 25 } else { 23 }, if many < 0 { 23 } else { 25 });
+    let least = few * hours_of_few * HOUR_NS + ns;
+    let most = many * hours_of_many * HOUR_NS + ns;
+    match (least, most) {
+        (1.., _) | (0, 0) => Some(least),
+        (_, ..=-1) => Some(most),
+        _ => None,
+    }
 }
 
 /// How many values there are at most from `start` to `stop`; a step of none has no end.
@@ -247,10 +266,55 @@ fn of_padded(texts: &ArrayRef, sizes: &ArrayRef, padding: Option<&ArrayRef>) -> 
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{ListArray, MapBuilder, StringBuilder};
+    use arrow::datatypes::{Field, Int32Type};
     use tuwen_corpus::{Rows, bare_session};
     use tuwen_settings::Settings;
 
+    use super::*;
     use crate::sql::register_functions;
+
+    #[test]
+    fn a_row_of_lists_counts_its_own_elements() {
+        let rows = (0..2000).map(|i| Some(vec![Some(i), Some(i)]));
+        let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(rows));
+        let field = Arc::new(Field::new("item", DataType::Int32, true));
+        let mut maps = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+        for _ in 0..2000 {
+            maps.keys().append_value("图");
+            maps.values().append_value("文");
+            maps.append(true).unwrap();
+        }
+        let maps: ArrayRef = Arc::new(maps.finish());
+        for array in [
+            cast(&lists, &DataType::LargeList(Arc::clone(&field))).unwrap(),
+            cast(&lists, &DataType::FixedSizeList(field, 2)).unwrap(),
+            lists,
+            maps,
+        ] {
+            let row = bytes_of(&array.slice(7, 1));
+            assert!((8..100).contains(&row), "{row} bytes of {}", array.data_type());
+        }
+    }
+
+    #[test]
+    fn a_step_of_mixed_sign_is_bounded_unless_it_may_lead_nowhere() {
+        let day_ns = 23 * HOUR_NS;
+        for (months, days, ns, expected) in [
+            (0, 0, 0, Some(0)),
+            (1, 1, 0, Some(29 * day_ns)),
+            (-1, 0, -5, Some(-28 * day_ns - 5)),
+            (1, -1, 0, Some(27 * day_ns)),
+            (-1, 1, 0, Some(-27 * day_ns)),
+            (0, 1, -5, Some(day_ns - 5)),
+            (1, -28, 0, None),
+            (1, -30, 0, None),
+            (0, 1, -24 * 3_600_000_000_000, None),
+        ] {
+            let step = IntervalMonthDayNano::new(months, days, ns);
+            assert_eq!(shortest(step), expected, "{step:?}");
+        }
+    }
 
     #[tokio::test]
     async fn what_takes_too_much_is_refused_before_it_is_made() {

@@ -197,3 +197,22 @@ fn planes(picture: &Dav1dPicture) -> Result<Planes, Rejected> {
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_counted_and_many_are_none_of_a_picture() {
+        // A temporal delimiter, a sequence header of 3 bytes, a frame of 300 bytes with an extension, a frame header without a size.
+        let length = [0xac, 0x02];
+        let data =
+            [&[0x12, 0][..], &[0x0a, 3, 1, 2, 3], &[0x36, 0], &length, &[0; 300], &[0x18, 1]];
+        assert_eq!(frames(&data.concat()).count(), 2);
+        assert_eq!(frames(&[0x32, 0xff]).count(), 0);
+        let many = [0x32, 1, 0].repeat(MAX_FRAMES + 1);
+        let refused = decode(&[&many], 0, 1000).err().unwrap();
+        assert_eq!(refused.reason, RejectReason::Corrupt);
+        assert!(refused.detail.contains("more than 64 frames"), "{}", refused.detail);
+    }
+}

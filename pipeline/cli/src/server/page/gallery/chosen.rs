@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use arrow::array::AsArray;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tuwen_corpus::TableVersions;
 use tuwen_etl::sql::{Params, Prepared, QueryError, Session, statements};
 
 use super::rows::{GalleryRows, Marks, key_of};
@@ -32,6 +33,8 @@ pub(super) struct Chosen {
     pub(super) took: Duration,
     /// Whether time was up before the last row.
     pub(super) is_stopped: bool,
+    /// Those of all tables, any of which a condition may read.
+    pub(super) versions: TableVersions,
 }
 
 /// Asks for the rows that meet `condition`.
@@ -44,6 +47,7 @@ pub(super) async fn choose(
     rows: &GalleryRows,
     condition: &Condition,
 ) -> anyhow::Result<Chosen> {
+    let versions = session.snapshot().versions();
     let asked = condition.clone();
     let planned = queries.plan(async move { planned(&session, &asked).await });
     let prepared = planned.await.map_err(|failure| failure.error)?;
@@ -66,7 +70,7 @@ pub(super) async fn choose(
         }
     };
     let marks = rows.marked(&keys);
-    Ok(Chosen { marks, took: clock.elapsed(), is_stopped })
+    Ok(Chosen { marks, took: clock.elapsed(), is_stopped, versions })
 }
 
 async fn planned(session: &Session, condition: &Condition) -> Result<Prepared, QueryError> {

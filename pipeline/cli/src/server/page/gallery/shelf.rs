@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use moka::future::Cache;
 use tokio::sync::Semaphore;
-use tuwen_corpus::TableVersions;
 
 use super::beside::Beside;
 use super::chosen::{Chosen, Condition, choose};
@@ -29,16 +28,14 @@ const CHOSEN_FOR: Duration = Duration::from_secs(600);
 /// Conditions that are asked at once; the others wait.
 const ASKED_AT_ONCE: usize = 2;
 
-/// A version of the rows, the versions of all tables, which a condition may read, and a condition.
-type Question = (i64, TableVersions, Condition);
-
 /// The caches.
 pub(in crate::server::page) struct Shelf {
     served: Arc<Served>,
     queries: Arc<Queries>,
     rows: Cache<i64, Arc<GalleryRows>>,
     newest: Mutex<Option<Arc<GalleryRows>>>,
-    chosen: Cache<Question, Arc<Chosen>>,
+    /// By the version of the rows.
+    chosen: Cache<(i64, Condition), Arc<Chosen>>,
     beside: Cache<i64, Arc<Beside>>,
     asking: Semaphore,
 }
@@ -66,7 +63,7 @@ impl Filtered {
 
 impl Shelf {
     pub(in crate::server::page) fn new(served: Arc<Served>, queries: Arc<Queries>) -> Self {
-        let weight = |_: &Question, chosen: &Arc<Chosen>| {
+        let weight = |_: &(i64, Condition), chosen: &Arc<Chosen>| {
             u32::try_from(chosen.marks.n_bytes()).unwrap_or(u32::MAX)
         };
         let chosen = Cache::builder().weigher(weight).max_capacity(CHOSEN_BYTES);
@@ -102,7 +99,8 @@ impl Shelf {
         self.rows.get(&version).await
     }
 
-    /// What `filter` leaves of `rows`. What time was up for is asked again if `is_first`; the pages behind the first are of what that found.
+    /// What `filter` leaves of `rows`. What time was up for, or what was read of other versions of the tables, is asked again if
+    /// `is_first`; the pages behind the first are of what that found.
     ///
     /// # Errors
     /// Its condition is wrong.
@@ -132,10 +130,13 @@ impl Shelf {
         is_first: bool,
     ) -> Result<Arc<Chosen>, Fault> {
         let session = self.served.session().await?;
-        let key = (rows.version(), session.snapshot().versions(), condition.clone());
-        let is_stopped = self.chosen.get(&key).await.is_some_and(|chosen| chosen.is_stopped);
-        if is_first && is_stopped {
-            self.chosen.invalidate(&key).await;
+        let key = (rows.version(), condition.clone());
+        if is_first {
+            let versions = session.snapshot().versions();
+            let is_old = |chosen: Arc<Chosen>| chosen.is_stopped || chosen.versions != versions;
+            if self.chosen.get(&key).await.is_some_and(is_old) {
+                self.chosen.invalidate(&key).await;
+            }
         }
         let chosen = self.chosen.try_get_with(key, async {
             let _turn = self.asking.acquire().await.context("the server stops")?;

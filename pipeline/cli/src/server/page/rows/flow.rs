@@ -38,6 +38,8 @@ pub(super) struct Node {
     pub(super) is_kept: bool,
     /// Whether it stands for sources that are not named.
     pub(super) is_rest: bool,
+    /// Whether curate has made rows, which are what the gallery shows.
+    pub(super) is_curated: bool,
 }
 
 /// Pairs on their way between two nodes, by their places in [`Flow::nodes`].
@@ -100,6 +102,7 @@ impl Flow {
                     is_end,
                     is_kept: key.0 == Stage::Curate && answer.text(row, "is_kept") == "true",
                     is_rest: is_rest && key.0 == Stage::Source,
+                    is_curated: false,
                 });
                 node.pairs += pairs;
             }
@@ -112,6 +115,9 @@ impl Flow {
             let is_out = node.is_end && !node.is_kept;
             (node.stage, is_out, node.is_rest, std::cmp::Reverse(node.pairs), node.name.clone())
         });
+        let is_curated =
+            nodes.iter().any(|node| node.stage == Stage::Curate && node.name != "not_curated");
+        nodes.iter_mut().for_each(|node| node.is_curated = is_curated);
         let place = |key: &(Stage, String)| {
             let found = nodes.iter().position(|node| node.stage == key.0 && node.name == key.1);
             found.expect("links are between nodes")
@@ -126,9 +132,10 @@ impl Flow {
 }
 
 impl Node {
-    /// Where the gallery shows just its pairs; none where the gallery has no such filter, as of what became of an attempt.
+    /// Where the gallery shows just its pairs; none where the gallery has no such filter, as of what became of an attempt, or no rows yet.
     pub(super) fn gallery(&self) -> Option<String> {
         match self.stage {
+            _ if !self.is_curated => None,
             Stage::Source if !self.is_rest => {
                 let condition = format!("source = {}", literal(&self.name));
                 Some(with_values("/", [("where", condition.as_str())]))
@@ -264,6 +271,11 @@ mod tests {
         };
         assert!(gallery("corrupt").contains("where=image_id%20in%20"), "{}", gallery("corrupt"));
         assert_eq!(gallery("timeout"), "");
+        let decoded = Flow::of(&answer(&[
+            ["a.csv", "got", "decoded", "not_curated", "false", "2"],
+            ["a.csv", "got", "corrupt", "", "", "5"],
+        ]));
+        assert!(decoded.nodes.iter().all(|node| node.gallery().is_none()));
         assert_eq!(Flow::of(&answer(&[])).pairs, 0);
     }
 }

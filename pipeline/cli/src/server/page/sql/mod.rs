@@ -67,10 +67,13 @@ pub(super) async fn complete(
     State(desk): State<Arc<Desk>>,
     Query(Line { line }): Query<Line>,
 ) -> Result<Response, Fault> {
-    let session = desk.served.session().await?;
+    let words = desk.words.get_or_try_init(|| async {
+        let session = desk.served.session().await?;
+        Words::of(&session).await
+    });
     let from = line.len().saturating_sub(MOST_LINE);
     let line = &line[line.ceil_char_boundary(from)..];
-    let (start, words) = Words::of(&session).await?.complete(line);
+    let (start, words) = words.await?.complete(line);
     let found = Completion { replaces: line[start..].encode_utf16().count(), words };
     let json = serde_json::to_string(&found).context("writing JSON")?;
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
