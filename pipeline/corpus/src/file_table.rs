@@ -164,7 +164,11 @@ impl TableProvider for FileTable {
         };
         // Not as `ParquetFormat` does: it caches footers with their page indexes, and that of pixels has an entry a picture.
         let source = ParquetSource::new(self.columns.clone()).with_table_parquet_options(options);
-        let groups = FileGroup::new(files).split_files(state.config().target_partitions());
+        let n_groups = match state.config_options().optimizer.repartition_file_scans {
+            true => state.config().target_partitions(),
+            false => 1,
+        };
+        let groups = FileGroup::new(files).split_files(n_groups);
         let scan = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
             .with_file_groups(groups)
             .with_statistics(statistics)

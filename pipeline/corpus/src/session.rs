@@ -53,6 +53,8 @@ pub fn bare_session(rows: Rows) -> Result<SessionContext> {
     ]);
     if rows == Rows::Heavy {
         overrides.insert("datafusion.execution.batch_size", BYTES_BATCH_ROWS.to_string());
+        // What is read is divided by who asks for it, not by places in a file, between which pictures are few or many.
+        overrides.insert("datafusion.optimizer.repartition_file_scans", "false".to_owned());
         // Joins repartition both sides, so that what comes after them runs on all cores even if one file is read.
         overrides
             .insert("datafusion.optimizer.hash_join_single_partition_threshold", "0".to_owned());

@@ -47,6 +47,13 @@ fn the_stages() {
         // Of each source; of a wave; of chunks of 40 pictures a core; of all.
         assert_eq!(summary["stages"][i]["commits"], [2, 1, 2, 1][i], "{stage}");
     }
+    // Of each of two chunks each of two cores has as many pictures, in a file.
+    let files = std::fs::read_dir(crawl.path().join("clustered/images")).unwrap();
+    let files = files.filter(|file| {
+        let name = file.as_ref().unwrap().file_name();
+        name.to_string_lossy().ends_with(".parquet")
+    });
+    assert_eq!(files.count(), 4);
     let has_worked = |executor: &Process| executor.said().contains("Finished task");
     assert!(cluster.executors.iter().all(has_worked), "{}", cluster.said());
 
