@@ -87,8 +87,8 @@ pub(super) async fn left_alone(snapshot: &Snapshot) -> Result<Vec<(String, Durat
     let mut left_alone = Vec::new();
     for batch in frame(&ctx, "fetch_left_alone", text, params).await?.collect().await? {
         let hosts = batch.column(0).as_string::<i32>();
-        let untils = batch.column(1).as_primitive::<TimestampMicrosecondType>().values();
-        left_alone.extend(hosts.iter().flatten().zip(untils).map(|(host, until_us)| {
+        let ends = batch.column(1).as_primitive::<TimestampMicrosecondType>().values();
+        left_alone.extend(hosts.iter().flatten().zip(ends).map(|(host, until_us)| {
             let wait_us = u64::try_from(until_us - now_us).unwrap_or(0);
             (host.to_owned(), Duration::from_micros(wait_us))
         }));
