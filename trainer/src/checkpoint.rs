@@ -56,15 +56,28 @@ pub struct RunState {
 }
 
 impl RunState {
-    /// Steps of the whole run when it goes on with `settings`, `a_step` examples a step, in epochs of `n_examples`: as many as it was to
-    /// have, unless a step is of more or fewer now, or the epochs are others; then what is left of these is divided anew.
-    pub fn steps_for(&self, settings: &TrainSettings, a_step: u64, n_examples: u64) -> u64 {
-        if a_step == self.a_step && settings.epochs == self.settings.epochs {
+    /// Steps of the whole run when it goes on with `settings`, `a_step` examples a step, in epochs of `per_epoch` batches, of which
+    /// `left` are left of the epoch at hand: as many as it was to have, unless a step is of more or fewer examples now, or the epochs are
+    /// others; then what is left of these is divided anew.
+    pub fn steps_for(
+        &self,
+        settings: &TrainSettings,
+        a_step: u64,
+        per_epoch: u64,
+        left: u64,
+    ) -> u64 {
+        let accumulation = settings.grad_accumulation.max(1) as u64;
+        let before = &self.settings;
+        if self.a_step == 0 {
+            return (settings.epochs * per_epoch / accumulation).max(1);
+        }
+        if (a_step, settings.epochs, 0) == (self.a_step, before.epochs, before.steps) {
             return self.steps;
         }
-        let epochs_left = settings.epochs.saturating_sub(self.stream.epoch);
-        let left = (epochs_left * n_examples).saturating_sub(self.stream.position);
-        self.step + left.div_ceil(a_step)
+        match settings.epochs.checked_sub(self.stream.epoch + 1) {
+            Some(after) => self.step + (left + after * per_epoch).div_ceil(accumulation),
+            None => self.step,
+        }
     }
 }
 
@@ -338,27 +351,30 @@ mod tests {
 
     #[test]
     fn epochs_are_whole_whatever_the_number_of_ranks() {
-        // 10 epochs of 6,400 examples by 128 a step, 6 of them done.
-        let settings = TrainSettings { epochs: 10, ..TrainSettings::default() };
+        // 24 epochs of 65 examples by 32, the last of which has one, all done.
+        let settings = TrainSettings { epochs: 24, ..TrainSettings::default() };
         let state = serde_json::json!({
-            "step": 300, "steps": 500, "a_step": 128, "optimizer_steps": { "encoder": 0, "rest": 300 }, "loss_scale": null,
-            "stream": { "versions": { "examples": 1, "images": 1 }, "selection": 0, "seed": 0, "epoch": 6, "position": 0 },
+            "step": 72, "steps": 72, "a_step": 32, "optimizer_steps": { "encoder": 0, "rest": 72 }, "loss_scale": null,
+            "stream": { "versions": { "examples": 1, "images": 1 }, "selection": 0, "seed": 0, "epoch": 23, "position": 65 },
             "settings": settings,
         });
         let state: RunState = serde_json::from_value(state).unwrap();
-        let longer = TrainSettings { epochs: 20, ..settings.clone() };
-        let ended = TrainSettings { epochs: 6, ..settings.clone() };
-        for (settings, a_step, expected) in [
-            (&settings, 128, 500),
-            (&settings, 256, 400),
-            (&settings, 64, 700),
-            (&longer, 128, 1000),
-            (&ended, 128, 300),
-        ] {
-            assert_eq!(state.steps_for(settings, a_step, 6400), expected, "{a_step}");
-        }
-        // As it resumes the next time.
-        let later = RunState { step: 350, steps: 400, a_step: 256, ..state };
-        assert_eq!(later.steps_for(&settings, 256, 6400), 400);
+        let epochs = |epochs| TrainSettings { epochs, ..settings.clone() };
+        assert_eq!(state.steps_for(&settings, 32, 3, 0), 72);
+        assert_eq!(state.steps_for(&epochs(48), 32, 3, 0), 144);
+        assert_eq!(state.steps_for(&epochs(48), 40, 1, 0), 72 + 24);
+        assert_eq!(state.steps_for(&epochs(20), 32, 3, 0), 72);
+        // In the middle of the 6th of 10, with twice the ranks, two batches a step.
+        let mut state = RunState { step: 12, steps: 25, a_step: 64, ..state };
+        (state.stream.epoch, state.stream.position) = (5, 32);
+        state.settings.epochs = 10;
+        let now = TrainSettings { grad_accumulation: 2, ..epochs(10) };
+        assert_eq!(state.steps_for(&now, 128, 1, 1), 12 + 3);
+        // It was told a number of steps, and now of epochs.
+        state.settings.steps = 100;
+        assert_eq!(state.steps_for(&epochs(10), 64, 3, 1), 12 + 1 + 4 * 3);
+        // An older trainer did not say how many examples a step has.
+        state.a_step = 0;
+        assert_eq!(state.steps_for(&epochs(10), 64, 3, 1), 30);
     }
 }

@@ -182,16 +182,23 @@ impl<'a> Hub<'a> {
     /// Downloads those of `files` that the model has at the commit of `snapshot`, and records which it has not, as Python's
     /// libraries do.
     async fn complete(&self, snapshot: &Path, files: &[&str]) -> Result<()> {
+        let mut refused = Ok(());
         for file in files {
             let response = self.request(self.url(snapshot, file)).send().await?;
             if is_no_file(&response) {
                 mark_missing(snapshot, file)?;
-            } else {
-                let response = response.error_for_status()?;
-                save(response, &snapshot.join(file)).await.with_context(|| (*file).to_owned())?;
+                continue;
+            }
+            match response.error_for_status() {
+                Ok(response) => {
+                    let saved = save(response, &snapshot.join(file)).await;
+                    saved.with_context(|| (*file).to_owned())?;
+                }
+                // A mirror may not say that it is the file alone that is not there, and have the next.
+                Err(error) => refused = refused.and(Err(error.into())),
             }
         }
-        Ok(())
+        refused
     }
 
     /// Downloads config, weights and what small files there are, at the newest commit, into the cache's layout: a file is written

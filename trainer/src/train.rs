@@ -112,7 +112,10 @@ pub fn train(
     let a_step = ranks.world as u64 * settings.batch_size as u64 * accumulation;
     let steps = match &resumed {
         _ if settings.steps > 0 => settings.steps,
-        Some(state) => state.steps_for(settings, a_step, feed.stream().len() as u64),
+        Some(state) => {
+            let left = feed.stream().batches_left(state.stream.position) as u64;
+            state.steps_for(settings, a_step, per_epoch, left)
+        }
         None => (settings.epochs * per_epoch / accumulation).max(1),
     };
     let shared = [steps, per_epoch, accumulation, settings.batch_size as u64, settings.seed];

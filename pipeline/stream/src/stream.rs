@@ -93,6 +93,11 @@ impl Stream {
         self.corpus.n_batches(0)
     }
 
+    /// How many of them are left of an epoch of which all ranks together have had `position` examples.
+    pub fn batches_left(&self, position: u64) -> usize {
+        self.corpus.n_batches(position)
+    }
+
     /// Side of the images in pixels; 0 if no example is selected.
     pub fn size_px(&self) -> usize {
         self.corpus.selection.size_px as usize

@@ -36,7 +36,7 @@ pub(super) struct Crawl {
     asking: Option<Asking>,
     /// What is known of the hosts, between two passes.
     queues: Option<Queues>,
-    outage: Outage,
+    outage: Box<Outage>,
     pub(super) tally: Arc<Tally>,
     /// Attempts that can be believed and that nobody has taken yet.
     believed: VecDeque<Attempt>,
@@ -97,7 +97,7 @@ impl Crawl {
             },
             asking: None,
             queues: None,
-            outage,
+            outage: Box::new(outage),
             tally: Arc::new(Tally::new(from_files)),
             believed: VecDeque::new(),
             failure: None,
@@ -198,8 +198,9 @@ impl Crawl {
             return;
         }
         let is_alone = self.outage.is_alone(&witnesses);
-        if answers(&self.getter, &witnesses, patience, &self.stop).await || is_alone {
-            self.believed.extend(self.outage.trust());
+        let has_answer = answers(&self.getter, &witnesses, patience, &self.stop).await;
+        if has_answer || is_alone {
+            self.believed.extend(self.outage.trust(has_answer));
         } else {
             let text = self.outage.describe();
             let text = format!(

@@ -42,6 +42,8 @@ pub(super) struct Outage {
     witnesses: VecDeque<(Arc<str>, String)>,
     trusted_until: Option<Instant>,
     n_trusted: usize,
+    /// Where nobody answered, the hosts that are silent by themselves; none: all that are.
+    trusted_hosts: Option<HashSet<Arc<str>>>,
     /// Until when a first answer is waited for.
     patient_until: Option<Instant>,
 }
@@ -70,6 +72,7 @@ impl Outage {
             witnesses: VecDeque::new(),
             trusted_until: None,
             n_trusted: 0,
+            trusted_hosts: None,
             patient_until: None,
         }
     }
@@ -78,7 +81,9 @@ impl Outage {
     pub(super) fn take(&mut self, arrived: Arrived) -> Vec<Attempt> {
         let outcome = arrived.attempt.outcome();
         if is_silence(&arrived.attempt) {
-            let is_trusted = self.trusted_until.is_some_and(|until| Instant::now() < until);
+            let is_known = |hosts: &HashSet<Arc<str>>| hosts.contains(&arrived.host);
+            let is_trusted = self.trusted_until.is_some_and(|until| Instant::now() < until)
+                && self.trusted_hosts.as_ref().is_none_or(is_known);
             if !is_trusted || self.n_trusted == 0 {
                 self.silent_hosts.insert(Arc::clone(&arrived.host));
                 self.n_silent += 1;
@@ -143,9 +148,10 @@ impl Outage {
         self.witnesses.iter().map(|(_, url)| url.clone()).collect()
     }
 
-    /// The silence is the hosts' own.
-    pub(super) fn trust(&mut self) -> Vec<Attempt> {
+    /// The silence is the hosts' own: of all, or, where nobody else answered, of those that are silent now.
+    pub(super) fn trust(&mut self, has_answer: bool) -> Vec<Attempt> {
         (self.trusted_until, self.n_trusted) = (Some(Instant::now() + TRUST), TRUSTED);
+        self.trusted_hosts = (!has_answer).then(|| self.silent_hosts.clone());
         self.believe()
     }
 
@@ -229,11 +235,17 @@ mod tests {
     #[test]
     fn silence_is_trusted_only_so_often() {
         let mut outage = Outage::new(false);
-        outage.trust();
+        outage.trust(true);
         for n in 0..=TRUSTED {
             let believed = outage.take(arrived("http://h/1", FetchOutcome::Connect, false));
             assert_eq!(believed.len(), usize::from(n < TRUSTED));
         }
+        // Nobody else could be asked: only those that were silent then are.
+        outage.trust(false);
+        assert_eq!(outage.take(arrived("http://h/1", FetchOutcome::Connect, false)).len(), 1);
+        let mut other = arrived("http://i/1", FetchOutcome::Connect, false);
+        other.host = "i".into();
+        assert!(outage.take(other).is_empty());
     }
 
     #[test]
