@@ -352,7 +352,12 @@ mod tests {
     #[test]
     fn epochs_are_whole_whatever_the_number_of_ranks() {
         // 24 epochs of 65 examples by 32, the last of which has one, all done.
-        let settings = TrainSettings { epochs: 24, ..TrainSettings::default() };
+        let settings = TrainSettings {
+            epochs: 24,
+            steps: 0,
+            grad_accumulation: 1,
+            ..TrainSettings::default()
+        };
         let state = serde_json::json!({
             "step": 72, "steps": 72, "a_step": 32, "optimizer_steps": { "encoder": 0, "rest": 72 }, "loss_scale": null,
             "stream": { "versions": { "examples": 1, "images": 1 }, "selection": 0, "seed": 0, "epoch": 23, "position": 65 },
