@@ -61,7 +61,7 @@ settings! {
         /// Scheduler of a cluster that computes, as HOST:PORT. Empty: this machine computes.
         cluster: String = String::new(), Line;
         /// Least bytes of files that a plan on the cluster reads. One that reads less is computed
-        /// by the command itself: a job costs some 0.2 s.
+        /// by the command itself: a job costs some 0.1 s.
         cluster_least_bytes: u64 = 64 << 20, whole(0..=1 << 50);
     }
     sections {

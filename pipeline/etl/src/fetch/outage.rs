@@ -1,6 +1,7 @@
 //! A network that is down. In: attempts as they end. Out: those that can be believed. As long as hosts answer, one that does not is at
 //! fault itself; when nobody answers any more, hosts that did are asked once more, and if they are silent too nothing of the silence
-//! is recorded: it is a bad run, not a million bad URLs. Where none ever did, the first answer is waited for.
+//! is recorded: it is a bad run, not a million bad URLs. Where none ever did, the first answer is waited for. Where there are but one or two
+//! hosts, and none else to ask, nobody can tell their silence from the network's: it is believed, of them alone.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt;
