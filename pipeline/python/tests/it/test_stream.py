@@ -386,10 +386,15 @@ print(sum(name.startswith("stream-") for name in names), n)
                 copying = {held.pixels(False).address for _, freed in stream._copies.copied for held in freed}
                 self.assertNotIn(seen[-1], copying)
                 self.assertLessEqual(len(copying), COPYING)
-        # The device was waited for only where it was that far behind, and no other memory was needed.
-        self.assertEqual([event.is_done for event in events], [True] * (len(events) - COPYING) + [False] * COPYING)
-        # Between two epochs a reader of the first may hold one for a moment.
-        self.assertLessEqual(len(set(seen) - set(locked)), 2)
+        # Between two epochs a reader of the first may hold one for a moment, so that a batch lies in other memory, of which nobody is told.
+        others = sum(pointer not in locked for pointer in seen)
+        self.assertLessEqual(others, 2)
+        # The device was waited for only where it was that far behind.
+        waited_for = [event.is_done for event in events]
+        n_behind = waited_for.count(False)
+        self.assertEqual(waited_for, [True] * (len(events) - n_behind) + [False] * n_behind)
+        self.assertLessEqual(COPYING - others, n_behind)
+        self.assertLessEqual(n_behind, COPYING)
         self.assertEqual(len(locked), n_locked)
 
     def test_the_cuda_runtime_is_found_below_a_folder_with_a_blank(self):
