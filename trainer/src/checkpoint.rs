@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use safetensors::{Dtype, View};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
+use tuwen_corpus::maintenance::{CHECKPOINT_PREFIX, STATE_FILE};
 use tuwen_settings::{BestMetric, TrainSettings};
 use tuwen_stream::StreamState;
 
@@ -26,9 +27,7 @@ use crate::params::Named;
 /// The optimizer's tensors.
 const MOMENTS: [&str; 2] = ["exp_avg", "exp_avg_sq"];
 
-const STATE_FILE: &str = "trainer_state.json";
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
-const PREFIX: &str = "checkpoint-";
 const BEST_LINK: &str = "best";
 
 /// The state of a run: with weights and optimizer, all that is needed to resume it. Dropout and schedule are functions of the step.
@@ -87,7 +86,7 @@ impl RunState {
 /// An I/O error, with its path.
 pub fn save(out: &Path, model: &Model, moments: &[Tensor; 2], state: &RunState) -> Result<PathBuf> {
     let target = out.join(folder_name(state.step));
-    let partial = out.join(format!(".{PREFIX}{}.partial", state.step));
+    let partial = out.join(format!(".{CHECKPOINT_PREFIX}{}.partial", state.step));
     remove_partial(out)?;
     fs::create_dir_all(&partial).with_context(|| format!("creating {}", partial.display()))?;
     write_model(&partial, model, &state.settings)?;
@@ -133,7 +132,7 @@ fn sync(path: &Path) -> Result<()> {
 
 /// The name of the checkpoint folder of a step.
 pub(crate) fn folder_name(step: u64) -> String {
-    format!("{PREFIX}{step}")
+    format!("{CHECKPOINT_PREFIX}{step}")
 }
 
 /// The best checkpoint a resumed run starts with: the one in its state, if that still exists and the metric to compare is the
@@ -268,8 +267,9 @@ fn list(out: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let mut all = Vec::new();
     for entry in fs::read_dir(out).with_context(|| format!("reading {}", out.display()))? {
         let entry = entry?;
+        let name = entry.file_name();
         let step =
-            entry.file_name().to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse().ok());
+            name.to_str().and_then(|name| name.strip_prefix(CHECKPOINT_PREFIX)?.parse().ok());
         all.extend(step.map(|step| (step, entry.path())));
     }
     all.sort();
@@ -283,7 +283,7 @@ fn remove_partial(out: &Path) -> Result<()> {
         let entry = entry.with_context(|| format!("reading {}", out.display()))?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with(&format!(".{PREFIX}")) && name.ends_with(".partial") {
+        if name.starts_with(&format!(".{CHECKPOINT_PREFIX}")) && name.ends_with(".partial") {
             remove(&entry.path())?;
         }
     }

@@ -17,7 +17,10 @@ use serde::Deserialize;
 use tokio::runtime::{Builder, Runtime};
 use tuwen_corpus::log::BARS;
 
+use self::cache::{SMALL_FILES, cached, mark_missing, shards, snapshot_at, unknown_files};
 use crate::weights::WEIGHT_FILES;
+
+mod cache;
 
 /// The hub, unless `HF_ENDPOINT` names another.
 const ENDPOINT: &str = "https://huggingface.co";
@@ -45,21 +48,6 @@ const STALE: Duration = Duration::from_secs(600);
 
 /// Cached models for which the hub was asked: once in a process, whatever came of it.
 static COMPLETED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-
-/// Files beside the weights that a folder may have.
-const SMALL_FILES: [&str; 11] = [
-    "config.json",
-    "generation_config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-];
 
 /// The folder that `name` stands for: itself, or, where no such folder is and `name` looks like `owner/model`, the hub's.
 ///
@@ -142,14 +130,6 @@ fn is_id(name: &str) -> bool {
     name.split_once('/').is_some_and(|(owner, model)| part(owner) && part(model))
 }
 
-/// The snapshot's folder, if the cache has the config and all weights.
-fn cached(repo: &CacheRepo) -> Option<PathBuf> {
-    let config = repo.get("config.json")?;
-    let weights = WEIGHT_FILES.iter().find_map(|file| repo.get(file))?;
-    let whole = shards(&weights).ok()?.iter().all(|shard| repo.get(shard).is_some());
-    whole.then(|| config.parent().map(Path::to_owned))?
-}
-
 /// A model of the hub, and the cache for it.
 struct Hub<'a> {
     id: &'a str,
@@ -214,8 +194,7 @@ impl<'a> Hub<'a> {
             format!("expected one of {}, found {}", WEIGHT_FILES.join(", "), there.join(", "))
         })?;
 
-        let folder = Repo::model(id.to_owned()).folder_name();
-        let snapshot = self.cache.path().join(folder).join("snapshots").join(&info.sha);
+        let snapshot = snapshot_at(&self.cache, id, &info.sha);
         std::fs::create_dir_all(&snapshot)
             .with_context(|| format!("creating {}", snapshot.display()))?;
         for file in SMALL_FILES {
@@ -250,31 +229,10 @@ impl<'a> Hub<'a> {
     }
 }
 
-/// The small files that `snapshot` lacks and is not known to lack by right.
-fn unknown_files(snapshot: &Path) -> Vec<&'static str> {
-    let is_known = |file: &str| snapshot.join(file).exists() || no_exist(snapshot, file).exists();
-    SMALL_FILES.into_iter().filter(|file| !is_known(file)).collect()
-}
-
 /// Whether the hub says that the model is there, but not this file. What else answers 404, such as a proxy, says nothing of the model.
 fn is_no_file(response: &Response) -> bool {
     let code = response.headers().get("x-error-code");
     response.status() == StatusCode::NOT_FOUND && code.is_some_and(|code| code == "EntryNotFound")
-}
-
-/// The empty file by which the cache says that a model does not have `file`.
-fn no_exist(snapshot: &Path, file: &str) -> PathBuf {
-    let sha = snapshot.file_name().unwrap_or_default();
-    let root = snapshot.parent().and_then(Path::parent).unwrap_or(snapshot);
-    root.join(".no_exist").join(sha).join(file)
-}
-
-fn mark_missing(snapshot: &Path, file: &str) -> Result<()> {
-    let mark = no_exist(snapshot, file);
-    let folder = mark.parent().unwrap_or(snapshot);
-    std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&mark, ""))
-        .with_context(|| format!("writing {}", mark.display()))
 }
 
 /// Writes what the hub answered beside `target` and renames it then. The other file's name is of this download alone: another one
@@ -333,14 +291,6 @@ struct Info {
 #[derive(Deserialize)]
 struct Sibling {
     rfilename: String,
-}
-
-/// The files that an index names; none if `weights` is not an index.
-fn shards(weights: &Path) -> Result<Vec<String>> {
-    match weights.extension().is_some_and(|extension| extension == "json") {
-        true => crate::weights::shards(weights),
-        false => Ok(Vec::new()),
-    }
 }
 
 fn one_line(error: &anyhow::Error) -> String {
@@ -473,7 +423,7 @@ mod tests {
         };
         let clock = std::time::Instant::now();
         ask();
-        assert!(clock.elapsed() < COMPLETION.read * 3);
+        assert!(clock.elapsed() < DOWNLOAD.read / 2);
         listener.set_nonblocking(true).unwrap();
         assert!(listener.accept().is_ok(), "it was not asked");
         ask();
@@ -512,27 +462,5 @@ mod tests {
         assert!(ends.0.is_err() && ends.1.is_ok(), "{ends:?}");
         assert_eq!(std::fs::read_to_string(&target).unwrap(), whole);
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "a partial file is left");
-    }
-
-    #[test]
-    fn a_snapshot_counts_only_when_it_is_whole() {
-        let home = tempfile::tempdir().unwrap();
-        let cache = Cache::new(home.path().to_owned());
-        let repo = || cache.repo(Repo::model("owner/model".to_owned()));
-        let root = home.path().join("models--owner--model");
-        let snapshot = root.join("snapshots/abc");
-        std::fs::create_dir_all(root.join("refs")).unwrap();
-        std::fs::create_dir_all(&snapshot).unwrap();
-        std::fs::write(root.join("refs/main"), "abc").unwrap();
-        let index = r#"{"weight_map": {"x": "part-1.safetensors", "y": "part-2.safetensors"}}"#;
-        for (file, text, whole) in [
-            ("config.json", "{}", false),
-            ("model.safetensors.index.json", index, false),
-            ("part-1.safetensors", "", false),
-            ("part-2.safetensors", "", true),
-        ] {
-            std::fs::write(snapshot.join(file), text).unwrap();
-            assert_eq!(cached(&repo()), whole.then(|| snapshot.clone()), "with {file}");
-        }
     }
 }

@@ -4,17 +4,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tuwen_corpus::log::one_line;
+use tuwen_etl::exit_code::WRONG_USAGE;
 use tuwen_settings::WrongSetting;
 use tuwen_trainer::cli::Cli;
-
-const FAILED: u8 = 1;
-
-/// The same as clap's for arguments that it does not understand.
-const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     Cli::parse().run().unwrap_or_else(|error| {
         tracing::error!("{}", one_line(&error));
-        ExitCode::from(if error.is::<WrongSetting>() { WRONG_USAGE } else { FAILED })
+        if error.is::<WrongSetting>() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
     })
 }

@@ -16,11 +16,14 @@ use ballista_core::serde::protobuf::{
 };
 use ballista_core::version::insert_version_header;
 use datafusion::execution::SendableRecordBatchStream;
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
+use tuwen_corpus::{Parts, ShowParts};
 
 use crate::MAX_MESSAGE_BYTES;
 use crate::failure::told;
+use crate::parts::Jobs;
 use crate::scheduler::Executors;
 
 /// How long a scheduler may be silent.
@@ -36,6 +39,9 @@ pub(crate) const LAST_WORD: Duration = Duration::from_secs(5);
 const SHORTEST_WAIT: Duration = Duration::from_millis(3);
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 const WAITED_PART: u32 = 8;
+
+/// Between two questions how far a job is.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Whether a question did not leave this machine.
 fn is_unreached(status: &tonic::Status) -> bool {
@@ -88,8 +94,8 @@ impl Client {
         )
     }
 
-    async fn ask_executors(&self) -> Result<Executors> {
-        let url = format!("http://{}:{}/executors", self.host, self.port);
+    async fn ask<T: DeserializeOwned>(&self, what: &str) -> Result<T> {
+        let url = format!("http://{}:{}/{what}", self.host, self.port);
         let answer = self.http.get(&url).send().await?.error_for_status()?;
         Ok(serde_json::from_slice(&answer.bytes().await?)?)
     }
@@ -98,7 +104,7 @@ impl Client {
     async fn executors(&self) -> Result<Executors> {
         let until = Instant::now() + SILENCE;
         loop {
-            match self.ask_executors().await {
+            match self.ask::<Executors>("executors").await {
                 Err(_) if Instant::now() < until => sleep(LONGEST_WAIT).await,
                 said => {
                     return said.with_context(|| format!("cluster {}:{}", self.host, self.port));
@@ -114,7 +120,7 @@ impl Client {
 
     /// The same, if the scheduler answers at once; 0 otherwise.
     pub(crate) async fn n_lost_now(&self) -> u64 {
-        self.ask_executors().await.map_or(0, |said| said.n_lost)
+        self.ask::<Executors>("executors").await.map_or(0, |said| said.n_lost)
     }
 
     /// Cores of all executors that are there; waits for a first one.
@@ -137,6 +143,13 @@ impl Client {
             }
             sleep(LONGEST_WAIT).await;
         }
+    }
+
+    /// How far job `id` is, if the scheduler says so at once.
+    async fn parts(&self, id: &str) -> Option<Parts> {
+        let parts = *self.ask::<Jobs>("jobs").await.ok()?.get(id)?;
+        tracing::debug!("job {id}: {} of {} parts", parts.n_done, parts.n_total);
+        Some(parts)
     }
 
     /// Hands in a plan; gives the job's id.
@@ -174,13 +187,17 @@ impl Client {
         }
     }
 
-    /// Waits until job `id` ends; gives where its rows lie, the last try of each part, or why it failed.
+    /// Waits until job `id` ends, and shows meanwhile how far it is; gives where its rows lie, the last try of each part, or why it failed.
     ///
     /// # Errors
     /// The scheduler does not answer, or does not know the job: it may be under way.
-    pub(crate) async fn wait(&self, id: &str) -> Result<Result<Vec<PartitionLocation>>> {
+    pub(crate) async fn wait(
+        &self,
+        id: &str,
+        shown: Option<&dyn ShowParts>,
+    ) -> Result<Result<Vec<PartitionLocation>>> {
         let began = Instant::now();
-        let (mut heard, mut known) = (began, began);
+        let (mut heard, mut known, mut looked) = (began, began, began);
         loop {
             let params = GetJobStatusParams { job_id: id.to_owned() };
             match self.scheduler().get_job_status(params).await {
@@ -206,7 +223,15 @@ impl Client {
                         Some(job_status::Status::Failed(job)) => {
                             return Ok(Err(anyhow!("{}", told(&job.error))));
                         }
-                        Some(_) => known = Instant::now(),
+                        Some(_) => {
+                            known = Instant::now();
+                            if let Some(shown) = shown
+                                && looked.elapsed() >= LOOK_EVERY
+                            {
+                                looked = known;
+                                shown.show_parts(self.parts(id).await);
+                            }
+                        }
                         None if known.elapsed() > UNKNOWN => bail!(
                             "cluster {}:{}: the scheduler knows nothing of job {id}: it was begun anew\n\
                              hint: run the command again, which goes on where it stands",

@@ -26,7 +26,7 @@ use datafusion_proto::protobuf::PhysicalPlanNode;
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tuwen_corpus::{Cancelled, Engine, Here, SinkExec, as_datafusion};
+use tuwen_corpus::{Cancelled, Engine, Here, ShowParts, SinkExec, as_datafusion};
 use tuwen_etl::fetch::AskExec;
 
 use crate::client::Client;
@@ -47,6 +47,8 @@ struct Cluster {
     /// Plans that read less are computed here.
     least_bytes: u64,
     stop: Mutex<CancellationToken>,
+    /// Where it is shown how far a job is.
+    shown: Mutex<Option<Arc<dyn ShowParts>>>,
 }
 
 /// The cluster whose scheduler is at `address`.
@@ -57,6 +59,7 @@ pub(crate) fn connect(address: &str, least_bytes: u64) -> Result<Arc<dyn Engine>
         session_id: uuid::Uuid::now_v7().to_string(),
         least_bytes,
         stop: Mutex::new(CancellationToken::new()),
+        shown: Mutex::new(None),
     }))
 }
 
@@ -139,7 +142,7 @@ impl Cluster {
             .and_then(|node| node.try_encode(&mut bytes));
         match encoded {
             // What a person asks of the log or of the catalog is known here alone.
-            Err(error) if !plan.is::<SinkExec>() => {
+            Err(error) if !plan.exists(|node| Ok(node.is::<SinkExec>()))? => {
                 tracing::debug!("computed here, since it cannot be sent: {error}");
                 return Ok(None);
             }
@@ -166,10 +169,15 @@ impl Cluster {
             () = too_late => return Err(Cancelled.into()),
         };
         tracing::debug!(job = id, "job {id}");
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let ended = tokio::select! {
-            ended = self.client.wait(job.began(id)) => ended?,
+            ended = self.client.wait(job.began(id), shown.as_deref()) => ended,
             () = stop.cancelled() => return Err(Cancelled.into()),
         };
+        if let Some(shown) = shown {
+            shown.show_parts(None);
+        }
+        let ended = ended?;
         job.ended();
         ended
     }
@@ -253,6 +261,10 @@ impl Engine for Cluster {
 
     fn stop_with(&self, stop: &CancellationToken) {
         *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = stop.clone();
+    }
+
+    fn show_on(&self, shown: Arc<dyn ShowParts>) {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
     }
 
     async fn run(

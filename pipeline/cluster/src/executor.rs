@@ -22,8 +22,9 @@ use crate::{MAX_MESSAGE_BYTES, session};
 /// Compute parts of plans that a scheduler gives out
 ///
 /// Stores are opened with what this process's environment says of them (AWS_…, GOOGLE_…, AZURE_…); a folder must lie at the same path on
-/// all machines. Ends at SIGTERM; what it has begun then is given to others, unless it ends within the scheduler's
-/// --executor-timeout.
+/// all machines. Nothing is encrypted, and nobody is asked who they are: let the scheduler and other executors alone reach the port.
+///
+/// Ends at SIGTERM; what it has begun then is given to others, unless that ends within the scheduler's --executor-timeout.
 #[derive(Args)]
 #[command(after_help = "Examples:
   tuwen-cluster executor

@@ -18,6 +18,7 @@ mod failure;
 mod job;
 mod long_poll;
 mod losses;
+mod parts;
 mod scheduler;
 mod session;
 

@@ -26,12 +26,13 @@ use tuwen_etl::stop::stop_signals_saying;
 use crate::codec::Codec;
 use crate::long_poll::LongPoll;
 use crate::losses::Counted;
-use crate::{MAX_MESSAGE_BYTES, session};
+use crate::{MAX_MESSAGE_BYTES, parts, session};
 
 /// Take plans and give their parts to executors
 ///
-/// Nothing is encrypted, and nobody is asked who he is: let drivers and executors alone reach the port. There, `/executors` says which
-/// there are, `/healthz` that the scheduler lives, and `/readyz` that it has somebody to give work to.
+/// Nothing is encrypted, and nobody is asked who they are: let drivers and executors alone reach the port. It answers HTTP there:
+/// `/executors` lists the executors, `/jobs` says how far each job is that runs, `/healthz` that the scheduler lives, and `/readyz` that
+/// there are executors.
 #[derive(Args)]
 #[command(after_help = "Examples:
   tuwen-cluster scheduler
@@ -126,6 +127,7 @@ fn routes(
     state: Arc<Counted>,
 ) -> axum::Router {
     let most = MAX_MESSAGE_BYTES as usize;
+    let running = Arc::clone(&scheduler.state);
     let scheduler = SchedulerGrpcServer::new(LongPoll(scheduler))
         .max_encoding_message_size(most)
         .max_decoding_message_size(most);
@@ -135,6 +137,10 @@ fn routes(
             .max_decoding_message_size(most);
     let listed = Arc::clone(&state);
     let list = async move || Json(executors(&listed).await);
+    let jobs = async move || {
+        let running = running.task_manager.get_running_job_cache();
+        Json(parts::jobs(&running).await)
+    };
     let ready = async move || match executors(&state).await.executors.is_empty() {
         true => (StatusCode::SERVICE_UNAVAILABLE, "no executor yet\n"),
         false => (StatusCode::OK, "ready\n"),
@@ -143,6 +149,7 @@ fn routes(
         .add_service(results)
         .into_axum_router()
         .route("/executors", get(list))
+        .route("/jobs", get(jobs))
         .route("/readyz", get(ready))
         .route("/healthz", get(async || "alive\n"))
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use arrow::util::pretty::pretty_format_batches;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::engine::{Engine, collect};
@@ -47,17 +47,26 @@ pub async fn audit(engine: &dyn Engine, ctx: &SessionContext, max_length: usize)
                 rows = rows.with_param_values(vec![("max_length", (max_length as i64).into())])?;
             }
             let clock = Instant::now();
-            let found = collect(engine, rows.limit(0, Some(SHOWN_ROWS))?).await?;
+            let found = first_rows(engine, rows).await?;
             let seconds = clock.elapsed().as_secs_f64();
             tracing::debug!(audit = name, seconds, "audit {name}: {seconds:.2} s");
-            if found.iter().any(|batch| batch.num_rows() > 0) {
-                bail!(
-                    "audit sql/audits/{name}.sql: expected no rows, found\n{}",
-                    pretty_format_batches(&found)?
-                );
+            if let Some(rows) = found {
+                bail!("audit sql/audits/{name}.sql: expected no rows, found\n{rows}");
             }
             Ok(())
         })
     });
     stream::iter(found).buffered(n_at_once).try_collect().await
+}
+
+/// The first of the rows that an audit found, as a table; none if it found none.
+///
+/// # Errors
+/// It cannot be computed.
+pub async fn first_rows(engine: &dyn Engine, rows: DataFrame) -> Result<Option<String>> {
+    let found = collect(engine, rows.limit(0, Some(SHOWN_ROWS))?).await?;
+    if found.iter().all(|batch| batch.num_rows() == 0) {
+        return Ok(None);
+    }
+    Ok(Some(pretty_format_batches(&found)?.to_string()))
 }

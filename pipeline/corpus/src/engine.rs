@@ -12,7 +12,23 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{DataFrame, SessionConfig};
 use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+
+/// How far what other machines compute is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parts {
+    /// Those that have ended.
+    pub n_done: u64,
+    /// All of them.
+    pub n_total: u64,
+}
+
+/// Who shows how far an engine is.
+pub trait ShowParts: fmt::Debug + Send + Sync {
+    /// Shows the parts of what runs; none if nothing does, or if it is not known.
+    fn show_parts(&self, parts: Option<Parts>);
+}
 
 /// An engine.
 #[async_trait]
@@ -41,6 +57,9 @@ pub trait Engine: fmt::Debug + Send + Sync {
 
     /// Ends what runs, by [`Cancelled`], when `stop` is cancelled; one that ends with this process need not.
     fn stop_with(&self, stop: &CancellationToken);
+
+    /// Shows how far what runs is on `shown` from now on; one whose functions count their rows themselves need not.
+    fn show_on(&self, _shown: Arc<dyn ShowParts>) {}
 
     /// Runs `plan`, all its parts at once where it can. The rows come in the order of the parts, or, if it says of none, in any.
     ///

@@ -2,7 +2,6 @@
 //! Parquet, and what each run did. Never knows what a stage does with them.
 
 mod append;
-mod at;
 mod audits;
 mod commit;
 mod contract;
@@ -20,6 +19,7 @@ pub mod location;
 pub mod log;
 pub mod maintenance;
 mod open;
+mod past_versions;
 mod pictures;
 mod plain_files;
 pub mod query;
@@ -38,17 +38,18 @@ mod table_files;
 mod write;
 
 pub use append::Appended;
-pub use at::CommitRow;
-pub use audits::{AUDITS, audit};
+pub use audits::{AUDITS, audit, first_rows};
 pub use commit::{Author, Change, Committed};
 pub use corpus::Corpus;
 pub use engine::{
-    Cancelled, Connect, Engine, Here, as_datafusion, collect, engine_at, planned, register_clusters,
+    Cancelled, Connect, Engine, Here, Parts, ShowParts, as_datafusion, collect, engine_at, planned,
+    register_clusters,
 };
 pub use files::{NewFiles, TableSize};
 pub use host::registered_domain;
 pub use last_run::LastRun;
 pub use lease::{Asked, Holder, Lease};
+pub use past_versions::CommitRow;
 pub use pictures::{PictureFiles, PictureReader};
 pub use plain_files::{PlainFile, plain_files};
 pub use row_file::RowFile;

@@ -55,15 +55,3 @@ pub async fn tally(
     }
     Ok(tally)
 }
-
-/// What `after` has more than `before`, without what did not grow.
-pub fn growth(
-    before: &BTreeMap<String, u64>,
-    after: BTreeMap<String, u64>,
-) -> BTreeMap<String, u64> {
-    let grown = after.into_iter().map(|(value, n)| {
-        let n = n - before.get(&value).copied().unwrap_or(0).min(n);
-        (value, n)
-    });
-    grown.filter(|(_, n)| *n > 0).collect()
-}

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use crate::engine::{Parts, ShowParts};
 use crate::log::BARS;
 use crate::snapshot::TableVersions;
 
@@ -108,6 +109,11 @@ impl StageReport {
     pub fn n_rejected(&self) -> u64 {
         self.rejected.values().sum()
     }
+
+    /// Rows that have come to something.
+    pub fn n_handled(&self) -> u64 {
+        self.rows_out + self.n_rejected() + self.known
+    }
 }
 
 /// How a stage goes, beside its counts.
@@ -124,10 +130,22 @@ pub struct Figures {
 }
 
 /// What was said last beside a bar, and when.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Said {
     at: Option<Instant>,
     figures: Figures,
+    parts: Option<Parts>,
+}
+
+impl Said {
+    /// For people.
+    fn text(&self) -> String {
+        let figures = Some(self.figures.text.clone()).filter(|text| !text.is_empty());
+        let parts = self.parts.map(|Parts { n_done, n_total }| {
+            format!("{} of {} parts", HumanCount(n_done), HumanCount(n_total))
+        });
+        figures.into_iter().chain(parts).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// Progress of one stage: a bar on a terminal, otherwise a line now and then.
@@ -160,23 +178,37 @@ impl Progress {
     /// `n` more rows are done.
     pub fn add(&self, n: u64) {
         self.bar.inc(n);
+        self.log();
+    }
+
+    /// `n` rows are done at least: those that other machines compute are not added one by one.
+    pub fn reach(&self, n: u64) {
+        let n = n.min(self.bar.length().unwrap_or(n));
+        self.add(n.saturating_sub(self.bar.position()));
+    }
+
+    /// Says in a line how far it is, where there is no bar and the last line is long ago.
+    fn log(&self) {
         let Some(last_line) = &self.last_line else { return };
         let mut last_line = last_line.lock().unwrap_or_else(PoisonError::into_inner);
         if last_line.elapsed() >= LOG_EVERY {
             *last_line = Instant::now();
             let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
             let stage = self.stage;
-            let Figures { text, ok_percent, images_per_sec, bytes_per_sec } =
-                self.said().figures.clone();
-            let said = if text.is_empty() { text } else { format!(", {text}") };
+            let said = self.said().clone();
+            let text = said.text();
+            let text = if text.is_empty() { text } else { format!(", {text}") };
+            let Said { figures, parts, .. } = said;
             tracing::info!(
                 stage,
                 done,
                 total,
-                ok_percent,
-                images_per_sec,
-                bytes_per_sec,
-                "{stage}: {} of {}{said}",
+                ok_percent = figures.ok_percent,
+                images_per_sec = figures.images_per_sec,
+                bytes_per_sec = figures.bytes_per_sec,
+                parts_done = parts.map(|parts| parts.n_done),
+                parts_total = parts.map(|parts| parts.n_total),
+                "{stage}: {} of {}{text}",
                 HumanCount(done),
                 HumanCount(total)
             );
@@ -187,8 +219,9 @@ impl Progress {
     pub fn say(&self, figures: impl FnOnce() -> Figures) {
         let mut said = self.said();
         if said.at.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
-            *said = Said { at: Some(Instant::now()), figures: figures() };
-            self.bar.set_message(said.figures.text.clone());
+            said.at = Some(Instant::now());
+            said.figures = figures();
+            self.bar.set_message(said.text());
         }
     }
 
@@ -199,6 +232,20 @@ impl Progress {
     /// Takes the bar away.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+impl ShowParts for Progress {
+    fn show_parts(&self, parts: Option<Parts>) {
+        // Something may be computed after the last row.
+        if self.bar.is_finished() {
+            return;
+        }
+        let mut said = self.said();
+        said.parts = parts;
+        self.bar.set_message(said.text());
+        drop(said);
+        self.log();
     }
 }
 
@@ -258,7 +305,7 @@ pub fn json(reports: &[StageReport]) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::rate;
+    use super::*;
 
     #[test]
     fn a_slow_rate_is_not_printed_as_none() {
@@ -272,6 +319,31 @@ mod tests {
             (0.0, "0"),
         ] {
             assert_eq!(rate(per_sec), expected);
+        }
+    }
+
+    #[test]
+    fn parts_stand_beside_the_figures_as_long_as_they_run() {
+        let progress = Progress::hidden();
+        let parts = Some(Parts { n_done: 12, n_total: 1040 });
+        progress.show_parts(parts);
+        assert_eq!(progress.bar.message(), "12 of 1,040 parts");
+        progress.say(|| Figures { text: "3 images/s".to_owned(), ..Figures::default() });
+        assert_eq!(progress.bar.message(), "3 images/s, 12 of 1,040 parts");
+        progress.show_parts(None);
+        assert_eq!(progress.bar.message(), "3 images/s");
+        progress.finish();
+        progress.show_parts(parts);
+        assert_eq!(progress.said().parts, None);
+    }
+
+    #[test]
+    fn rows_that_were_added_are_not_reached_again() {
+        let progress = Progress::start("decode", 10);
+        progress.add(4);
+        for (n, expected) in [(3, 4), (7, 7), (12, 10)] {
+            progress.reach(n);
+            assert_eq!(progress.bar.position(), expected);
         }
     }
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use datafusion::datasource::file_format::options::ReadOptions;
 use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionContext};
 use futures::{StreamExt, TryStreamExt};
@@ -24,7 +23,7 @@ use crate::corpus::Corpus;
 use crate::engine::{Engine, Here, planned};
 use crate::location::local_folder;
 use crate::scratch_file::{Part, ScratchFolder};
-use crate::sink::{Sink, SinkExec, write};
+use crate::sink::{Sink, write, writing};
 
 /// How the names of scratch folders begin.
 const PREFIX: &str = "tuwen-scratch-";
@@ -128,7 +127,7 @@ impl Scratch {
         let schema = Arc::new(frame.schema().as_arrow().clone());
         self.place.register(ctx);
         let (plan, context) = planned(self.engine.as_ref(), frame).await?;
-        let plan: Arc<dyn ExecutionPlan> = Arc::new(SinkExec::new(plan, Sink::Scratch(folder)));
+        let plan = writing(plan, &Sink::Scratch(folder))?;
         let parts: Vec<Part> = write(self.engine.as_ref(), Arc::clone(&plan), context).await?;
         let urls = parts.iter().map(|part| {
             ListingTableUrl::try_new(url.join(&part.file)?, None).map_err(anyhow::Error::from)

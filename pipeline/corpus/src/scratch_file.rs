@@ -40,9 +40,7 @@ impl ScratchFolder {
         let Some(path) = local_folder(&Url::parse(&self.url)?) else { return Ok(()) };
         std::fs::create_dir_all(&path).with_context(|| path.display().to_string())
     }
-}
 
-impl ScratchFolder {
     /// Writes `rows` to a file of its own.
     ///
     /// # Errors

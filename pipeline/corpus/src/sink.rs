@@ -15,6 +15,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::FutureExt;
 use serde::de::DeserializeOwned;
@@ -122,11 +123,24 @@ impl ExecutionPlan for SinkExec {
     }
 }
 
+/// `plan` with what writes its rows to `sink` on top. Of a union each branch writes its own: on a cluster its rows would go to the disk once
+/// more before another task wrote them, pixels too.
+///
+/// # Errors
+/// Never for branches of one schema, which they have.
+pub(crate) fn writing(plan: Arc<dyn ExecutionPlan>, sink: &Sink) -> Result<Arc<dyn ExecutionPlan>> {
+    let Some(union) = plan.downcast_ref::<UnionExec>() else {
+        return Ok(Arc::new(SinkExec::new(plan, sink.clone())));
+    };
+    let branches = union.inputs().iter().map(|branch| writing(Arc::clone(branch), sink));
+    Ok(UnionExec::try_new(branches.collect::<Result<_>>()?)?)
+}
+
 fn json_of(written: impl Serialize) -> Result<String> {
     Ok(serde_json::to_string(&written)?)
 }
 
-/// Writes the rows of `plan` to `sink` by `engine`; what each part has written.
+/// Runs `plan`, which is one that writes, by `engine`; what each part has written.
 ///
 /// # Errors
 /// They cannot be computed or written, or what computes them panics.

@@ -17,7 +17,7 @@ use tuwen_schemas::table;
 use url::Position;
 
 use crate::engine::{Engine, Here, planned};
-use crate::sink::{Sink, SinkExec, write};
+use crate::sink::{Sink, write, writing};
 use crate::snapshot::Snapshot;
 use crate::table_files::{Files, TableFiles};
 
@@ -70,7 +70,7 @@ impl Snapshot {
         }
         let files = self.table_files(name, first_number)?;
         self.register_store(name, &context)?;
-        let plan = Arc::new(SinkExec::new(plan, Sink::Table(Box::new(files))));
+        let plan = writing(plan, &Sink::Table(Box::new(files)))?;
         let parts = write::<Files>(engine, plan, context).await;
         let parts = parts.with_context(|| format!("writing table `{name}`"))?;
         let files = parts.into_iter().fold(Files::default(), Files::and);

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use anyhow::Result;
 use datafusion::prelude::DataFrame;
@@ -52,7 +53,8 @@ pub trait Stage {
     }
 
     /// Asks what is to do in `snapshot`, and gets ready to do it: the number of rows, 0 where that is not known before; none if
-    /// nothing is. All that was to do before the files of `new` is done; none if that is not known.
+    /// nothing is. All that was to do before the files of `new` is done; none if that is not known. Commits nothing, and is dropped
+    /// where it is when the run is told to stop.
     async fn todo(
         &mut self,
         run: &Run,
@@ -234,14 +236,20 @@ async fn chunks<S: Stage>(
             }
         }
         let new = few_rows::<S>(new, snapshot)?;
-        let todo = Box::pin(stage.todo(run, snapshot, new.as_ref(), report)).await?;
-        let Some(n_rows) = todo else { break };
+        // It commits nothing, so nothing is lost with it when the run is to stop.
+        let todo = Box::pin(stage.todo(run, snapshot, new.as_ref(), report));
+        let todo = stop.run_until_cancelled(todo).await.transpose()?;
+        let Some(n_rows) = todo.flatten() else { break };
         let progress = Progress::start(S::NAME, n_rows);
+        snapshot.engine().show_on(Arc::new(progress.clone()));
+        let n_before = report.n_handled();
         let mut overtaken = false;
         if stop.is_cancelled() {
             stage.stop();
         }
         while let Some(chunk) = Box::pin(stage.next_chunk(snapshot, &progress, report)).await? {
+            // Rows of the chunks before, which on a cluster nobody has counted one by one.
+            progress.reach(report.n_handled().saturating_sub(n_before));
             if Box::pin(commit::<S>(chunk, run, snapshot, report)).await? {
                 overtaken = true;
                 stage.overtaken();
@@ -322,4 +330,56 @@ async fn commit<S: Stage>(
     }
     report.commits += u64::from(appended.n_rows > 0);
     Ok(appended.overtaken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stage that is told to stop while it asks what is to do, for ever.
+    struct Asking<'a> {
+        stop: &'a CancellationToken,
+    }
+
+    impl Stage for Asking<'_> {
+        const NAME: &'static str = "fetch";
+        const TABLE: &'static str = "originals";
+        const SOURCES: &'static [&'static str] = &[];
+
+        fn settings(&self) -> Value {
+            Value::Null
+        }
+
+        async fn todo(
+            &mut self,
+            _run: &Run,
+            _snapshot: &Snapshot,
+            _new: Option<&NewFiles>,
+            _report: &mut StageReport,
+        ) -> Result<Option<u64>> {
+            self.stop.cancel();
+            std::future::pending().await
+        }
+
+        async fn next_chunk(
+            &mut self,
+            _snapshot: &Snapshot,
+            _progress: &Progress,
+            _report: &mut StageReport,
+        ) -> Result<Option<Chunk>> {
+            Ok(None)
+        }
+
+        fn stop(&mut self) {}
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_stage_that_still_asks_what_is_to_do_ends_when_it_is_told_to_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = folder.path().display().to_string();
+        let corpus = Corpus::open_or_create(&location).await.unwrap();
+        let stop = CancellationToken::new();
+        let report = run(&corpus, Ok(Asking { stop: &stop }), &stop).await.unwrap();
+        assert_eq!((report.outcome, report.commits), (Outcome::Interrupted, 0));
+    }
 }

@@ -3,6 +3,8 @@
 
 pub mod driver;
 
+pub mod exit_code;
+
 pub mod stop;
 
 mod bound;

@@ -5,8 +5,7 @@ use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Exit code of what a signal has ended: 128 + 2, as shells have it.
-pub const INTERRUPTED: u8 = 130;
+use crate::exit_code::INTERRUPTED;
 
 tokio::task_local! {
     /// What ends a future in place of signals.

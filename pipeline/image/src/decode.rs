@@ -3,6 +3,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::fault;
 use crate::formats;
 use crate::hash::{Look, Thumb, dhash, look, thumb};
 use crate::image::{Header, RejectReason, Rejected};
@@ -44,6 +45,7 @@ fn decode(bytes: &[u8], settings: &DecodeSettings) -> Result<DecodedImage, Rejec
     if bytes.is_empty() {
         return Err(Rejected::new(RejectReason::Empty, "0 bytes"));
     }
+    fault::meet(bytes);
     let (header, pixels) = if is_jpeg(bytes) {
         jpeg::square(bytes, settings, |header| permit(header, settings))?
     } else {

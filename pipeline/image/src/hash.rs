@@ -1,9 +1,6 @@
 //! What a picture looks like from afar. In: the stored square. Out: box means, 8x8 in colour and 48x48 in grey, by which
 //! near-identical ones are found (`near.rs`), and a 64-bit difference hash for people.
 
-/// Bits of a [`dhash`].
-pub const DHASH_BITS: u32 = 64;
-
 /// Pixels of a side of a [`thumb`].
 pub(crate) const THUMB_SIDE: usize = 8;
 

@@ -2,12 +2,13 @@
 //! not. `decode.rs` reads the header and dispatches, `jpeg.rs` (by `libjpeg.rs`) and `formats/` decode, `resize.rs` scales (by
 //! `weights.rs`), `hash.rs` hashes, `codec.rs` writes the square down, `copy.rs` moves it, `media_type.rs` knows pictures by how they
 //! begin, `near.rs` says which are near-identical (by `outline.rs`, `colours.rs` and `overlay.rs`), `near_index.rs` and
-//! `near_groups.rs` find them. Never trusts a file name, nor a decoder.
+//! `near_groups.rs` find them. Never trusts a file name, nor a decoder, whose panics `panics.rs` catches; `fault.rs` lets a test cause one.
 
 mod codec;
 mod colours;
 pub mod copy;
 mod decode;
+pub mod fault;
 mod formats;
 mod hash;
 mod image;
@@ -25,7 +26,7 @@ mod weights;
 
 pub use codec::{decode_stored, encode_stored};
 pub use decode::{DecodedImage, decode_image};
-pub use hash::{DHASH_BITS, LOOK_BYTES, Look, THUMB_BYTES, Thumb, dhash, hamming, look, thumb};
+pub use hash::{LOOK_BYTES, Look, THUMB_BYTES, Thumb, dhash, hamming, look, thumb};
 pub use image::{Header, RejectReason, Rejected, Rgb};
 pub use media_type::media_type;
 pub use near::near_difference;

@@ -8,6 +8,7 @@ use pyo3::exceptions::{PyException, PyKeyboardInterrupt};
 use pyo3::prelude::*;
 use tuwen_corpus::log::one_line;
 use tuwen_corpus::report::StageReport;
+use tuwen_etl::exit_code::{CORPUS_HELD, GATE_RED, INTERRUPTED, WRONG_USAGE};
 
 create_exception!(tuwen, TuwenError, PyException, "What tuwen could not do, and why.");
 create_exception!(
@@ -23,9 +24,6 @@ create_exception!(
     "Too many rows were rejected, or another gate was red."
 );
 create_exception!(tuwen, CorpusHeld, TuwenError, "Another run holds the corpus.");
-
-/// Exit code of the command of what was interrupted.
-const INTERRUPTED: u8 = tuwen_etl::stop::INTERRUPTED;
 
 /// Adds the exceptions to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -45,11 +43,11 @@ pub(crate) fn exception(error: &anyhow::Error) -> PyErr {
 pub(crate) fn of_command(py: Python<'_>, error: &anyhow::Error) -> PyErr {
     let (code, words) = (tuwen::cli::of_error(error), one_line(error));
     let is = |n: u8| code == ExitCode::from(n);
-    let raised = if is(2) {
+    let raised = if is(WRONG_USAGE) {
         WrongUsage::new_err(words)
-    } else if is(3) {
+    } else if is(GATE_RED) {
         GateRed::new_err(words)
-    } else if is(4) {
+    } else if is(CORPUS_HELD) {
         CorpusHeld::new_err(words)
     } else if is(INTERRUPTED) {
         PyKeyboardInterrupt::new_err(words)

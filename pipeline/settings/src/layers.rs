@@ -13,7 +13,7 @@ use crate::key::{Key, find, keys, sections};
 use crate::nearest::nearest;
 
 /// The file read when `--config` is not given and it exists in the current folder.
-pub const DEFAULT_FILE: &str = "tuwen.toml";
+const DEFAULT_FILE: &str = "tuwen.toml";
 
 const PREFIX: &str = "TUWEN_";
 

@@ -41,7 +41,6 @@ pub use crate::fetch::{FetchSettings, ProxyUse};
 pub use crate::flags::{SettingFlags, WrongSetting};
 pub use crate::ingest::IngestSettings;
 pub use crate::key::{Key, Section, keys, sections};
-pub use crate::layers::DEFAULT_FILE;
 pub use crate::serve::ServeSettings;
 pub use crate::show::{Row, reference_markdown};
 pub use crate::split::{Shares, Split};

@@ -7,10 +7,7 @@ use anyhow::{Context, Error, Result};
 use tuwen_corpus::log::one_line;
 use tuwen_corpus::report::{self, Outcome, StageReport};
 use tuwen_etl::driver::StageFailed;
-use tuwen_etl::stop::INTERRUPTED;
-
-/// More images or examples were left out than the settings allow.
-const GATE_RED: u8 = 3;
+use tuwen_etl::exit_code::{GATE_RED, INTERRUPTED};
 
 /// Prints what a stage did; as JSON also if it failed, were it before it began.
 ///

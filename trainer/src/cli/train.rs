@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 use tuwen_corpus::report::rate;
-use tuwen_etl::stop::INTERRUPTED;
+use tuwen_etl::exit_code::INTERRUPTED;
 use tuwen_settings::Settings;
 
 use super::flags::{TrainerFlags, is_given, resumed_settings, text};

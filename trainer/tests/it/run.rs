@@ -213,34 +213,39 @@ fn a_model_learns_evaluates_and_captions() {
 #[test]
 fn a_killed_run_resumes_bit_for_bit() {
     let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let options = ["steps=20", "save_every=10", "save_total_limit=1", "eval_captions=0"];
+    let options = ["steps=60", "save_every=10", "save_total_limit=1", "eval_captions=0"];
     let options: Vec<_> = options.iter().map(|set| format!("train.{set}")).collect();
     let options: Vec<_> = options.iter().flat_map(|set| ["--set", set]).collect();
     json(&train(whole.path(), &options).output().unwrap());
 
     let mut child = train(killed.path(), &options);
     let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let patience = Instant::now() + Duration::from_secs(120);
-    while !killed.path().join("checkpoint-10").exists() {
+    let patience = Instant::now() + Duration::from_secs(300);
+    // Any of the first five, of which each goes with the next: on a busy machine the first may not be seen.
+    let has_checkpoint = || {
+        let mut names = fs::read_dir(killed.path()).unwrap().map(|e| e.unwrap().file_name());
+        names.any(|name| name.to_string_lossy().starts_with("checkpoint-"))
+    };
+    while !has_checkpoint() {
         assert!(Instant::now() < patience, "no checkpoint was written");
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(2));
     }
     child.kill().unwrap(); // SIGKILL
     child.wait().unwrap();
-    assert!(!killed.path().join("checkpoint-20").exists(), "it was done before it was killed");
+    assert!(!killed.path().join("checkpoint-60").exists(), "it was done before it was killed");
     // Its settings are those it was started with; only its folder is given again.
     let mut resumed =
         tuwen(&["train", "--corpus", "corpus", "--resume", "auto", "--json", "--out"]);
     resumed.arg(killed.path());
-    assert_eq!(json(&resumed.output().unwrap())["steps"], 20);
+    assert_eq!(json(&resumed.output().unwrap())["steps"], 60);
     for name in ["model.safetensors", "optimizer.safetensors"] {
         let [a, b] = [&whole, &killed]
-            .map(|out| fs::read(out.path().join("checkpoint-20").join(name)).unwrap());
+            .map(|out| fs::read(out.path().join("checkpoint-60").join(name)).unwrap());
         assert!(a == b, "{name} differs");
     }
 
     // It resumes beyond the steps planned at first, although the checkpoint it resumes from is deleted meanwhile.
-    let further = ["--steps", "23", "--set", "train.save_every=1", "--resume", "auto"];
+    let further = ["--steps", "63", "--set", "train.save_every=1", "--resume", "auto"];
     let summary = json(&train(killed.path(), &[&options[..], &further].concat()).output().unwrap());
     assert!(Path::new(summary["checkpoint"].as_str().unwrap()).join("tokenizer.json").exists());
     let resumed = killed;
@@ -424,7 +429,7 @@ fn sigterm_finishes_the_step_saves_and_is_exit_code_130() {
     let child =
         train(out.path(), &options).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let log = out.path().join("log.jsonl");
-    let patience = Instant::now() + Duration::from_secs(120);
+    let patience = Instant::now() + Duration::from_secs(300);
     while fs::read_to_string(&log).is_ok_and(|text| text.is_empty()) || !log.exists() {
         assert!(Instant::now() < patience, "no step was logged");
         std::thread::yield_now();
@@ -641,10 +646,16 @@ fn bench_gives_the_computation_the_loader_and_both() {
         json(&command.output().unwrap())
     };
     let figure = |found: &Value, name: &str| found[name].as_f64();
-    let found = bench(&["--corpus", "corpus"]);
-    let [compute, loader, together] = ["compute", "loader", "together"]
-        .map(|name| figure(&found, &format!("{name}_images_per_s")).unwrap());
-    assert!(compute > 0.0 && together > 0.0 && loader > together, "{found}");
+    let measured = || {
+        let found = bench(&["--corpus", "corpus"]);
+        let [compute, loader, together] = ["compute", "loader", "together"]
+            .map(|name| figure(&found, &format!("{name}_images_per_s")).unwrap());
+        assert!(compute > 0.0 && together > 0.0, "{found}");
+        (loader > together).then_some((found, compute))
+    };
+    // The loader is much faster by itself, but where something else has the cores for the moment that it is measured.
+    let (found, compute) =
+        (0..5).find_map(|_| measured()).expect("the loader is faster than all together");
     // A step is two batches of 8.
     assert!((figure(&found, "step_ms").unwrap() * compute / 16e3 - 1.0).abs() < 1e-9, "{found}");
     assert!((0.0..=100.0).contains(&figure(&found, "data_wait_percent").unwrap()), "{found}");

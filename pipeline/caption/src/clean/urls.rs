@@ -246,11 +246,10 @@ impl Letters {
 
     /// A host of Chinese characters.
     fn chinese_host(&self, at: usize) -> Option<usize> {
-        let is_name = |c: char| is_chinese(c) || c.is_ascii_alphanumeric() || c == '-';
+        let is_name = |c: char| is_han(c) || c.is_ascii_alphanumeric() || c == '-';
         let n = self.short_run(at, is_name);
         let dot = at + n;
-        let has_chinese =
-            self.all[at.min(self.n())..dot.min(self.n())].iter().any(|c| is_chinese(*c));
+        let has_chinese = self.all[at.min(self.n())..dot.min(self.n())].iter().any(|c| is_han(*c));
         if n > MAX_LABEL || !has_chinese || self.get(dot) != Some('.') {
             return None;
         }
@@ -321,10 +320,10 @@ impl Letters {
     /// Where a path goes on whose part at `at` is Chinese: behind its last slash, or a file's ending, whichever is further; none where
     /// neither follows, for then it is the sentence that goes on.
     fn chinese_path(&self, at: usize) -> Option<usize> {
-        if self.before(at) != Some('/') || !self.get(at).is_some_and(is_chinese) {
+        if self.before(at) != Some('/') || !self.get(at).is_some_and(is_han) {
             return None;
         }
-        let part = |c: char| is_chinese(c) || is_of_address(c);
+        let part = |c: char| is_han(c) || is_of_address(c);
         let stop = (at..).find(|i| !self.get(*i).is_some_and(part))?;
         let ends = |i: usize| {
             let is_ending = |ending: &str| {
@@ -379,7 +378,7 @@ impl Letters {
             Some(c) if c.is_ascii_alphanumeric() => false,
             Some('.' | '@' | '%' | '$' | '\\') => false,
             // `http` in letters that NFKC has yet to make plain.
-            Some(':') if self.get(at) == Some('/') => self.before(at - 1).is_none_or(is_chinese),
+            Some(':') if self.get(at) == Some('/') => self.before(at - 1).is_none_or(is_han),
             Some('/' | '=' | '&' | '?' | '+' | '~') => {
                 self.before(at - 1).is_none_or(|c| !is_of_address(c))
             }
@@ -397,7 +396,7 @@ fn ascii_of(c: char) -> char {
     }
 }
 
-fn is_chinese(c: char) -> bool {
+fn is_han(c: char) -> bool {
     matches!(c, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}')
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use tuwen_corpus::{Corpus, Engine, engine_at};
 use tuwen_settings::Settings;
 
-use crate::cli::beside::{binary, hand_over};
+use crate::cli::hand_over::{binary, hand_over};
 
 /// The cluster that computes.
 #[derive(Args)]

@@ -57,9 +57,7 @@ impl CurateFlags {
             ("curate.split_shares", self.split_shares.clone()),
         ]
     }
-}
 
-impl CurateFlags {
     /// The share of rows that may be malformed or rejected, in percent.
     pub(super) fn max_rejected_percent(&self, settings: &Settings) -> f64 {
         if self.force { 100.0 } else { settings.max_rejected_percent }

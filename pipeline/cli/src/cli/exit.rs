@@ -7,17 +7,8 @@ use std::process::ExitCode;
 use tuwen_corpus::Holder;
 use tuwen_corpus::report::{Outcome, StageReport};
 use tuwen_etl::driver::{RedGate, StageFailed};
-use tuwen_etl::stop::INTERRUPTED;
+use tuwen_etl::exit_code::{CORPUS_HELD, GATE_RED, INTERRUPTED, WRONG_USAGE};
 use tuwen_settings::WrongSetting;
-
-/// Wrong usage, the same code as clap's for arguments that it does not understand.
-const WRONG_USAGE: u8 = 2;
-
-/// Rows were rejected beyond what the settings allow, or another gate was red.
-const GATE_RED: u8 = 3;
-
-/// Another run holds the corpus.
-const CORPUS_HELD: u8 = 4;
 
 /// Who holds the corpus, as an error.
 #[derive(Debug)]

@@ -8,7 +8,8 @@ use clap::Args;
 use tuwen_corpus::Corpus;
 use tuwen_corpus::location::{local_folder, root_url};
 use tuwen_corpus::report::Outcome;
-use tuwen_etl::stop::{INTERRUPTED, stop_signals};
+use tuwen_etl::exit_code::INTERRUPTED;
+use tuwen_etl::stop::stop_signals;
 use tuwen_settings::{Split, WrongSetting};
 
 use crate::cli::bytes::parse_bytes;

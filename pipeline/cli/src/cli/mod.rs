@@ -20,7 +20,6 @@ use self::print::print_text;
 
 pub(crate) mod age;
 mod bench;
-mod beside;
 mod bytes;
 mod cluster;
 mod config;
@@ -30,6 +29,7 @@ mod exit;
 mod export;
 mod fetch;
 mod flags;
+mod hand_over;
 mod history;
 mod hold;
 mod migrate;

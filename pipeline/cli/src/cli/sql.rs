@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use clap::Args;
 use tuwen_corpus::{Corpus, engine_at};
+use tuwen_etl::exit_code::INTERRUPTED;
 use tuwen_etl::sql::{Params, Prepared, QueryError, Session, default_memory_bytes};
-use tuwen_etl::stop::INTERRUPTED;
 use tuwen_settings::WrongSetting;
 
 use crate::cli::age::parse_age;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Subcommand;
 use tuwen_corpus::log::LogFlags;
 
-use crate::cli::beside::{binary, hand_over};
+use crate::cli::hand_over::{binary, hand_over};
 
 #[derive(Subcommand)]
 pub(super) enum Trainer {

@@ -250,9 +250,22 @@ async fn gates(session: &Session, settings: &Settings) -> Result<Section> {
     let n_examples = count(session, "select count(split) from examples").await?;
     let (limit, found) = (format!("at least {least}"), format!("{n_examples} examples in splits"));
     rows.push(row("curate", "curate.min_examples", limit, found, n_examples >= least));
+    if !settings.curate.audits.is_empty() {
+        let limit = format!("no rows from {}", settings.curate.audits);
+        let last = ask(session, query!("report/own_audits"), &[]).await?;
+        let (found, is_green) = match last.rows.first().map(Vec::as_slice) {
+            Some([at, audit]) if audit.is_empty() => {
+                (format!("nothing was refused in the run of {at}"), true)
+            }
+            Some([at, audit]) => (format!("{audit} returned rows in the run of {at}"), false),
+            _ => ("no run yet".to_owned(), true),
+        };
+        rows.push(row("curate", "curate.audits", limit, found, is_green));
+    }
     let columns = ["stage", "gate", "limit", "found", "state"].map(str::to_owned).to_vec();
     let is_number = vec![false; columns.len()];
-    let note = "What they allow as tuwen is set now, beside the tables as they are. Where a run met a red one, Runs has what it found.";
+    let note = "What they allow as tuwen is set now, beside the tables as they are; of your own audits, what the last recorded run says. \
+        Where a run met a red one, Runs has what it found.";
     Ok(section("Gates", note, Body::Table(Rows { columns, is_number, rows })))
 }
 

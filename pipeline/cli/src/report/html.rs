@@ -1,6 +1,7 @@
 //! A report as one page of HTML. In: a [`Report`]. Out: a file for a mail or a pull request, which loads nothing: its Content Security
 //! Policy allows its own style and pictures that stand in it. Captions and URLs are hostile; all text is escaped.
 
+use indicatif::HumanCount;
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 
 use super::{Body, Group, Report, Rows, Section};
@@ -30,7 +31,7 @@ pub(crate) fn html(report: &Report) -> String {
                         thead { tr { th scope="col" { "table" } th.number scope="col" { "version" } th.number scope="col" { "rows" } } }
                         tbody {
                             @for (name, version, rows) in &report.tables {
-                                tr { td { (name) } td.number { (version) } td.number { (with_commas(*rows)) } }
+                                tr { td { (name) } td.number { (version) } td.number { (HumanCount(*rows)) } }
                             }
                         }
                     }
@@ -107,9 +108,4 @@ fn shortened(source: &str) -> String {
         return source.to_owned();
     }
     format!("…{}", source.chars().skip(n - CHARS + 1).collect::<String>())
-}
-
-/// `1234567` as `1,234,567`.
-fn with_commas(n: u64) -> String {
-    indicatif::HumanCount(n).to_string()
 }

@@ -368,8 +368,8 @@ fn bench_prints_tables_or_one_json_object_and_leaves_nothing() {
     assert_eq!(tuwen(at, &RUN).status.code(), Some(0));
     std::fs::create_dir(at.join("disk")).unwrap();
     let storage =
-        ["bench", "storage", "disk", "--size-mb", "16", "--threads", "2", "--seconds", "0.02"];
-    let stream = ["bench", "stream", "--readers", "2", "--seconds", "0.02"];
+        ["bench", "storage", "disk", "--size-mb", "16", "--threads", "2", "--seconds", "0.1"];
+    let stream = ["bench", "stream", "--readers", "2", "--seconds", "0.1"];
     for (args, key, sentence) in [
         (&storage[..], "recommendation", "choose decode.codec = "),
         (&stream[..], "first_batch_s", "% of copy"),

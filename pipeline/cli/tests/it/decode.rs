@@ -2,9 +2,10 @@
 //! repository's `.venv` has PIL, against PIL itself. The first tests need no Python.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use serde::Deserialize;
+use tuwen_image::fault::FAULT;
 use tuwen_image::{
     DecodedImage, Header, RejectReason, Rejected, decode_image, decode_stored, encode_stored,
     resize_into,
@@ -12,6 +13,8 @@ use tuwen_image::{
 use tuwen_schemas::{COMMENT, schema};
 use tuwen_settings::{DecodeSettings, PixelCodec, ResizeFilter};
 
+use crate::cli::{stdout, tuwen};
+use crate::corpus::png;
 use crate::python::python_with;
 
 /// Side of the stored square.
@@ -262,4 +265,55 @@ fn a_resize_is_that_of_the_pil_at_hand() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(said.trim(), format!("{n_squares} are the same"));
+}
+
+/// A whole `tuwen decode`, in a process of its own, in which the decoder panics on one file of the crawl.
+#[test]
+fn a_decoder_that_panics_costs_its_picture_alone() {
+    const NAME: &str = "decode::a_decoder_that_panics_costs_its_picture_alone";
+    // Without the prefix of settings, for tuwen refuses variables that are none.
+    const WITH_FAULT: &str = "DECODE_WITH_FAULT";
+    if std::env::var_os(WITH_FAULT).is_some() {
+        FAULT.set(|bytes| assert!(bytes != png(60), "a fault on purpose")).unwrap();
+        let code = ::tuwen::cli::main_of(&["tuwen".into(), "decode".into()]);
+        assert_eq!(code, ExitCode::SUCCESS);
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let mut rows = "text,filename\n".to_owned();
+    for level in (0..160).step_by(20) {
+        std::fs::write(at.join(format!("{level}.png")), png(level)).unwrap();
+        rows.push_str(&format!("红圆,{level}.png\n"));
+    }
+    std::fs::write(at.join("crawl.csv"), rows).unwrap();
+    let fetch = tuwen(at, &["fetch", "crawl.csv", "--image-dir", "."]);
+    assert_eq!(fetch.status.code(), Some(0), "{}", String::from_utf8_lossy(&fetch.stderr));
+
+    let mut decode = Command::new(std::env::current_exe().unwrap());
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TUWEN_")) {
+        decode.env_remove(name);
+    }
+    // A test's thread has a quarter of the stack that a command has.
+    decode.args(["--exact", NAME]).env(WITH_FAULT, "1").env("RUST_MIN_STACK", "8388608");
+    let output = decode.current_dir(at).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let query = "select coalesce(reject_reason, 'decoded'), count(*), count(pixels), max(detail)
+        from images group by 1 order by 1";
+    let images = stdout(&tuwen(at, &["sql", query, "--format", "csv"]));
+    let images: Vec<&str> = images.lines().skip(1).collect();
+    let [corrupt, decoded] = images[..] else { panic!("{images:?}") };
+    let expected = "corrupt,1,0,the decoder panicked: a fault on purpose (decode.rs:";
+    assert!(corrupt.starts_with(expected), "{corrupt}");
+    assert_eq!(decoded, "decoded,7,7,");
+
+    // There is nothing left to do, until somebody with a better decoder asks for it.
+    for (flags, n) in [(&[][..], 0), (&["--retry-rejected", "corrupt"][..], 1)] {
+        let again = tuwen(at, &[&["decode", "--json"][..], flags].concat());
+        assert_eq!(again.status.code(), Some(0), "{}", String::from_utf8_lossy(&again.stderr));
+        let summary: serde_json::Value = serde_json::from_str(&stdout(&again)).unwrap();
+        for figure in ["rows_in", "rows_out", "commits"] {
+            assert_eq!(summary["stages"][0][figure], n, "{figure}: {summary}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::cli::{stdout, tuwen};
+use crate::cli::{RUN, stdout, tuwen};
 
 /// The sample crawl with rows that would break out of a page.
 fn corpus() -> TempDir {
@@ -99,4 +99,29 @@ fn a_corpus_without_pictures_has_a_report() {
     let page = tuwen(at, &["report"]);
     assert_eq!(page.status.code(), Some(0), "{}", String::from_utf8_lossy(&page.stderr));
     assert!(stdout(&page).contains("<h1>Corpus "));
+}
+
+#[test]
+fn the_gate_of_own_audits_says_what_the_last_run_found() {
+    let folder = crate::cli::folder();
+    let at = folder.path();
+    fs::create_dir(at.join("audits")).unwrap();
+    let set = ["--set", "curate.audits=audits"];
+    for (split, code, found, state) in [
+        ("test", 3, "audits/短.sql returned rows in the run of 2", "red"),
+        ("none", 0, "nothing was refused in the run of 2", "green"),
+    ] {
+        let audit = format!("select text from examples where split = '{split}'");
+        fs::write(at.join("audits/短.sql"), audit).unwrap();
+        let run = tuwen(at, &[&RUN[..], &set].concat());
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.code(), Some(code), "{said}");
+        let page = stdout(&tuwen(at, &[&["report"][..], &set].concat()));
+        let row = format!("<td>curate.audits</td><td>no rows from audits</td><td>{found}");
+        let row = &page[page.find(&row).unwrap_or_else(|| panic!("{page}"))..];
+        let row = &row[..row.find("</tr>").unwrap()];
+        assert!(row.ends_with(&format!("<td>{state}</td>")), "{row}");
+    }
+    // Where none are set there is no such gate.
+    assert!(!stdout(&tuwen(at, &["report"])).contains("curate.audits"));
 }

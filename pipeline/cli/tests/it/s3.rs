@@ -32,17 +32,18 @@ impl Server {
     /// None without moto.
     pub(crate) fn start() -> Option<Self> {
         let python = python_with("moto.server")?;
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let port = address.port().to_string();
+        // At an address where no other test listens, so that nobody takes the port before it does.
+        let address = TcpListener::bind("127.0.252.1:0").unwrap().local_addr().unwrap();
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
         let log = NamedTempFile::new().unwrap();
         let process = Command::new(python)
-            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port])
+            .args(["-m", "moto.server", "-H", &host, "-p", &port])
             .stdout(Stdio::null())
             .stderr(log.reopen().unwrap())
             .spawn()
             .unwrap();
         let server = Self { process, address: address.to_string(), log };
-        let patience = Instant::now() + Duration::from_secs(60);
+        let patience = Instant::now() + Duration::from_secs(180);
         while TcpStream::connect(&server.address).is_err() {
             assert!(Instant::now() < patience, "the S3 server does not answer");
             std::thread::sleep(Duration::from_millis(50));

@@ -422,6 +422,8 @@ fn the_box_is_used_by_keys_alone() {
     browser.press("Escape");
     key("Enter", 2, 13);
     browser.wait("document.querySelector('.rows tbody tr')");
+    // The rows are there before the page's scripts have run.
+    browser.arrived();
     let expected = column("select count(*) from examples group by split order by split");
     let numbers = "[...document.querySelectorAll('.rows td.number')].map((td) => td.textContent.replaceAll(',', ''))";
     assert_eq!(browser.eval(numbers), json!(expected));

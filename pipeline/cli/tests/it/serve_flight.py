@@ -50,8 +50,8 @@ def metrics(page, token=None):
 
 
 def wait_for(what, is_so):
-    """Waits until `is_so`, half a minute at most."""
-    end = time.monotonic() + 30
+    """Waits until `is_so`, three minutes at most."""
+    end = time.monotonic() + 180
     while not is_so():
         assert time.monotonic() < end, what
         time.sleep(0.02)
@@ -225,7 +225,8 @@ def stream(url, page, n):
     last = None
     while last != (last := metrics(page)["tuwen_serve_rows_total"]):
         time.sleep(0.5)
-    assert running(page) == 1 and last - before < 1_000_000, last - before
+    wait_for("only this one runs", lambda: running(page) == 1)
+    assert last - before < 1_000_000, last - before
     assert table(db, "select 1 as n").to_pylist() == [{"n": 1}]
     slow.close()
     wait_for("a cursor that is closed ends its query", lambda: running(page) == 0)
@@ -243,7 +244,8 @@ def cancel(url, page):
     cursor.adbc_cancel()
     thread.join()
     wait_for("a query that is cancelled ends", lambda: running(page) == 0)
-    assert "ancel" in said[0] and count("cancelled") == 1, said
+    assert "ancel" in said[0], said
+    wait_for("it is counted", lambda: count("cancelled") == 1)
 
     # By its own action, as other clients do.
     client = flight.FlightClient(url.replace("grpc://", "grpc+tcp://"))
@@ -268,7 +270,7 @@ def cancel(url, page):
     child.send_signal(signal.SIGKILL)
     child.wait()
     wait_for("the query of a client that is gone ends", lambda: running(page) == 0)
-    assert count("cancelled") == 3, metrics(page)
+    wait_for("all are counted", lambda: count("cancelled") == 3)
 
 
 def ask(url, query):
@@ -277,18 +279,19 @@ def ask(url, query):
 
 
 def bounds(url, page):
-    """A server with three seconds a query, one at once, and 64 MiB: what is too large ends with a line, and the others are answered."""
+    """A server with six seconds a query, one at once, and 64 MiB: what is too large ends with a line, and the others are answered."""
     db = connect(url)
     clock = time.monotonic()
     said = error(lambda: table(db, NEVER_ENDS))
-    assert "the query was stopped after 3s\nhint: --timeout of tuwen serve allows more" in said, said
-    assert time.monotonic() - clock < 30
+    assert "the query was stopped after 6s\nhint: --timeout of tuwen serve allows more" in said, said
+    assert time.monotonic() - clock < 120
     wait_for("its threads are free", lambda: running(page) == 0)
     said = error(lambda: table(db, "select array_agg(value) from generate_series(1, 9000000)"))
     assert "the query needs more memory than 64.0 MB" in said, said
     # While one runs the others wait: sixteen, and no more.
     reader = db.cursor()
     reader.execute("select repeat('x', 1000) as text from generate_series(1, 10000000)")
+    wait_for("it runs", lambda: running(page) == 1)
     said = []
     ask_one = lambda: said.append(error(lambda: table(connect(url), "select 1")))
     threads = [threading.Thread(target=ask_one) for _ in range(20)]
@@ -297,19 +300,20 @@ def bounds(url, page):
     for thread in threads:
         thread.join()
     refused = [each for each in said if "1 queries are under way, and 16 wait for their turn" in each]
-    late = [each for each in said if "1 queries were under way for 3s: the turn of this one did not come" in each]
+    late = [each for each in said if "1 queries were under way for 6s: the turn of this one did not come" in each]
     # Which, depends on who comes when.
     assert len(refused) + len(late) == 20 and len(late) >= 16, said
     # What its reader makes it wait is not counted.
     batches = reader.fetch_record_batch()
-    time.sleep(4)
+    time.sleep(7)
     for _ in range(20):
         batches.read_next_batch()
     reader.close()
     wait_for("it ends", lambda: running(page) == 0)
     assert table(db, "select 1 as n").to_pylist() == [{"n": 1}]
+    wait_for("its memory is free", lambda: metrics(page)["tuwen_serve_memory_bytes"] == 0)
     found = metrics(page)
-    assert found["tuwen_serve_memory_limit_bytes"] == 64 << 20 and found["tuwen_serve_memory_bytes"] == 0, found
+    assert found["tuwen_serve_memory_limit_bytes"] == 64 << 20, found
     assert found['tuwen_serve_queries_total{outcome="refused"}'] == 20, found
     assert found["tuwen_serve_query_seconds_count"] == sum(n for name, n in found.items() if "queries_total" in name)
 
@@ -392,7 +396,7 @@ def hostile(url):
 
     # No browser speaks HTTP/2 from its first byte on, so no page of whatever name can ask.
     host, port = url.split("//")[1].split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as browser:
+    with socket.create_connection((host, int(port)), timeout=120) as browser:
         browser.sendall(b"POST /arrow.flight.protocol.FlightService/GetFlightInfo HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
         assert b"HTTP/1.1" not in browser.recv(1000)
     # Deep trees are refused before they are built.

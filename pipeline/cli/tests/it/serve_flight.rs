@@ -181,7 +181,7 @@ fn rows_come_as_fast_as_they_are_read_and_queries_end_with_their_clients() {
 #[test]
 fn what_is_too_much_is_refused_and_the_others_are_answered() {
     let folder = corpus();
-    let bounds = ["--timeout", "3s", "--max-queries", "1", "--memory-limit", "64M"];
+    let bounds = ["--timeout", "6s", "--max-queries", "1", "--memory-limit", "64M"];
     let serving = Serving::start(folder.path(), &bounds);
     ask(folder.path(), "bounds", &[&serving.flight, &serving.page]);
 }

@@ -47,21 +47,31 @@ impl Server {
 
     /// At an address of this machine, of which there are many: 127.0.0.0/8.
     pub(crate) fn start_at(address: &str, answers: HashMap<String, Answer>) -> Self {
+        Self::answering(address, move |path| {
+            answers.get(path).cloned().unwrap_or(Answer::Status(404))
+        })
+    }
+
+    /// The same, where the path says what it answers.
+    pub(crate) fn answering(
+        address: &str,
+        answer_of: impl Fn(&str) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((address, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (hits, stopped) = (Hits::default(), Arc::new(AtomicBool::new(false)));
         let thread = std::thread::spawn({
-            let (hits, stopped, answers) =
-                (Arc::clone(&hits), Arc::clone(&stopped), Arc::new(answers));
+            let (hits, stopped, answer_of) =
+                (Arc::clone(&hits), Arc::clone(&stopped), Arc::new(answer_of));
             move || {
                 for stream in listener.incoming() {
                     if stopped.load(Ordering::SeqCst) {
                         return;
                     }
-                    let (hits, answers) = (Arc::clone(&hits), Arc::clone(&answers));
+                    let (hits, answer_of) = (Arc::clone(&hits), Arc::clone(&answer_of));
                     // A client that hangs up is the client's business.
                     std::thread::spawn(move || {
-                        stream.and_then(|stream| answer(stream, &answers, &hits))
+                        stream.and_then(|stream| answer(stream, &*answer_of, &hits))
                     });
                 }
             }
@@ -86,7 +96,7 @@ impl Drop for Server {
 
 fn answer(
     mut stream: TcpStream,
-    answers: &HashMap<String, Answer>,
+    answer_of: &impl Fn(&str) -> Answer,
     hits: &Hits,
 ) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
@@ -108,7 +118,7 @@ fn answer(
         *n += 1;
         *n
     };
-    let (status, header, body) = match answers.get(&path).cloned().unwrap_or(Answer::Status(404)) {
+    let (status, header, body) = match answer_of(&path) {
         Answer::Body(body) => (200, String::new(), body),
         Answer::Status(status) => (status, String::new(), Vec::new()),
         Answer::Redirect(to) => (302, format!("location: {to}\r\n"), Vec::new()),

@@ -36,13 +36,18 @@ pub(crate) struct Crawl {
 impl Crawl {
     /// Of some 100 rows, with every mishap; hosts take `delay` for an answer.
     pub(crate) fn new(delay: Duration) -> Self {
+        Self::of_hosts(move || std::thread::sleep(delay))
+    }
+
+    /// The same; before each answer a host waits as `wait` does.
+    pub(crate) fn of_hosts(wait: impl Fn() + Clone + Send + 'static) -> Self {
         let folder = TempDir::new().unwrap();
         let scene = SceneOptions { two_objects: false, min_px: 160, max_px: 420 };
         let options = CrawlOptions { scenes: 90, seed: 5, clean: false, scene };
         let base = "http://127.0.0.1:1";
         Corpus::new(&options).write(folder.path(), base).unwrap();
         let hosts: Vec<String> =
-            (1..=4).map(|n| host(n, folder.path().join("images"), delay)).collect();
+            (1..=4).map(|n| host(n, folder.path().join("images"), wait.clone())).collect();
         for name in ["train.csv", "test.csv"] {
             let path = folder.path().join(name);
             let text = std::fs::read(&path).unwrap();
@@ -68,26 +73,26 @@ impl Crawl {
 }
 
 /// A host that serves `images` until the process ends.
-fn host(number: u8, images: PathBuf, delay: Duration) -> String {
+fn host(number: u8, images: PathBuf, wait: impl Fn() + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind((format!("127.0.0.{number}"), 0)).unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let images = images.clone();
-            std::thread::spawn(move || answer(stream, &images, delay));
+            let (images, wait) = (images.clone(), wait.clone());
+            std::thread::spawn(move || answer(stream, &images, wait));
         }
     });
     format!("http://{address}")
 }
 
 /// Answers one request; a connection that breaks is the other side's affair.
-fn answer(mut stream: TcpStream, images: &Path, delay: Duration) -> Option<()> {
+fn answer(mut stream: TcpStream, images: &Path, wait: impl Fn()) -> Option<()> {
     let mut head = BufReader::new(stream.try_clone().ok()?).lines();
     let request = head.next()?.ok()?;
     head.find(|line| line.as_ref().is_ok_and(String::is_empty))?.ok()?;
     let name = request.split_whitespace().nth(1)?.trim_start_matches('/');
     let name = name.split('?').next()?;
-    std::thread::sleep(delay);
+    wait();
     let file = std::fs::read(images.join(name)).ok().filter(|_| !name.contains('/'));
     let (status, body) = match file {
         Some(bytes) => ("200 OK", bytes),

@@ -5,6 +5,9 @@
 mod crawl;
 mod faults;
 mod manifests;
+mod politeness;
 mod processes;
+mod progress;
+mod python;
 mod s3;
 mod same;

@@ -1,27 +1,15 @@
 //! The manifests of deploy/kubernetes are what Kubernetes and our own parser take.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use crate::crawl::text;
 use crate::processes::tuwen;
-
-/// The project's Python, if it has Kubernetes' schemas; where a comparison whose other side is missing fails, it must.
-fn python() -> Option<PathBuf> {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python");
-    let import = ["-c", "import kubernetes_validate, yaml"];
-    let has = Command::new(&python).args(import).stderr(Stdio::null()).status();
-    if has.is_ok_and(|status| status.success()) {
-        return Some(python);
-    }
-    assert!(std::env::var_os("CI").is_none(), "no kubernetes-validate in .venv: make setup-test");
-    eprintln!("left out: no kubernetes-validate in .venv");
-    None
-}
+use crate::python::python;
 
 #[test]
 fn manifests_are_taken() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("kubernetes_validate, yaml") else { return };
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let script = root.join("tests/it/manifests.py");
     let manifests = root.join("../../deploy/kubernetes");

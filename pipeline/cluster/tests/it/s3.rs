@@ -1,34 +1,22 @@
 //! A corpus in a bucket, against a server of the S3 protocol: `moto`, a Python package in `.venv`.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::crawl::{Crawl, tables, text};
-use crate::processes::{Cluster, Process, command, tuwen, until};
+use crate::processes::{Cluster, Process, command, free_port, tuwen, until};
+use crate::python::python;
 use crate::same::RUN;
 
 const CORPUS: &str = "s3://bucket/a/corpus";
 
-/// The project's Python, if it has moto; where a comparison whose other side is missing fails, it must.
-fn python() -> Option<PathBuf> {
-    let python = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python");
-    let has =
-        Command::new(&python).args(["-c", "import moto.server"]).stderr(Stdio::null()).status();
-    if has.is_ok_and(|status| status.success()) {
-        return Some(python);
-    }
-    assert!(std::env::var_os("CI").is_none(), "no moto in .venv: make setup-test");
-    eprintln!("left out: no moto in .venv");
-    None
-}
-
 fn start(python: &PathBuf, log: PathBuf) -> (Process, String) {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let port = address.rsplit(':').next().unwrap();
+    let port = free_port().to_string();
+    let address = format!("127.0.0.1:{port}");
     let mut moto = Command::new(python);
-    moto.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", port]);
+    moto.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port]);
     let server = Process::start(moto, log);
     until("the S3 server", || TcpStream::connect(&address).is_ok());
     (server, address)
@@ -45,7 +33,7 @@ fn set(command: &mut Command, address: &str, key: &str) {
 
 #[test]
 fn a_bucket_and_a_store_that_refuses() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("moto.server") else { return };
     let crawl = Crawl::new(Duration::ZERO);
     let (_server, address) = start(&python, crawl.path().join("moto.log"));
     let make = [

@@ -27,13 +27,13 @@ mod findings;
 mod pins;
 mod repair_report;
 mod repair_rows;
-mod said;
+mod verdict;
 
 pub use findings::{Finding, Kind, Note, Orphans, TableState, VerifyReport};
 pub use history::{PastRun, history};
 pub use migrate::{Migration, migrate, migrations};
 pub use optimize::{OptimizeReport, OptimizedTable, foreign_layout, optimize};
-pub use pins::{Pin, pins_of};
+pub use pins::{CHECKPOINT_PREFIX, Pin, STATE_FILE, pins_of};
 pub use repair::{Repairs, repair};
 pub use repair_report::{RepairReport, RepairedTable};
 pub(crate) use store_file::StoreFile;

@@ -7,10 +7,10 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// What the trainer writes into each checkpoint (`trainer/src/checkpoint.rs`, `RunState`).
-const STATE_FILE: &str = "trainer_state.json";
+pub const STATE_FILE: &str = "trainer_state.json";
 
 /// How the folders of checkpoints begin.
-const PREFIX: &str = "checkpoint-";
+pub const CHECKPOINT_PREFIX: &str = "checkpoint-";
 
 /// A version of a table that somebody reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub fn pins_of(folder: &Path) -> Result<Vec<Pin>> {
             std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
         for entry in entries {
             let entry = entry.with_context(|| format!("reading {}", folder.display()))?;
-            let is_checkpoint = entry.file_name().to_string_lossy().starts_with(PREFIX);
+            let is_checkpoint = entry.file_name().to_string_lossy().starts_with(CHECKPOINT_PREFIX);
             if is_checkpoint && entry.path().join(STATE_FILE).is_file() {
                 checkpoints.push(entry.path());
             }

@@ -17,8 +17,8 @@ use super::Depth;
 use super::curated::{ask, curated, tables_of};
 use super::findings::{Kind, Orphans, TableState, VerifyReport};
 use super::health::{Checkup, amount, check};
-use super::said::{REPAIR, Said};
 use super::vacuum::{KEPT, VacuumOptions, vacuum};
+use super::verdict::{REPAIR, Verdict};
 use crate::audits::{AUDITS, IMAGES_WITHOUT_ORIGINAL};
 use crate::corpus::Corpus;
 use crate::query::frame;
@@ -35,23 +35,23 @@ pub async fn verify(corpus: &Corpus, depth: Depth) -> Result<VerifyReport> {
     let snapshot = corpus.snapshot().await?;
     let names = snapshot.present();
     let progress = Progress::start("verify", amount(&snapshot, &names, depth)?);
-    let mut said = Said::default();
+    let mut verdict = Verdict::default();
     let mut checkups = Vec::new();
     for name in names {
         let checkup = check(&snapshot, name, depth, &progress).await?;
-        said.files(&checkup);
+        verdict.files(&checkup);
         checkups.push(checkup);
     }
     progress.finish();
     let ctx = session_of_readable(&snapshot, &checkups).await?;
     for checkup in &checkups {
-        said.properties(&snapshot, checkup.name)?;
-        said.keys(&ctx, checkup).await?;
+        verdict.properties(&snapshot, checkup.name)?;
+        verdict.keys(&ctx, checkup).await?;
     }
-    said.lacking(&snapshot);
-    said.audits(&snapshot, &ctx, &checkups).await?;
-    said.orphaned_images(&ctx, &checkups).await?;
-    let orphans = said.orphans(corpus).await;
+    verdict.lacking(&snapshot);
+    verdict.audits(&snapshot, &ctx, &checkups).await?;
+    verdict.orphaned_images(&ctx, &checkups).await?;
+    let orphans = verdict.orphans(corpus).await;
     let tables = checkups.iter().map(|checkup| TableState {
         table: checkup.name,
         version: snapshot.version(checkup.name).unwrap_or(-1),
@@ -60,11 +60,11 @@ pub async fn verify(corpus: &Corpus, depth: Depth) -> Result<VerifyReport> {
         rows: checkup.n_rows(),
     });
     Ok(VerifyReport {
-        whole: said.findings.is_empty(),
+        whole: verdict.findings.is_empty(),
         full: depth == Depth::Pages,
         tables: tables.collect(),
-        findings: said.findings,
-        notes: said.notes,
+        findings: verdict.findings,
+        notes: verdict.notes,
         orphans,
         seconds: clock.elapsed().as_secs_f64(),
     })
@@ -94,7 +94,7 @@ pub(crate) async fn session_of_readable(
     Ok(ctx)
 }
 
-impl Said {
+impl Verdict {
     /// What `tuwen vacuum` would delete.
     async fn orphans(&mut self, corpus: &Corpus) -> Vec<Orphans> {
         let options = VacuumOptions { older_than: KEPT, pins: Vec::new(), dry_run: true };

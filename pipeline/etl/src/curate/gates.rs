@@ -5,16 +5,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
-use tuwen_corpus::{Engine, collect};
+use tuwen_corpus::{Engine, first_rows};
 use tuwen_settings::Settings;
 
 use crate::driver::RedGate;
 use crate::read_only::{read_only, register_views};
-
-/// Rows of a failed audit that are shown.
-const SHOWN_ROWS: usize = 5;
 
 /// Judges `reasons`, the rows of examples by reason ("" for those in a split), and the person's own audits on `ctx`, in which
 /// `examples` has the rows that are to be.
@@ -41,13 +37,9 @@ pub(super) async fn judge(
     }
     for (name, text) in own_audits {
         let rows = read_only(ctx, &text).await.with_context(|| name.clone())?;
-        let rows = rows.limit(0, Some(SHOWN_ROWS))?;
-        let found = collect(engine, rows).await.with_context(|| name.clone())?;
-        if found.iter().any(|batch| batch.num_rows() > 0) {
-            return red(format!(
-                "{name}: expected no rows, found\n{}",
-                pretty_format_batches(&found)?
-            ));
+        let found = first_rows(engine, rows).await.with_context(|| name.clone())?;
+        if let Some(rows) = found {
+            return red(format!("{name}: expected no rows, found\n{rows}"));
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
 use tuwen_schemas::schema;
 
-use crate::fetch::ask::{AskExec, AskPlan};
+use crate::fetch::ask_exec::{AskExec, AskPlan};
 
 /// What asking for `todo` gives.
 pub(super) struct AskTable {

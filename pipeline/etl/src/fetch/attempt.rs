@@ -41,7 +41,7 @@ pub(crate) struct Validators {
 }
 
 /// Why there are no bytes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     /// From the closed list, never `Ok`.
     pub outcome: FetchOutcome,

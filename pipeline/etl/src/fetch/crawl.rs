@@ -1,11 +1,12 @@
-//! A crawl: requests under way, and what of their answers can be believed. In: what is to be asked for. Out: attempts, as they can be
-//! written down. Never writes any.
+//! A crawl, pass after pass, and what of the answers can be believed. In: what is to be asked for. Out: attempts, as they can be written
+//! down. Never writes any.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use chrono::Utc;
 use futures::Stream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -14,14 +15,14 @@ use tokio_util::sync::CancellationToken;
 use tuwen_settings::FetchSettings;
 
 use crate::fetch::Attempt;
-use crate::fetch::asking::{self, Arrived, Rest};
 use crate::fetch::attempt::{Ask, Failure};
-use crate::fetch::files;
 use crate::fetch::getter::Getter;
+use crate::fetch::last_attempts::Answered;
+use crate::fetch::open_files;
 use crate::fetch::outage::{NoAnswer, Outage};
+use crate::fetch::pass::{self, Arrived, Rest};
 use crate::fetch::queues::Queues;
 use crate::fetch::tally::Tally;
-use crate::fetch::told::Answered;
 
 /// Attempts that wait for the writer, so that requests go on while a chunk is committed. Their bytes are in the budget of bodies.
 const WAITING_ATTEMPTS: usize = 8192;
@@ -33,7 +34,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Crawl {
     getter: Arc<Getter>,
     settings: FetchSettings,
-    asking: Option<Asking>,
+    pass: Option<RunningPass>,
     /// What is known of the hosts, between two passes.
     queues: Option<Queues>,
     outage: Box<Outage>,
@@ -48,15 +49,15 @@ pub(super) struct Crawl {
     stop: CancellationToken,
 }
 
-/// Requests under way.
-struct Asking {
+/// A pass under way.
+struct RunningPass {
     arrived: mpsc::Receiver<Arrived>,
     task: JoinHandle<Result<Rest>>,
-    /// Ends the asking.
+    /// Ends the pass.
     stop: CancellationToken,
 }
 
-impl Drop for Asking {
+impl Drop for RunningPass {
     /// A stage that fails asks nothing more.
     fn drop(&mut self) {
         self.stop.cancel();
@@ -82,7 +83,7 @@ impl Crawl {
         n_crawls: usize,
         stop: CancellationToken,
     ) -> Self {
-        let most_requests = (files::most_requests() / n_crawls).max(1);
+        let most_requests = (open_files::most_requests() / n_crawls).max(1);
         if settings.concurrency > most_requests {
             tracing::warn!(
                 "fetch.concurrency is {}, the limit of open files lets {most_requests} requests be under way",
@@ -95,7 +96,7 @@ impl Crawl {
                 concurrency: settings.concurrency.min(most_requests),
                 ..settings.clone()
             },
-            asking: None,
+            pass: None,
             queues: None,
             outage: Box::new(outage),
             tally: Arc::new(Tally::new(from_files)),
@@ -106,12 +107,14 @@ impl Crawl {
         }
     }
 
-    /// Takes it that these hosts want to be left alone for so long.
-    pub(super) fn leave_alone(&mut self, hosts: Vec<(String, Duration)>) {
-        let new = || asking::new_queues(&self.getter, &self.settings);
+    /// Takes it that these hosts want to be left alone until then, in microseconds since 1970.
+    pub(super) fn leave_alone(&mut self, hosts: &[(String, i64)]) {
+        let new = || pass::new_queues(&self.getter, &self.settings);
         let (queues, now) = (self.queues.get_or_insert_with(new), Instant::now());
-        for (host, wait) in hosts {
-            queues.leave_alone(&host, now + wait);
+        let now_us = Utc::now().timestamp_micros();
+        for (host, until_us) in hosts {
+            let wait_us = u64::try_from(until_us - now_us).unwrap_or(0);
+            queues.leave_alone(host, now + Duration::from_micros(wait_us));
         }
     }
 
@@ -122,9 +125,8 @@ impl Crawl {
         let stop = self.stop.child_token();
         let (getter, settings) = (Arc::clone(&self.getter), self.settings.clone());
         let (queues, token) = (self.queues.take(), stop.clone());
-        let asking =
-            async move { asking::ask(todo, getter, &settings, queues, sender, token).await };
-        self.asking = Some(Asking { arrived, task: tokio::spawn(asking), stop });
+        let pass = async move { pass::run(todo, getter, &settings, queues, sender, token).await };
+        self.pass = Some(RunningPass { arrived, task: tokio::spawn(pass), stop });
     }
 
     /// The next attempt that can be believed, if it comes before `until`. `answered` says whose hosts answered last, for when
@@ -138,8 +140,8 @@ impl Crawl {
             if let Some(attempt) = self.believed.pop_front() {
                 return Ok(Crawled::Attempt(Box::new(attempt)));
             }
-            let Some(asking) = &mut self.asking else { return Ok(Crawled::Ended) };
-            let next = asking.arrived.recv();
+            let Some(pass) = &mut self.pass else { return Ok(Crawled::Ended) };
+            let next = pass.arrived.recv();
             let next = match until {
                 Some(until) => match timeout_at(until, next).await {
                     Ok(next) => next,
@@ -213,8 +215,8 @@ impl Crawl {
 
     async fn end(&mut self) -> Result<()> {
         self.believed.extend(self.outage.believe());
-        let Some(mut asking) = self.asking.take() else { return Ok(()) };
-        let rest = (&mut asking.task).await.context("the task that asks panicked");
+        let Some(mut pass) = self.pass.take() else { return Ok(()) };
+        let rest = (&mut pass.task).await.context("the task that asks panicked");
         match rest.and_then(|rest| rest) {
             Ok(rest) => {
                 self.n_left += rest.n_left;
@@ -233,8 +235,8 @@ impl Crawl {
 
     /// Begins nothing more.
     pub(super) fn stop(&self) {
-        if let Some(asking) = &self.asking {
-            asking.stop.cancel();
+        if let Some(pass) = &self.pass {
+            pass.stop.cancel();
         }
     }
 

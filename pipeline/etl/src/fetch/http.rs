@@ -9,6 +9,7 @@ use anyhow::Result;
 use moka::future::Cache;
 use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{StatusCode, Url};
+use tokio::sync::Semaphore;
 use tuwen_settings::FetchSettings;
 
 use crate::fetch::FetchOutcome;
@@ -30,6 +31,14 @@ const ROBOTS_BYTES: u64 = 64 << 20;
 const UNAVAILABLE_LIFE: Duration = Duration::from_secs(300);
 
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
+
+/// Why a robots.txt could not be asked for: it is told to all that wait for it.
+struct NoRobots {
+    failure: Failure,
+    was_answered: bool,
+    /// How long the host wants not to be asked.
+    retry_after: Option<Duration>,
+}
 
 /// A client for crawls.
 pub(super) struct Http {
@@ -138,11 +147,20 @@ impl Http {
         let robots = match self.robots.get(&origin).await.filter(is_fresh) {
             Some(robots) => robots,
             None => {
-                // Its wire bytes are the attempt's; its status and headers are not.
-                let asked = self.ask_robots(&origin, clock, slot, trace);
-                let robots = Arc::new(Box::pin(asked).await?);
-                self.robots.insert(origin, Arc::clone(&robots)).await;
-                robots
+                self.robots.invalidate(&origin).await;
+                // One of those that wait for it asks, in a slot of its own: no slot is held by who only waits.
+                let (slots, mut own) = (slot.all(), Trace::default());
+                let asked = Box::pin(self.ask_robots(&origin, slots, &mut own));
+                let robots = self.robots.try_get_with(origin.clone(), asked);
+                let robots = clock.excused(slot.away(robots)).await;
+                // The wire bytes are those of the attempt that asked; the status and the headers are no attempt's.
+                trace.wire_bytes += own.wire_bytes;
+                trace.was_answered |= own.was_answered;
+                robots.map_err(|none| {
+                    trace.was_answered |= none.was_answered;
+                    trace.retry_after = none.retry_after;
+                    none.failure.clone()
+                })?
             }
         };
         // The first is of the host whose turn it is.
@@ -156,18 +174,34 @@ impl Http {
         Err(Failure::new(FetchOutcome::RobotsDisallowed, format!("robots.txt of {url}")))
     }
 
+    /// Asks for the robots.txt of `origin`, for all that wait for it: in a slot of `slots`, and within the time that one request has,
+    /// whatever time any of them has left.
     async fn ask_robots(
+        &self,
+        origin: &str,
+        slots: Arc<Semaphore>,
+        own: &mut Trace,
+    ) -> Result<Arc<Robots>, NoRobots> {
+        let mut slot = Slot::take(slots).await;
+        let mut clock = Clock::start(Duration::from_secs(self.settings.timeout_secs));
+        let robots = self.read_robots(origin, &mut clock, &mut slot, own).await;
+        robots.map(Arc::new).map_err(|failure| {
+            let is_limited = failure.outcome == FetchOutcome::RateLimited;
+            let retry_after = own.retry_after.filter(|_| is_limited);
+            NoRobots { failure, was_answered: own.was_answered, retry_after }
+        })
+    }
+
+    async fn read_robots(
         &self,
         origin: &str,
         clock: &mut Clock,
         slot: &mut Slot,
-        trace: &mut Trace,
+        own: &mut Trace,
     ) -> Result<Robots, Failure> {
         let url = Url::parse(&format!("{origin}/robots.txt"))
             .map_err(|error| Failure::new(FetchOutcome::BadUrl, error))?;
-        let mut own = Trace::default();
-        let answer = self.follow(url, None, clock, slot, &mut own).await;
-        trace.was_answered |= own.was_answered;
+        let answer = self.follow(url, None, clock, slot, own).await;
         let answer = match answer {
             Ok(answer) => answer,
             // It leads to none, as if there were none.
@@ -177,12 +211,9 @@ impl Http {
             Err(failure) => return Err(failure),
         };
         let status = answer.response.status();
-        let refusal = refusal(&answer.response, false, &mut own);
+        let refusal = refusal(&answer.response, false, own);
         match refusal.outcome {
-            FetchOutcome::RateLimited => {
-                trace.retry_after = own.retry_after;
-                return Err(refusal);
-            }
+            FetchOutcome::RateLimited => return Err(refusal),
             FetchOutcome::ServerError => {
                 return Ok(Robots::unavailable(format!("robots.txt: {status}")));
             }
@@ -191,7 +222,7 @@ impl Http {
         if !status.is_success() {
             return Ok(Robots::AllAllowed);
         }
-        let text = self.bodies.bounded(answer.response, MOST_ROBOTS_BYTES, clock, trace).await;
+        let text = self.bodies.bounded(answer.response, MOST_ROBOTS_BYTES, clock, own).await;
         let text = match text {
             Err(failure) if failure.outcome == FetchOutcome::Broken && !failure.is_own => {
                 return Ok(Robots::unavailable(format!("robots.txt: {}", failure.detail)));
@@ -209,4 +240,94 @@ impl Http {
 fn product(user_agent: &str) -> &str {
     let first = user_agent.split_whitespace().next().unwrap_or(user_agent);
     first.split('/').next().unwrap_or(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::future::join_all;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tuwen_settings::ProxyUse;
+
+    use super::*;
+
+    /// URLs of one origin that are asked for at once.
+    const URLS: usize = 8;
+
+    /// A host that answers `robots` to the question for its robots.txt, once all others wait for it, and 404 to all else.
+    struct RobotsHost {
+        robots: &'static str,
+        n_robots: AtomicUsize,
+        slots: Arc<Semaphore>,
+    }
+
+    impl RobotsHost {
+        async fn serve(self: Arc<Self>, listener: TcpListener) {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(Arc::clone(&self).answer(stream));
+            }
+        }
+
+        async fn answer(self: Arc<Self>, mut stream: TcpStream) -> std::io::Result<()> {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                if stream.read_buf(&mut request).await? == 0 {
+                    return Ok(());
+                }
+            }
+            let mut status = "404 .";
+            if request.starts_with(b"GET /robots.txt") {
+                self.n_robots.fetch_add(1, Ordering::SeqCst);
+                status = self.robots;
+                // Who waits has given back its slot; who asks has one.
+                while self.slots.available_permits() + 1 < URLS
+                    && self.n_robots.load(Ordering::SeqCst) == 1
+                {
+                    tokio::task::yield_now().await;
+                }
+            }
+            let head =
+                format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).await
+        }
+    }
+
+    #[tokio::test]
+    async fn all_that_wait_for_a_robots_txt_ask_for_it_once() {
+        let settings = FetchSettings {
+            allow_private_hosts: true,
+            proxy: ProxyUse::Ignore,
+            ..FetchSettings::default()
+        };
+        for (robots, outcome, retry_after) in [
+            ("200 OK", FetchOutcome::HttpStatus, None),
+            ("500 .", FetchOutcome::RobotsUnavailable, None),
+            ("429 .\r\nRetry-After: 7", FetchOutcome::RateLimited, Some(7)),
+        ] {
+            let http = Http::new(&settings, 1 << 20).unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let slots = Arc::new(Semaphore::new(URLS));
+            let (n_robots, all) = (AtomicUsize::new(0), Arc::clone(&slots));
+            let host = Arc::new(RobotsHost { robots, n_robots, slots: all });
+            tokio::spawn(Arc::clone(&host).serve(listener));
+            let attempts = (0..URLS).map(|n| {
+                let locator = format!("http://{address}/{n}.png");
+                let ask = Ask { locator, attempt: 1, n_tries: 1, known: Validators::default() };
+                let permit = Arc::clone(&slots).try_acquire_owned().unwrap();
+                let mut slot = Slot::new(Arc::clone(&slots), permit);
+                let http = &http;
+                async move {
+                    let mut trace = Trace::default();
+                    let failure = http.get(&ask, &mut slot, &mut trace).await.err().unwrap();
+                    (failure.outcome, trace.retry_after.map(|wait| wait.as_secs()))
+                }
+            });
+            let ended = join_all(attempts).await;
+            assert_eq!(ended, [(outcome, retry_after); URLS], "{robots}");
+            assert_eq!(host.n_robots.load(Ordering::SeqCst), 1, "{robots}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::fetch::asking::Arrived;
+use crate::fetch::pass::Arrived;
 use crate::fetch::{Attempt, FetchOutcome};
 
 /// Attempts without an answer, one after the other, that are suspicious.

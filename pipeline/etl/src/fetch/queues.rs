@@ -1,7 +1,6 @@
 //! Who is asked next. In: what is to be asked for, and how what was asked ended. Out: the next one whose host may be asked now. Each
-//! registered domain has a queue and takes its turn, so that no host waits for another; a host begins with one request at a time and
-//! gets more as it answers; one that asks for less gets less. An origin of it that only fails is left alone, and the host if all of it
-//! does. Never asks anything, and never looks at a clock: it is told the time.
+//! registered domain has a queue and takes its turn, so that no host waits for another. An origin of it that only fails is left alone, and
+//! the host if all of it does (`host.rs`). Never asks anything, and never looks at a clock: it is told the time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::fetch::attempt::Ask;
+use crate::fetch::host::{Host, Verdict, origin};
 
 /// What waits at one host at most; the rest is left for the next pass.
 const MOST_WAITING_AT_HOST: usize = 50_000;
@@ -22,52 +22,8 @@ const FAIR_WAITING_AT_HOST: usize = 1_000;
 /// Nothing more is taken on.
 const FULL: usize = 2 * MOST_WAITING;
 
-/// Requests one after the other without an answer, after which an origin is down.
-const SILENCES_TO_DOWN: u32 = 5;
-
-/// The same of a host that has answered before: its pauses are a minute together, which a network may be away.
-const SILENCES_TO_DOWN_OF_KNOWN: u32 = 8;
-
-/// A host is down when none of its origins answered so many times what makes one of them down.
-const DOWN_ORIGINS: u32 = 3;
-
-/// Silent origins of a host that are counted; one with more begins again.
-const MOST_SILENT_ORIGINS: usize = 10_000;
-
-/// After the second silence a host is left alone for so long; after each further one twice as long, up to [`LIMIT_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-
-/// A pause that is twice as long each time grows no further than this.
-const LONGEST_GROWN_PAUSE: Duration = Duration::from_secs(24 * 3600);
-
-const MOST_DOUBLINGS: u32 = 16;
-
-/// A host that limits and does not say for how long is left alone for so long.
-const LIMIT_PAUSE: Duration = Duration::from_secs(30);
-
-/// Answers one after the other that a host cannot, after which it gets a pause.
-const STRUGGLES_TO_PAUSE: u32 = 3;
-
 /// Between two looks for hosts that can be forgotten, in hosts that were met.
 const FORGET_EVERY: usize = 10_000;
-
-/// A host that is down may be asked once more after this.
-const DOWN_FOR: Duration = Duration::from_secs(600);
-
-/// How a request ended, as far as its host has to do with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// The host answered, whatever it said.
-    Answered,
-    /// The host wants to be left alone, for so long if it said so.
-    Limited(Option<Duration>),
-    /// The host answered that it cannot.
-    Struggling,
-    /// Nothing came from the host.
-    Silent,
-    /// It says nothing of the host.
-    Neutral,
-}
 
 /// What became of something to ask for.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,37 +34,6 @@ pub(super) enum Pushed {
     Down(Ask),
     /// Too much waits for its host.
     Left,
-}
-
-struct Host {
-    waiting: VecDeque<Ask>,
-    n_under_way: usize,
-    limit: usize,
-    /// Not to be asked before: it wants to be left alone.
-    not_before: Option<Instant>,
-    /// Nor before this, so that requests keep their distance.
-    paced_until: Option<Instant>,
-    /// Between two requests.
-    interval: Duration,
-    /// Whether it has ever answered.
-    has_answered: bool,
-    /// Origins that did not answer last.
-    silent: BTreeMap<String, SilentOrigin>,
-    /// One after the other, without another answer between.
-    silences: u32,
-    limits: u32,
-    struggles: u32,
-    /// The last of them. Of requests that were under way together one counts.
-    last_trouble: Option<Instant>,
-    down_until: Option<Instant>,
-    /// Whether it stands in `turns` or `pauses`.
-    in_line: bool,
-}
-
-#[derive(Default)]
-struct SilentOrigin {
-    silences: u32,
-    down_until: Option<Instant>,
 }
 
 /// All queues.
@@ -192,12 +117,8 @@ impl Queues {
                 self.line_up(&key, now);
                 continue;
             }
-            let Some(ask) = host.waiting.pop_front() else { continue };
+            let Some(ask) = host.begin_next(now) else { continue };
             self.n_waiting -= 1;
-            host.n_under_way += 1;
-            if host.interval > Duration::ZERO {
-                host.paced_until = Some(now + host.interval);
-            }
             self.line_up(&key, now);
             return Some((key, ask));
         }
@@ -222,45 +143,8 @@ impl Queues {
         now: Instant,
     ) -> Vec<Ask> {
         let Some(host) = self.hosts.get_mut(key) else { return Vec::new() };
-        host.n_under_way -= 1;
-        if let Some(delay) = delay.filter(|delay| *delay > host.interval) {
-            host.interval = delay;
-            host.paced_until = host.paced_until.max(Some(began + delay));
-        }
-        let counts = host.last_trouble.is_none_or(|last| began >= last);
-        let mut given_back = Vec::new();
-        if !matches!(verdict, Verdict::Silent | Verdict::Neutral) {
-            host.heard(origin);
-        }
-        match verdict {
-            Verdict::Answered => {
-                (host.limits, host.struggles) = (0, 0);
-                host.limit = (host.limit + 1).min(self.per_host);
-            }
-            // Longer than it says if it says so again and again.
-            Verdict::Limited(pause) => {
-                if counts {
-                    host.trouble(now);
-                    host.limits += 1;
-                }
-                let pause = pause.unwrap_or(LIMIT_PAUSE).max(FIRST_PAUSE);
-                let grown = pause * doubled(host.limits.saturating_sub(1));
-                host.pause_until(now + grown.min(LONGEST_GROWN_PAUSE.max(pause)));
-            }
-            Verdict::Struggling if counts => {
-                host.trouble(now);
-                host.struggles += 1;
-                if let Some(doublings) = host.struggles.checked_sub(STRUGGLES_TO_PAUSE) {
-                    host.pause_until(now + (FIRST_PAUSE * doubled(doublings)).min(LIMIT_PAUSE));
-                }
-            }
-            Verdict::Silent if counts => {
-                host.trouble(now);
-                given_back = host.not_heard(origin, now);
-                self.n_waiting -= given_back.len();
-            }
-            Verdict::Struggling | Verdict::Silent | Verdict::Neutral => {}
-        }
+        let given_back = host.ended(origin, began, verdict, delay, self.per_host, now);
+        self.n_waiting -= given_back.len();
         self.line_up(key, now);
         given_back
     }
@@ -333,107 +217,15 @@ impl Queues {
 
     /// Forgets hosts for which nothing waits and nothing is to be remembered: a crawl has millions.
     fn forget_idle(&mut self, now: Instant) {
-        self.hosts.retain(|_, host| {
-            let is_idle = host.waiting.is_empty()
-                && host.n_under_way == 0
-                && host.turn().is_none_or(|turn| turn <= now)
-                && host.last_trouble.is_none_or(|last| last + DOWN_FOR <= now);
-            !is_idle
-        });
+        self.hosts.retain(|_, host| !host.is_idle(now));
     }
-}
-
-impl Host {
-    fn new(limit: usize, interval: Duration) -> Self {
-        Self {
-            waiting: VecDeque::new(),
-            n_under_way: 0,
-            limit,
-            not_before: None,
-            paced_until: None,
-            interval,
-            has_answered: false,
-            silent: BTreeMap::new(),
-            silences: 0,
-            limits: 0,
-            struggles: 0,
-            last_trouble: None,
-            down_until: None,
-            in_line: false,
-        }
-    }
-
-    /// When it may be asked; none: at any time.
-    fn turn(&self) -> Option<Instant> {
-        self.not_before.max(self.paced_until)
-    }
-
-    fn is_down(&self, origin: &str, now: Instant) -> bool {
-        let silent = self.silent.get(origin).and_then(|silent| silent.down_until);
-        self.down_until.max(silent).is_some_and(|until| until > now)
-    }
-
-    /// `origin` has answered.
-    fn heard(&mut self, origin: &str) {
-        self.silent.remove(origin);
-        (self.has_answered, self.silences, self.down_until) = (true, 0, None);
-    }
-
-    /// `silent_origin` has not answered; what waits for it, if it is down now.
-    fn not_heard(&mut self, silent_origin: &str, now: Instant) -> Vec<Ask> {
-        let to_down = if self.has_answered { SILENCES_TO_DOWN_OF_KNOWN } else { SILENCES_TO_DOWN };
-        self.silences += 1;
-        if let Some(doublings) = self.silences.checked_sub(2) {
-            self.pause_until(now + (FIRST_PAUSE * doubled(doublings)).min(LIMIT_PAUSE));
-        }
-        if self.silences >= DOWN_ORIGINS * to_down {
-            self.down_until = Some(now + DOWN_FOR);
-            return std::mem::take(&mut self.waiting).into();
-        }
-        if self.silent.len() >= MOST_SILENT_ORIGINS {
-            self.silent.clear();
-        }
-        let silent = self.silent.entry(silent_origin.to_owned()).or_default();
-        silent.silences += 1;
-        if silent.silences < to_down {
-            return Vec::new();
-        }
-        silent.down_until = Some(now + DOWN_FOR);
-        let waiting = std::mem::take(&mut self.waiting);
-        let is_of_it = |ask: &Ask| origin(&ask.locator) == silent_origin;
-        let (given_back, rest): (VecDeque<Ask>, VecDeque<Ask>) =
-            waiting.into_iter().partition(is_of_it);
-        self.waiting = rest;
-        given_back.into()
-    }
-
-    fn trouble(&mut self, now: Instant) {
-        self.last_trouble = Some(now);
-        self.limit = (self.limit / 2).max(1);
-    }
-
-    fn pause_until(&mut self, until: Instant) {
-        self.not_before = self.not_before.max(Some(until));
-    }
-}
-
-/// The scheme, name and port of a URL as it is written; what is none has an empty one.
-pub(super) fn origin(locator: &str) -> &str {
-    let Some(colon) = locator.find("://") else { return "" };
-    let name = colon + "://".len();
-    let end = locator[name..].find(['/', '?', '#']).map_or(locator.len(), |at| name + at);
-    &locator[..end]
-}
-
-/// 1, 2, 4, …, for as long as it makes sense.
-fn doubled(times: u32) -> u32 {
-    1 << times.min(MOST_DOUBLINGS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fetch::attempt::Validators;
+    use crate::fetch::host::DOWN_FOR;
 
     fn ask(name: &str) -> Ask {
         Ask { locator: name.to_owned(), attempt: 1, n_tries: 1, known: Validators::default() }

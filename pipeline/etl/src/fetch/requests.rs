@@ -111,13 +111,25 @@ impl Requests {
                 Ok(response) => break response,
                 // A server may close a connection that it kept open just when it is used again.
                 Err(error) if n_tries < MOST_SENDS && is_broken_at_once(&error) => {}
-                Err(error) => return Err(failure(&error)),
+                Err(error) => return Err(self.unanswered(&error, &url)),
             }
         };
         let address = response.remote_addr().filter(|_| !self.client.through_proxy);
         trace.address = address.map(|address| address.ip());
         trace.was_answered = true;
         Ok(Answer { response, url, places })
+    }
+
+    /// What went wrong before there was an answer. The client has one limit for a connection and its TLS handshake, and does not say
+    /// that it is this one which passed.
+    fn unanswered(&self, error: &reqwest::Error, url: &Url) -> Failure {
+        let failure = failure(error);
+        if failure.outcome != FetchOutcome::Timeout || !error.is_connect() {
+            return failure;
+        }
+        let what = if url.scheme() == "https" { "connection with TLS" } else { "connection" };
+        let secs = self.settings.connect_timeout_secs;
+        Failure { detail: format!("no {what} within {secs} s: {}", failure.detail), ..failure }
     }
 
     /// Sends a request, and waits for the head of the answer.

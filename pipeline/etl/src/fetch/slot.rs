@@ -16,6 +16,17 @@ impl Slot {
         Self { slots, permit: Some(permit) }
     }
 
+    /// Waits for one of `slots`.
+    pub(super) async fn take(slots: Arc<Semaphore>) -> Self {
+        let permit = Arc::clone(&slots).acquire_owned().await.ok();
+        Self { slots, permit }
+    }
+
+    /// All slots, of which this is one.
+    pub(super) fn all(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.slots)
+    }
+
     /// Waits for `place` without the slot, then for a slot again.
     pub(super) async fn away<T>(&mut self, place: impl Future<Output = T>) -> T {
         self.permit = None;

@@ -20,12 +20,12 @@ use crate::fetch::chunk::AttemptsChunk;
 use crate::fetch::crawl::{Crawl, Crawled};
 use crate::fetch::getter::Getter;
 use crate::fetch::headers::OwnHeaders;
+use crate::fetch::last_attempts::{Answered, outcomes};
 use crate::fetch::metrics::Metrics;
 use crate::fetch::origin::Origin;
 use crate::fetch::outage::Outage;
 use crate::fetch::retry::Retry;
 use crate::fetch::todo::{TodoQuery, asks, is_due, left_alone};
-use crate::fetch::told::{Answered, outcomes};
 use crate::fetch::waves::Waves;
 use crate::fetch::{Attempt, FetchOutcome};
 
@@ -192,17 +192,16 @@ impl Stage for Fetch<'_> {
     ) -> Result<Option<u64>> {
         if self.first_seq.is_none() {
             self.first_seq = Some(snapshot.next_number("originals").await?);
-            self.crawl.leave_alone(left_alone(snapshot).await?);
+            if self.waves.is_none() {
+                self.crawl.leave_alone(&left_alone(snapshot).await?);
+            }
         }
         if let Some(next_pass) = self.take_next_pass() {
             tracing::info!(
                 "waiting {} s for what is to be tried again",
                 next_pass.saturating_duration_since(Instant::now()).as_secs()
             );
-            tokio::select! {
-                () = sleep_until(next_pass) => {}
-                () = self.stop.cancelled() => return Ok(None),
-            }
+            sleep_until(next_pass).await;
         }
         let ctx = match new {
             Some(_) => seeking_session()?,

@@ -1,8 +1,6 @@
 //! What is to be asked for, by the tables. In: a session with them, and what is to be tried again. Out: locators in the order in which
 //! they are asked for. Never asks for any.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
@@ -77,21 +75,17 @@ pub(super) async fn is_due(snapshot: &Snapshot, due_since_us: Option<i64>) -> Re
     Ok(counts.sum::<i64>() > 0)
 }
 
-/// Hosts that said that they want to be left alone, and for how long from now on.
-pub(super) async fn left_alone(snapshot: &Snapshot) -> Result<Vec<(String, Duration)>> {
+/// Hosts that said that they want to be left alone, and until when, in microseconds since 1970.
+pub(super) async fn left_alone(snapshot: &Snapshot) -> Result<Vec<(String, i64)>> {
     let ctx = spilling_session(snapshot.n_rows("originals", None)?)?;
     snapshot.register(&ctx).await?;
     let text = include_str!("../../../../sql/fetch_left_alone.sql");
-    let now_us = Utc::now().timestamp_micros();
-    let params = [("now", timestamp(Some(now_us)))];
+    let params = [("now", timestamp(Some(Utc::now().timestamp_micros())))];
     let mut left_alone = Vec::new();
     for batch in frame(&ctx, "fetch_left_alone", text, params).await?.collect().await? {
         let hosts = batch.column(0).as_string::<i32>();
         let ends = batch.column(1).as_primitive::<TimestampMicrosecondType>().values();
-        left_alone.extend(hosts.iter().flatten().zip(ends).map(|(host, until_us)| {
-            let wait_us = u64::try_from(until_us - now_us).unwrap_or(0);
-            (host.to_owned(), Duration::from_micros(wait_us))
-        }));
+        left_alone.extend(hosts.iter().flatten().map(str::to_owned).zip(ends.iter().copied()));
     }
     Ok(left_alone)
 }

@@ -21,12 +21,13 @@ use tuwen_corpus::{Mark, Rows, Scratch, Snapshot, collect};
 use tuwen_settings::FetchSettings;
 
 use crate::fetch::FetchOutcome;
-use crate::fetch::ask::{AskPlan, SHARD, SHARD_DIGITS};
+use crate::fetch::ask_exec::{AskPlan, SHARD, SHARD_DIGITS};
 use crate::fetch::ask_table::AskTable;
+use crate::fetch::last_attempts::answered;
 use crate::fetch::origin::Origin;
 use crate::fetch::outage::SUSPICIOUS_HOSTS;
 use crate::fetch::tally::Tally;
-use crate::fetch::told::answered;
+use crate::fetch::todo::left_alone;
 
 /// The file that lets a wave go on.
 const GO: &str = "go";
@@ -104,6 +105,7 @@ impl Waves {
             origin: self.origin.clone(),
             settings: self.settings.clone(),
             answered: answered(snapshot).await?,
+            left_alone: left_alone(snapshot).await?,
             is_part: n_shards >= SUSPICIOUS_HOSTS,
             first_number,
             n_rows,

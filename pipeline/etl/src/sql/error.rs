@@ -84,3 +84,9 @@ impl QueryError {
         self.hint.is_some()
     }
 }
+
+/// `text` as our messages begin.
+pub(super) fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}

@@ -5,7 +5,7 @@ use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
 use datafusion::execution::SessionState;
 use datafusion::sql::sqlparser::parser::ParserError;
 
-use crate::sql::error::QueryError;
+use crate::sql::error::{QueryError, lower_first};
 use crate::sql::statement::Statement;
 
 /// Names of a list that are shown.
@@ -213,9 +213,4 @@ fn listed(names: &[&str]) -> String {
 fn plain(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     NOISE.iter().fold(text, |text, noise| text.replace(noise, ""))
-}
-
-fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::tokenizer::{
     Location, Span, Token, TokenWithSpan, Tokenizer, Word,
 };
 
-use crate::sql::error::QueryError;
+use crate::sql::error::{QueryError, lower_first};
 use crate::sql::place::Place;
 
 /// How deep expressions and queries may lie in each other.
@@ -205,11 +205,6 @@ fn offset(text: &str, place: Location) -> usize {
     let start: usize = line.map(str::len).sum();
     let columns = text[start..].char_indices().nth(place.column.saturating_sub(1) as usize);
     columns.map_or(text.len(), |(at, _)| start + at)
-}
-
-fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 /// The most operators between two commas, on one level of parentheses.

@@ -167,7 +167,7 @@ torch.distributed.barrier()
         with tempfile.TemporaryDirectory() as folder:
             words = [sys.executable, "-c", script, f"{folder}/store"]
             ranks = [subprocess.Popen([*words, str(rank), CORPUS], stdout=subprocess.PIPE, text=True) for rank in range(2)]
-            said = [json.loads(rank.communicate(timeout=120)[0]) for rank in ranks]
+            said = [json.loads(rank.communicate(timeout=400)[0]) for rank in ranks]
         whole = [id for batch in ids_of(stream(drop_last=False)) for id in batch]
         (first, n, versions), (second, m, others) = said
         self.assertEqual((n, versions), (m, others))
@@ -192,7 +192,7 @@ torch.distributed.barrier()
         with tempfile.TemporaryDirectory() as folder:
             words = [sys.executable, "-c", script, f"{folder}/store"]
             ranks = [subprocess.Popen([*words, str(rank), CORPUS], stdout=subprocess.PIPE, text=True) for rank in range(2)]
-            said = [rank.communicate(timeout=120)[0] for rank in ranks]
+            said = [rank.communicate(timeout=400)[0] for rank in ranks]
         self.assertEqual(said, ["MemoryError no room\n", "TuwenError rank 0: no room\n"])
 
 

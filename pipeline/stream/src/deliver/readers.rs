@@ -300,7 +300,7 @@ mod tests {
     }
 
     /// Consumers that stop early, are slow, or panic, and readers that are slow, fail, or panic, at random: every thread ends,
-    /// and no buffer is lost but those of failed batches. A deadlock is told from slowness by a minute without an end.
+    /// and no buffer is lost but those of failed batches. A deadlock is told from slowness by ten minutes without an end.
     #[test]
     fn no_mix_of_ends_leaves_a_thread_or_hangs() {
         let (done, ended) = bounded::<()>(0);
@@ -375,7 +375,7 @@ mod tests {
             }
             drop(done);
         });
-        let timeout = ended.recv_timeout(Duration::from_secs(60));
+        let timeout = ended.recv_timeout(Duration::from_secs(600));
         assert_eq!(timeout, Err(crossbeam_channel::RecvTimeoutError::Disconnected), "deadlock");
         stress.join().unwrap();
     }
@@ -466,13 +466,14 @@ mod tests {
     fn waiting_is_counted_on_the_side_that_waits() {
         fn slow(number: usize, batch: Batch) -> Result<Batch> {
             let begun = Instant::now();
-            while begun.elapsed() < Duration::from_millis(2) {}
+            while begun.elapsed() < Duration::from_millis(20) {}
             numbered(number, batch)
         }
         let mut slow_readers = begin(1, 1, 10, slow);
         assert_eq!(slow_readers.by_ref().count(), 10);
         let wait = slow_readers.wait();
-        assert!(wait.consumer_waited > Duration::from_millis(10), "{wait:?}");
-        assert!(wait.readers_busy >= Duration::from_millis(20), "{wait:?}");
+        // A consumer that others keep from its core does not wait meanwhile.
+        assert!(wait.consumer_waited > Duration::from_millis(20), "{wait:?}");
+        assert!(wait.readers_busy >= Duration::from_millis(200), "{wait:?}");
     }
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, ensure};
 use arrow::array::{Array, AsArray, BinaryViewArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, RowSelection, RowSelectionPolicy,
@@ -17,7 +16,7 @@ use parquet::file::metadata::ParquetMetaData;
 
 use super::checksums::Checksums;
 use super::data_file::DataFile;
-use super::scan::{PIXELS, StoredRow};
+use super::scan::{PIXELS, StoredRow, next_batch};
 use super::slots::{Pick, Slots};
 
 /// Rows decoded at once: 38.5 MB of pixels at 224 px, and no binary array overflows.
@@ -55,27 +54,17 @@ impl ParquetPixels {
             .with_batch_size(DECODE_BATCH_ROWS.min(picks.len()))
             .build()?;
         let mut wanted = picks.chunk_by(|a, b| a.row == b.row);
-        loop {
-            match decoder.try_decode()? {
-                DecodeResult::NeedsData(ranges) => {
-                    let bytes = file.read(&ranges)?;
-                    decoder.push_ranges(ranges, bytes)?;
-                }
-                DecodeResult::Data(batch) => {
-                    let pixels: &BinaryViewArray = batch.column(0).as_binary_view();
-                    for index in 0..pixels.len() {
-                        let same_row =
-                            wanted.next().context("more rows came back than were asked for")?;
-                        let row = same_row[0].row;
-                        ensure!(pixels.is_valid(index), "expected pixels, found null");
-                        let at = self.stored.binary_search_by_key(&row, |stored| stored.row());
-                        let at = at.map_err(|_| anyhow!("expected pixels, found none"))?;
-                        let value = pixels.value(index);
-                        checksums.verify(row, value)?;
-                        slots.place(self.stored[at].codec(), value, same_row)?;
-                    }
-                }
-                DecodeResult::Finished => break,
+        while let Some(batch) = next_batch(&mut decoder, file)? {
+            let pixels: &BinaryViewArray = batch.column(0).as_binary_view();
+            for index in 0..pixels.len() {
+                let same_row = wanted.next().context("more rows came back than were asked for")?;
+                let row = same_row[0].row;
+                ensure!(pixels.is_valid(index), "expected pixels, found null");
+                let at = self.stored.binary_search_by_key(&row, |stored| stored.row());
+                let at = at.map_err(|_| anyhow!("expected pixels, found none"))?;
+                let value = pixels.value(index);
+                checksums.verify(row, value)?;
+                slots.place(self.stored[at].codec(), value, same_row)?;
             }
         }
         ensure!(wanted.next().is_none(), "fewer rows came back than were asked for");

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::arrow::push_decoder::ParquetPushDecoderBuilder;
+use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 use parquet::file::metadata::{
     PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataPushDecoder,
     ParquetStatisticsPolicy,
@@ -184,21 +184,29 @@ fn scan_file(file: &DataFile, verify: bool) -> Result<(Found, Vec<u32>, Arc<Parq
     let mut found = Found::default();
     found.decoded.reserve_exact(n_rows as usize);
     let mut first_row = 0;
+    while let Some(batch) = next_batch(&mut decoder, file)? {
+        found.collect(&batch, first_row, verify)?;
+        first_row += batch.num_rows() as u32;
+    }
+    ensure!(first_row == n_rows, "expected {n_rows} rows (footer), found {first_row}");
+    Ok((found, group_starts, footer))
+}
+
+/// The next rows that `decoder` makes of `file`; none after the last.
+pub(super) fn next_batch(
+    decoder: &mut ParquetPushDecoder,
+    file: &DataFile,
+) -> Result<Option<RecordBatch>> {
     loop {
         match decoder.try_decode()? {
             DecodeResult::NeedsData(ranges) => {
                 let bytes = file.read(&ranges)?;
                 decoder.push_ranges(ranges, bytes)?;
             }
-            DecodeResult::Data(batch) => {
-                found.collect(&batch, first_row, verify)?;
-                first_row += batch.num_rows() as u32;
-            }
-            DecodeResult::Finished => break,
+            DecodeResult::Data(batch) => return Ok(Some(batch)),
+            DecodeResult::Finished => return Ok(None),
         }
     }
-    ensure!(first_row == n_rows, "expected {n_rows} rows (footer), found {first_row}");
-    Ok((found, group_starts, footer))
 }
 
 impl Found {

@@ -16,6 +16,7 @@ use tuwen_etl::sql::Session;
 
 use super::fault::Fault;
 use super::gallery::key_of;
+use super::links;
 use super::places::{Places, keys_in};
 use crate::server::Served;
 
@@ -289,7 +290,7 @@ impl Query {
 fn literal(value: &ScalarValue) -> String {
     match value {
         value if value.is_null() => "null".to_owned(),
-        ScalarValue::Utf8(Some(text)) => format!("'{}'", text.replace('\'', "''")),
+        ScalarValue::Utf8(Some(text)) => links::literal(text),
         ScalarValue::List(list) => {
             let values =
                 (0..list.value(0).len()).map(|i| ScalarValue::try_from_array(&list.value(0), i));

@@ -109,7 +109,7 @@ fn warm_up(shelf: Arc<Shelf>, squares: Arc<Squares>, seeker: Arc<Seeker>) {
         // What goes wrong is told to who asks for a page.
         let _ = shelf.rows().await;
         let _ = squares.open().await;
-        shelf.beside().await;
+        shelf.model_captions().await;
         let _ = seeker.open().await;
     });
 }

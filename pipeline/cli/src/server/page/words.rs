@@ -76,8 +76,3 @@ pub(super) fn split_explained(lang: Lang, split: &str) -> &'static str {
         _ => lang.say("It is in a split of your own.", "属于自定义的划分。"),
     }
 }
-
-/// `1234567` as `1,234,567`.
-pub(super) fn with_commas(n: u64) -> String {
-    indicatif::HumanCount(n).to_string()
-}

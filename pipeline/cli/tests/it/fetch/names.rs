@@ -12,7 +12,7 @@ const SERVER_FAILURE: u8 = 2;
 const NO_SUCH_NAME: u8 = 3;
 
 /// Answers questions by the first label of the name until the process ends; where it listens.
-fn name_server() -> std::net::SocketAddr {
+pub(super) fn name_server() -> std::net::SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -57,7 +57,7 @@ fn answer(question: &[u8]) -> Option<Vec<u8>> {
 async fn what_a_name_server_says_is_the_outcome() {
     let mut own = Crawl::new();
     own.settings.fetch.name_server = name_server().to_string();
-    own.settings.fetch.dns_timeout_secs = 2;
+    own.settings.fetch.dns_timeout_secs = 5;
     let server = Server::start(HashMap::from([("/a.png".to_owned(), Answer::Body(png(1)))]));
     let port = server.base.rsplit(':').next().unwrap();
     let cases = [

@@ -28,11 +28,21 @@ fn live_bytes() -> usize {
     [counted.uordblks, counted.hblkhd].map(|bytes| bytes as u32 as usize).into_iter().sum()
 }
 
+/// Waits until this process has `n` threads that are readers. On a busy machine one is not there yet when the first batch is, and one
+/// that was joined is listed for a moment still.
+fn wait_for_readers(n: usize) {
+    let patience = std::time::Instant::now();
+    while readers() != n && patience.elapsed().as_secs() < 60 {
+        std::thread::yield_now();
+    }
+    assert_eq!(readers(), n);
+}
+
 /// Threads of this process that are readers.
 fn readers() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let names =
-        tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+    let tasks = tasks.flatten();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
     names.filter(|name| name.starts_with("stream-")).count()
 }
 
@@ -114,19 +124,15 @@ fn measure_epochs() {
     for third in 0..3 {
         let (handed_out, now) = epochs(50 + third * 100..150 + third * 100);
         let grown = now.saturating_sub(settled);
-        assert!(handed_out > 15 << 20, "{handed_out} bytes");
-        assert!(grown < 2 << 20, "{grown} bytes more after {handed_out} bytes of pixels");
+        assert!(handed_out > 100 << 20, "{handed_out} bytes");
+        // What an allocator keeps for threads that come and go varies by some MiB.
+        assert!(grown < 8 << 20, "{grown} bytes more after {handed_out} bytes of pixels");
     }
     let mut batches = stream.epoch(0, 0).unwrap();
     drop(batches.next().unwrap().unwrap());
-    // On a busy machine the first batch may be there before the last reader is, and one of the epoch before for a moment still.
-    let patience = std::time::Instant::now();
-    while readers() != 3 && patience.elapsed().as_secs() < 20 {
-        std::thread::yield_now();
-    }
-    assert_eq!(readers(), 3);
+    wait_for_readers(3);
     drop(batches);
-    assert_eq!(readers(), 0);
+    wait_for_readers(0);
     assert!(held_files(fixture.location()) > 0);
     drop(stream);
     assert_eq!(held_files(fixture.location()), 0);

@@ -6,16 +6,14 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, FieldRef, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
+    DataType, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
 };
 use datafusion::common::Result;
 use datafusion::execution::FunctionRegistry;
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature,
-};
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionContext;
 
+use crate::bound::checked;
 use crate::sql::error::QueryError;
 use crate::sql::functions::pictures::MOST_BYTES;
 
@@ -40,15 +38,22 @@ const HOUR_NS: i128 = 3_600_000_000_000;
 /// # Errors
 /// It lacks one.
 pub(super) fn bounded_udfs(ctx: &SessionContext) -> Result<Vec<ScalarUDF>> {
-    let bounded = BOUNDED.iter().map(|(name, makes)| {
-        let function = ctx.udf(name)?;
-        Ok(ScalarUDF::new_from_impl(Bounded { function, makes: *makes }))
+    let bounded = BOUNDED.into_iter().map(|(name, makes)| {
+        let function = ctx.udf(name)?.as_ref().clone();
+        Ok(checked(function, move |arguments| {
+            if makes.n_bytes(arguments)? > MOST_BYTES as u128 {
+                let error = format!("{name}: the values of one batch take more than 1 GiB");
+                let hint = "smaller ones need less, and so does a limit in a subquery";
+                return Err(QueryError::new(error).hint(hint).into());
+            }
+            Ok(())
+        }))
     });
     bounded.collect()
 }
 
 /// What a function makes of each row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy)]
 enum Makes {
     /// A list of `(element, count)`.
     Elements,
@@ -60,48 +65,6 @@ enum Makes {
     Repeated,
     /// A text of `(text, characters[, padding])`.
     Padded,
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Bounded {
-    function: Arc<ScalarUDF>,
-    makes: Makes,
-}
-
-impl ScalarUDFImpl for Bounded {
-    fn name(&self) -> &str {
-        self.function.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.function.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.function.signature()
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        self.function.return_type(arguments)
-    }
-
-    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        self.function.return_field_from_args(arguments)
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.function.documentation()
-    }
-
-    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
-        if self.makes.n_bytes(&arrays)? > MOST_BYTES as u128 {
-            let error = format!("{}: the values of one batch take more than 1 GiB", self.name());
-            let hint = "smaller ones need less, and so does a limit in a subquery";
-            return Err(QueryError::new(error).hint(hint).into());
-        }
-        self.function.invoke_with_args(arguments)
-    }
 }
 
 impl Makes {

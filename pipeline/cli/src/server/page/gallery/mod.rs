@@ -2,9 +2,9 @@
 //! place. Out: the page behind that place. Rows come in the order in which they lie in `examples`, so a page reads a few pages of a few
 //! files wherever it is; `rows.rs` says which rows are next, `chosen.rs` what a text or a condition chooses, `shelf.rs` keeps both.
 
-mod beside;
 mod chosen;
 mod filter;
+mod model_captions;
 mod rows;
 mod shelf;
 mod tiles;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
+use indicatif::HumanCount;
 use maud::{Markup, html};
 
 use super::fault::Fault;
@@ -83,8 +84,8 @@ pub(super) async fn gallery(
         Err(fault) => return Err(fault),
     };
     let shown = shown(&rows, &filtered, from).await?;
-    let beside = shelf.beside().await;
-    let tiles = Tiles { lang, filter: &filter, version: rows.version(), beside: &beside };
+    let captions = shelf.model_captions().await;
+    let tiles = Tiles { lang, filter: &filter, version: rows.version(), captions: &captions };
     let list = list(&tiles, &shown, rows.n_rows() == 0);
     if asked.part.is_some() {
         return Ok(Html(list.into_string()).into_response());
@@ -173,7 +174,7 @@ fn head(
         }
         @if fault.is_none() {
             p.count role="status" {
-                strong { (words::with_commas(found)) } " " (lang.say("of", "/")) " " (words::with_commas(u64::from(rows.n_rows()))) " " (lang.say("pairs", "对"))
+                strong { (HumanCount(found)) } " " (lang.say("of", "/")) " " (HumanCount(u64::from(rows.n_rows()))) " " (lang.say("pairs", "对"))
                 @if took > Duration::ZERO {
                     span.faint { " · " (lang.say("found in", "查找用时")) " " (format!("{:.2}", took.as_secs_f64())) " s" }
                 }
@@ -224,7 +225,7 @@ fn choices(lang: Lang, chosen: Option<&str>, options: &[(&str, &str, u64)]) -> M
         option value="" selected[chosen.is_none()] { (lang.say("any", "不限")) }
         @if let Some(chosen) = chosen.filter(|_| !is_there) { option value=(chosen) selected { (chosen) " (0)" } }
         @for (value, name, n) in options {
-            option value=(value) selected[chosen == Some(*value)] { (name) " (" (words::with_commas(*n)) ")" }
+            option value=(value) selected[chosen == Some(*value)] { (name) " (" (HumanCount(*n)) ")" }
         }
     }
 }

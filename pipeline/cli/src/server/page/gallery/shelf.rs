@@ -8,9 +8,9 @@ use anyhow::{Context, anyhow};
 use moka::future::Cache;
 use tokio::sync::Semaphore;
 
-use super::beside::Beside;
 use super::chosen::{Chosen, Condition, choose};
 use super::filter::Filter;
+use super::model_captions::ModelCaptions;
 use super::rows::{GalleryRows, Marks, TABLE, Wanted};
 use crate::server::Served;
 use crate::server::page::fault::Fault;
@@ -36,7 +36,7 @@ pub(in crate::server::page) struct Shelf {
     newest: Mutex<Option<Arc<GalleryRows>>>,
     /// By the version of the rows.
     chosen: Cache<(i64, Condition), Arc<Chosen>>,
-    beside: Cache<i64, Arc<Beside>>,
+    model_captions: Cache<i64, Arc<ModelCaptions>>,
     asking: Semaphore,
 }
 
@@ -73,7 +73,7 @@ impl Shelf {
             rows: Cache::new(VERSIONS),
             newest: Mutex::default(),
             chosen: chosen.time_to_live(CHOSEN_FOR).build(),
-            beside: Cache::new(1),
+            model_captions: Cache::new(1),
             asking: Semaphore::new(ASKED_AT_ONCE),
         }
     }
@@ -148,12 +148,12 @@ impl Shelf {
 
     /// The captions of the model that wrote last. None where they cannot be read now, such as when queries hold all of the memory: the
     /// pictures are shown without them.
-    pub(in crate::server::page) async fn beside(&self) -> Arc<Beside> {
+    pub(in crate::server::page) async fn model_captions(&self) -> Arc<ModelCaptions> {
         let opened = async {
             let session = self.served.session().await?;
             let version = session.snapshot().version("captions").unwrap_or(-1);
-            let opened = async { anyhow::Ok(Arc::new(Beside::open(&session).await?)) };
-            let opened = self.beside.try_get_with(version, opened).await;
+            let opened = async { anyhow::Ok(Arc::new(ModelCaptions::open(&session).await?)) };
+            let opened = self.model_captions.try_get_with(version, opened).await;
             opened.map_err(|error| anyhow!("{error:#}"))
         };
         opened.await.unwrap_or_else(|error| {

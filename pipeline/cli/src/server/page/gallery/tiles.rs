@@ -3,8 +3,8 @@
 
 use maud::{Markup, html};
 
-use super::beside::Beside;
 use super::filter::{Filter, Place, encoded};
+use super::model_captions::ModelCaptions;
 use super::rows::{Example, Fate};
 use crate::server::page::lang::Lang;
 use crate::server::page::words;
@@ -20,7 +20,7 @@ pub(super) struct Tiles<'a> {
     pub(super) lang: Lang,
     pub(super) filter: &'a Filter,
     pub(super) version: i64,
-    pub(super) beside: &'a Beside,
+    pub(super) captions: &'a ModelCaptions,
 }
 
 impl Tiles<'_> {
@@ -35,7 +35,7 @@ impl Tiles<'_> {
         let shown = if text.is_empty() { lang.say("no caption", "没有描述") } else { &text };
         let reason = example.fate.reason.as_deref();
         let picture = example.image_id.as_deref().filter(|_| words::may_have_picture(reason));
-        let model = picture.and_then(|image_id| self.beside.caption(image_id));
+        let model = picture.and_then(|image_id| self.captions.caption(image_id));
         html! {
             li.tile {
                 a.picture href=(self.href(example)) data-tile {
@@ -50,7 +50,7 @@ impl Tiles<'_> {
                 // Who hears the page has heard it with the picture.
                 p.caption.faint[text.is_empty()] dir="auto" aria-hidden="true" title=[(text.chars().count() > 24).then_some(&text)] { (shown) }
                 @if let Some(model) = model {
-                    p.model dir="auto" { span.tag title=(self.beside.model) { (lang.say("model", "模型")) } " " (model) }
+                    p.model dir="auto" { span.tag title=(self.captions.model) { (lang.say("model", "模型")) } " " (model) }
                 }
                 // Without a picture the reason stands in its place.
                 @if picture.is_some() { (fate(lang, &example.fate)) }

@@ -1,6 +1,7 @@
 //! What is known of one picture as a page. In: rows. Out: markup. Every text of a crawl is text here, and a URL is no link: following
 //! it would tell its host who looks at what.
 
+use indicatif::HumanCount;
 use maud::{Markup, html};
 
 use super::asked::{Known, MOST_ROWS, Near};
@@ -8,6 +9,7 @@ use super::diff::{parts, shown, visible};
 use crate::server::page::ask::Row;
 use crate::server::page::gallery::{Fate, encoded, fate};
 use crate::server::page::lang::Lang;
+use crate::server::page::links::literal;
 use crate::server::page::words;
 
 /// Largest difference that is shown as a number of its own; the limit of `curate.near_difference` is below.
@@ -75,7 +77,7 @@ fn facts(lang: Lang, image_id: Option<&str>, known: &Known) -> Markup {
                 }))
             }
             @if let Some(bytes) = fetched.and_then(|attempt| attempt.get("bytes_len")?.parse::<u64>().ok()) {
-                (fact(lang.say("Size", "大小"), html! { (words::with_commas(bytes)) " " (lang.say("bytes", "字节")) }))
+                (fact(lang.say("Size", "大小"), html! { (HumanCount(bytes)) " " (lang.say("bytes", "字节")) }))
             }
             @if let Some(image) = known.image.as_ref() {
                 @if let Some(reason) = image.get("reject_reason") {
@@ -151,7 +153,7 @@ fn pair(lang: Lang, row: &Row, scores: &[Row]) -> Markup {
                 @if let Some(n) = row.get("n_tokens") { " · " (n) " " (lang.say("tokens", "个 token")) }
                 @if let Some(score) = score { " · " (lang.say("gain of the image", "图片带来的增益")) " " (nats(score, "gain")) " " (lang.say("nats a token", "nat/token")) }
                 @if let Some(group) = row.get("near_group") {
-                    " · " a href={ "/?where=" (encoded(&format!("near_group = '{}'", group.replace('\'', "''")))) } { (lang.say("its near-identical group", "近似图组")) }
+                    " · " a href={ "/?where=" (encoded(&format!("near_group = {}", literal(group)))) } { (lang.say("its near-identical group", "近似图组")) }
                 }
             }
             p.faint.small {

@@ -21,12 +21,12 @@ pub(super) const REPAIR: &str = "tuwen repair";
 
 /// What there is to say.
 #[derive(Default)]
-pub(super) struct Said {
+pub(super) struct Verdict {
     pub(super) findings: Vec<Finding>,
     pub(super) notes: Vec<Note>,
 }
 
-impl Said {
+impl Verdict {
     /// `n` things of a kind, of which `example` is one; nothing if there are none.
     pub(super) fn found(&mut self, kind: Kind, table: &str, n: u64, what: String, hint: &str) {
         if n > 0 {

@@ -1,4 +1,4 @@
-//! Files that this process may have open, sockets among them. In: what the system allows. Out: how many requests that is enough for.
+//! The limit of open files, sockets among them. In: what the system allows. Out: how many requests at once that is enough for.
 
 /// Files of one request: its connection, the one that is kept open for the next, and a question to a name server.
 const FILES_PER_REQUEST: u64 = 3;

@@ -1,5 +1,6 @@
-//! Asking as an operator of a plan. In: rows of what is to be asked for, all of one host in one part. Out: rows of `originals`, numbered.
-//! Each part is a crawl of its own, wherever it runs: what a host is spared, it is spared by the one part that has it.
+//! `AskExec`, which asks as an operator of a plan. In: rows of what is to be asked for, all of one host in one part. Out: rows of
+//! `originals`, numbered. Each part is a crawl of its own, wherever it runs: what a host is spared, it is spared by the one part that has
+//! it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,10 +41,10 @@ use url::{Position, Url};
 use crate::fetch::attempt::{Attempt, to_batch};
 use crate::fetch::crawl::{Crawl, Crawled};
 use crate::fetch::getter::Getter;
+use crate::fetch::last_attempts::Answered;
 use crate::fetch::origin::Origin;
 use crate::fetch::outage::{NoAnswer, Outage};
 use crate::fetch::todo::asks;
-use crate::fetch::told::Answered;
 
 /// The column of a row's shard, in hexadecimal digits: rows of one host have one, and rows of one shard are in one part.
 pub(super) const SHARD: &str = "shard";
@@ -73,6 +74,8 @@ pub struct AskPlan {
     pub(super) settings: FetchSettings,
     /// The last locators whose hosts answered.
     pub(super) answered: Vec<String>,
+    /// Hosts that said that they want to be left alone, and until when, in microseconds since 1970.
+    pub(super) left_alone: Vec<(String, i64)>,
     /// Whether the wave has so many hosts that not all of them are down of themselves.
     pub(super) is_part: bool,
     /// Where the numbers begin; each shard has as many for itself as there are rows in all.
@@ -238,7 +241,12 @@ impl AskPlan {
         let (rows, number) = self.first_number(rows).await?;
         let Some(mut number) = number else { return Ok(()) };
         let stop = CancellationToken::new();
-        let settings = FetchSettings { byte_budget: self.byte_budget, ..self.settings.clone() };
+        let settings = FetchSettings {
+            byte_budget: self.byte_budget,
+            // A host that wants to be left alone for longer is a later wave's.
+            longest_wait_secs: self.settings.longest_wait_secs.min(self.settings.wave_secs),
+            ..self.settings.clone()
+        };
         let from_files = matches!(self.origin, Origin::Folder(_));
         let (outage, mut driver) =
             (Outage::new(self.is_part), Driver::new(&self.go_file, &context)?);
@@ -246,6 +254,7 @@ impl AskPlan {
         let n_crawls = std::thread::available_parallelism().map_or(1, usize::from);
         let getter = self.getter()?;
         let mut crawl = Crawl::new(getter, &settings, from_files, outage, n_crawls, stop.clone());
+        crawl.leave_alone(&self.left_alone);
         crawl.begin(asks(rows));
         let wave_ends = Instant::now() + Duration::from_secs(settings.wave_secs);
         let mut until = Some(wave_ends.min(Instant::now() + LOOK_EVERY));

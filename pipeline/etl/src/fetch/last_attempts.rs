@@ -1,4 +1,4 @@
-//! What the log of attempts says. In: a snapshot. Out: which hosts answered last, and how the last attempts ended.
+//! The last attempts, by the table `originals`. In: a snapshot. Out: which hosts answered last, and how each locator's last attempt ended.
 
 use std::collections::BTreeMap;
 

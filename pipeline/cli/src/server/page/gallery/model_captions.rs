@@ -13,7 +13,7 @@ const MOST_BYTES: usize = 256 << 20;
 
 /// The captions of one model.
 #[derive(Default)]
-pub(in crate::server::page) struct Beside {
+pub(in crate::server::page) struct ModelCaptions {
     /// The folder of the model.
     pub(in crate::server::page) model: String,
     /// Hashes of ids, ascending, and where the caption of each begins in `texts`; its end is a zero.
@@ -22,32 +22,32 @@ pub(in crate::server::page) struct Beside {
     texts: String,
 }
 
-impl Beside {
+impl ModelCaptions {
     pub(super) async fn open(session: &Session) -> Result<Self> {
         let query = include_str!("../../../../../../sql/page/newest_captions.sql");
         let statement = statements(query)?.remove(0);
         let mut batches = Rows::of(session.prepare(&statement, &Params::default()).await?, None);
-        let (mut places, mut beside) = (Vec::<(u64, u32)>::new(), Self::default());
+        let (mut places, mut kept) = (Vec::<(u64, u32)>::new(), Self::default());
         while let Some(batch) = batches.next().await? {
             let [ids, captions, models] = [0, 1, 2].map(|i| batch.column(i).as_string::<i32>());
             for i in 0..batch.num_rows() {
-                if beside.texts.len() + captions.value(i).len() > MOST_BYTES {
+                if kept.texts.len() + captions.value(i).len() > MOST_BYTES {
                     tracing::warn!(
                         "page: captions of models take more than {MOST_BYTES} bytes, so the gallery is without them"
                     );
                     return Ok(Self::default());
                 }
-                places.push((key_of(ids.value(i)), beside.texts.len() as u32));
-                beside.texts.push_str(captions.value(i));
-                beside.texts.push('\0');
-                if beside.model.is_empty() {
-                    models.value(i).clone_into(&mut beside.model);
+                places.push((key_of(ids.value(i)), kept.texts.len() as u32));
+                kept.texts.push_str(captions.value(i));
+                kept.texts.push('\0');
+                if kept.model.is_empty() {
+                    models.value(i).clone_into(&mut kept.model);
                 }
             }
         }
         places.sort_unstable();
-        (beside.keys, beside.starts) = places.into_iter().unzip();
-        Ok(beside)
+        (kept.keys, kept.starts) = places.into_iter().unzip();
+        Ok(kept)
     }
 
     /// The caption of an image.

@@ -1,5 +1,6 @@
-//! Requests under way. In: what is to be asked for. Out: attempts as they end. One task starts them, in the order that `queues.rs` gives,
-//! and is the only one that knows the queues. Stops by its token: then nothing more is begun, and what is under way has a moment to end.
+//! One pass of a crawl. In: what is to be asked for. Out: attempts as they end. One task starts the requests, in the order that `queues.rs`
+//! gives, and is the only one that knows the queues. Stops by its token: then nothing more is begun, and what is under way has a moment to
+//! end.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use tuwen_settings::FetchSettings;
 use crate::fetch::attempt::{Ask, Failure, Trace};
 use crate::fetch::budget::Held;
 use crate::fetch::getter::Getter;
-use crate::fetch::queues::{Pushed, Queues, Verdict, origin};
+use crate::fetch::host::{Verdict, origin};
+use crate::fetch::queues::{Pushed, Queues};
 use crate::fetch::slot::Slot;
 use crate::fetch::{Attempt, FetchOutcome};
 
@@ -49,7 +51,8 @@ struct Ended {
     delay: Option<Duration>,
 }
 
-struct Asking<'a> {
+/// A pass under way.
+struct Pass<'a> {
     getter: &'a Arc<Getter>,
     sender: &'a mpsc::Sender<Arrived>,
     queues: Queues,
@@ -70,7 +73,7 @@ pub(super) struct Rest {
 ///
 /// # Errors
 /// `todo` cannot be read.
-pub(super) async fn ask(
+pub(super) async fn run(
     mut todo: impl Stream<Item = Result<Ask>> + Unpin,
     getter: Arc<Getter>,
     settings: &FetchSettings,
@@ -80,7 +83,7 @@ pub(super) async fn ask(
 ) -> Result<Rest> {
     let concurrency = settings.concurrency;
     let longest_wait = Duration::from_secs(settings.longest_wait_secs);
-    let mut asking = Asking {
+    let mut pass = Pass {
         getter: &getter,
         sender: &sender,
         queues: queues.unwrap_or_else(|| new_queues(&getter, settings)),
@@ -91,20 +94,20 @@ pub(super) async fn ask(
     let mut is_read = false;
     while !stop.is_cancelled() {
         let now = Instant::now();
-        while asking.under_way.len() < TASKS_PER_SLOT * concurrency
-            && asking.queues.has_turn(now)
-            && let Ok(permit) = Arc::clone(&asking.slots).try_acquire_owned()
+        while pass.under_way.len() < TASKS_PER_SLOT * concurrency
+            && pass.queues.has_turn(now)
+            && let Ok(permit) = Arc::clone(&pass.slots).try_acquire_owned()
         {
-            asking.start(permit, now);
+            pass.start(permit, now);
         }
-        let wake = asking.queues.next_turn();
-        let has_room = !is_read && asking.queues.has_room(now);
-        if !has_room && asking.under_way.is_empty() && !asking.queues.has_turn(now) {
+        let wake = pass.queues.next_turn();
+        let has_room = !is_read && pass.queues.has_room(now);
+        if !has_room && pass.under_way.is_empty() && !pass.queues.has_turn(now) {
             match wake {
                 None if is_read => break,
                 // Nothing is left to wait for but hosts that want to be left alone for long, and hosts whose requests keep a distance.
                 Some(wake) if wake > now + longest_wait => {
-                    if asking.give_up(now, now + longest_wait).await {
+                    if pass.give_up(now, now + longest_wait).await {
                         continue;
                     }
                 }
@@ -112,29 +115,29 @@ pub(super) async fn ask(
             }
         }
         let can_start =
-            asking.queues.has_turn(now) && asking.under_way.len() < TASKS_PER_SLOT * concurrency;
+            pass.queues.has_turn(now) && pass.under_way.len() < TASKS_PER_SLOT * concurrency;
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            Some(ended) = asking.under_way.join_next() => {
-                asking.ended(ended.context("an attempt panicked")?).await;
+            Some(ended) = pass.under_way.join_next() => {
+                pass.ended(ended.context("an attempt panicked")?).await;
             }
             next = todo.next(), if has_room => match next {
-                Some(ask) => asking.take(ask?).await,
+                Some(ask) => pass.take(ask?).await,
                 None => is_read = true,
             },
-            permit = Arc::clone(&asking.slots).acquire_owned(), if can_start => {
-                asking.start(permit.context("the slots are closed")?, Instant::now());
+            permit = Arc::clone(&pass.slots).acquire_owned(), if can_start => {
+                pass.start(permit.context("the slots are closed")?, Instant::now());
             }
             () = sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
         }
     }
-    let end = async { while asking.under_way.join_next().await.is_some() {} };
+    let end = async { while pass.under_way.join_next().await.is_some() {} };
     // What has not ended by then is dropped, and was never asked for as far as the log knows.
     let _ = timeout(GRACE, end).await;
     // What was not begun is asked for by a later run.
-    asking.queues.clear();
-    Ok(Rest { queues: asking.queues, n_left: asking.n_left })
+    pass.queues.clear();
+    Ok(Rest { queues: pass.queues, n_left: pass.n_left })
 }
 
 /// Queues of a crawl that has asked for nothing yet.
@@ -145,7 +148,7 @@ pub(super) fn new_queues(getter: &Getter, settings: &FetchSettings) -> Queues {
     }
 }
 
-impl Asking<'_> {
+impl Pass<'_> {
     async fn take(&mut self, ask: Ask) {
         let host = self.getter.host(&ask.locator);
         match self.queues.push(&host, ask, Instant::now()) {
