@@ -8,6 +8,7 @@ use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::Json;
 use axum::http::StatusCode;
 use axum::routing::get;
+use axum::serve::ListenerExt;
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::flight_proxy_service::BallistaFlightProxyService;
 use ballista_core::serde::BallistaLogicalExtensionCodec;
@@ -82,6 +83,12 @@ impl Scheduler {
         let scheduler = create_scheduler(cluster, Arc::new(config)).await?;
         let routes = routes(scheduler, state).into_make_service_with_connect_info::<SocketAddr>();
         tracing::info!("scheduler at {address}");
+        // Without it a short answer waits for the other side's delayed acknowledgement, 40 ms.
+        let listener = listener.tap_io(|tcp| {
+            if let Err(error) = tcp.set_nodelay(true) {
+                tracing::debug!("answers may be slow: {error}");
+            }
+        });
         tokio::select! {
             served = axum::serve(listener, routes) => Ok(served?),
             () = stop.cancelled() => Ok(()),

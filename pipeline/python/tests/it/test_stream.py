@@ -363,8 +363,8 @@ print(readers(), n)
         for _ in range(2):
             for batch in stream:
                 seen.append(batch["pixel_values"].data_ptr())
-        # Between two epochs a reader of the first may hold one for a moment, so that a batch lies in other memory.
-        self.assertLessEqual(sum(pointer not in pointers for pointer in seen), 2)
+        # Between two epochs a reader of the first may hold one for a moment: then batches lie in other memory too.
+        self.assertLessEqual(len(set(seen) - pointers), 2)
         # A loop that keeps all batches gets memory of another kind, and nothing is unlocked that is in use.
         kept = list(stream)
         self.assertEqual(len(kept), len(stream))
@@ -414,15 +414,16 @@ print(readers(), n)
                 copying = {held.pixels(False).address for _, freed in stream._copies.copied for held in freed}
                 self.assertNotIn(seen[-1], copying)
                 self.assertLessEqual(len(copying), COPYING)
-        # Between two epochs a reader of the first may hold one for a moment, so that a batch lies in other memory, of which nobody is told.
-        others = sum(pointer not in locked for pointer in seen)
-        self.assertLessEqual(others, 2)
+        # Between two epochs a reader of the first may hold one for a moment: then batches lie in other memory too, of which nobody is told.
+        others = set(seen) - set(locked)
+        self.assertLessEqual(len(others), 2)
         # The device was waited for only where it was that far behind.
         waited_for = [event.is_done for event in events]
         n_behind = waited_for.count(False)
         self.assertEqual(waited_for, [True] * (len(events) - n_behind) + [False] * n_behind)
-        self.assertLessEqual(COPYING - others, n_behind)
         self.assertLessEqual(n_behind, COPYING)
+        if not others:
+            self.assertEqual(n_behind, COPYING)
         self.assertEqual(len(locked), n_locked)
 
     def test_the_cuda_runtime_is_found_below_a_folder_with_a_blank(self):
