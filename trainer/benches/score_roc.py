@@ -124,7 +124,7 @@ def main():
     parser.add_argument("--tokenizer", type=pathlib.Path, required=True, help="a tokenizer.json")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="where all is made")
     parser.add_argument("--share", type=float, default=0.1, help="of the training pairs whose captions are exchanged")
-    parser.add_argument("--steps", type=int, default=1_200, help="optimizer steps of 16 pairs")
+    parser.add_argument("--steps", type=int, default=1_800, help="optimizer steps of 16 pairs")
     parser.add_argument("--save-every", type=int, default=200, help="steps between checkpoints, from which a stopped run resumes")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

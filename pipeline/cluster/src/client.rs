@@ -19,7 +19,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
-use tuwen_corpus::{Parts, ShowParts};
+use tuwen_corpus::Parts;
 
 use crate::MAX_MESSAGE_BYTES;
 use crate::failure::told;
@@ -194,7 +194,7 @@ impl Client {
     pub(crate) async fn wait(
         &self,
         id: &str,
-        shown: Option<&dyn ShowParts>,
+        show: impl Fn(Option<Parts>),
     ) -> Result<Result<Vec<PartitionLocation>>> {
         let began = Instant::now();
         let (mut heard, mut known, mut looked) = (began, began, began);
@@ -225,11 +225,11 @@ impl Client {
                         }
                         Some(_) => {
                             known = Instant::now();
-                            if let Some(shown) = shown
-                                && looked.elapsed() >= LOOK_EVERY
-                            {
-                                looked = known;
-                                shown.show_parts(self.parts(id).await);
+                            if looked.elapsed() >= LOOK_EVERY {
+                                // One that takes long to say so must not hide that the job has ended.
+                                let parts = timeout(LONGEST_WAIT, self.parts(id)).await;
+                                looked = Instant::now();
+                                show(parts.ok().flatten());
                             }
                         }
                         None if known.elapsed() > UNKNOWN => bail!(

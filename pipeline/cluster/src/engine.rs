@@ -1,5 +1,6 @@
 //! A cluster as an engine. In: its scheduler's address, and plans. Out: their rows, computed by its executors.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use datafusion_proto::protobuf::PhysicalPlanNode;
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tuwen_corpus::{Cancelled, Engine, Here, ShowParts, SinkExec, as_datafusion};
+use tuwen_corpus::{Cancelled, Engine, Here, Parts, ShowParts, SinkExec, as_datafusion};
 use tuwen_etl::fetch::AskExec;
 
 use crate::client::Client;
@@ -47,8 +48,31 @@ struct Cluster {
     /// Plans that read less are computed here.
     least_bytes: u64,
     stop: Mutex<CancellationToken>,
-    /// Where it is shown how far a job is.
-    shown: Mutex<Option<Arc<dyn ShowParts>>>,
+    shown: Mutex<Shown>,
+}
+
+/// How far the jobs are that run, and where that is shown.
+#[derive(Debug, Default)]
+struct Shown {
+    on: Option<Arc<dyn ShowParts>>,
+    jobs: BTreeMap<String, Parts>,
+}
+
+impl Shown {
+    /// Job `id` is so far; none if that is not known, or if it has ended.
+    fn set(&mut self, id: &str, parts: Option<Parts>) {
+        match parts {
+            Some(parts) => self.jobs.insert(id.to_owned(), parts),
+            None => self.jobs.remove(id),
+        };
+        let sum = |a: Parts, b: Parts| Parts {
+            n_done: a.n_done + b.n_done,
+            n_total: a.n_total + b.n_total,
+        };
+        if let Some(on) = &self.on {
+            on.show_parts(self.jobs.values().copied().reduce(sum));
+        }
+    }
 }
 
 /// The cluster whose scheduler is at `address`.
@@ -59,7 +83,7 @@ pub(crate) fn connect(address: &str, least_bytes: u64) -> Result<Arc<dyn Engine>
         session_id: uuid::Uuid::now_v7().to_string(),
         least_bytes,
         stop: Mutex::new(CancellationToken::new()),
-        shown: Mutex::new(None),
+        shown: Mutex::default(),
     }))
 }
 
@@ -158,28 +182,40 @@ impl Cluster {
         if stop.is_cancelled() {
             return Err(Cancelled.into());
         }
-        let mut job = Job::new(&self.client);
-        let (plan, settings) = (sent.plan.clone(), sent.settings.clone());
         let too_late = async {
             stop.cancelled().await;
             sleep(ON_ITS_WAY).await;
         };
-        let id = tokio::select! {
-            id = self.client.submit(plan, settings, &self.session_id) => id?,
+        let job = tokio::select! {
+            job = self.submitted(sent) => job?,
             () = too_late => return Err(Cancelled.into()),
         };
+        let id = job.id();
         tracing::debug!(job = id, "job {id}");
-        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let ended = tokio::select! {
-            ended = self.client.wait(job.began(id), shown.as_deref()) => ended,
-            () = stop.cancelled() => return Err(Cancelled.into()),
+        let show = |parts| {
+            let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+            shown.set(id, parts);
         };
-        if let Some(shown) = shown {
-            shown.show_parts(None);
-        }
+        let ended = tokio::select! {
+            ended = self.client.wait(id, show) => ended,
+            () = stop.cancelled() => Err(Cancelled.into()),
+        };
+        show(None);
         let ended = ended?;
         job.ended();
         ended
+    }
+
+    /// Hands in a job, in a task of its own: one that nobody waits for any more is cancelled as soon as it has an id.
+    async fn submitted(&self, sent: &Sent) -> Result<Job> {
+        let (client, session_id) = (self.client.clone(), self.session_id.clone());
+        let (plan, settings) = (sent.plan.clone(), sent.settings.clone());
+        let job = Job::new(&client);
+        let submitted = tokio::spawn(async move {
+            let id = client.submit(plan, settings, &session_id).await?;
+            anyhow::Ok(job.began(id))
+        });
+        submitted.await.context("the task that hands in a job panicked")?
     }
 
     /// As [`Cluster::job`], anew if executors are lost during it that it fails by, or whose rows it may have twice.
@@ -264,7 +300,8 @@ impl Engine for Cluster {
     }
 
     fn show_on(&self, shown: Arc<dyn ShowParts>) {
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
+        let shown = Shown { on: Some(shown), ..Shown::default() };
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
     }
 
     async fn run(

@@ -47,8 +47,15 @@ impl Job {
     }
 
     /// It was handed in, and is called `id`.
-    pub(crate) fn began(&mut self, id: String) -> &str {
-        self.id.insert(id)
+    pub(crate) fn began(self, id: String) -> Self {
+        let mut job = self;
+        job.id = Some(id);
+        job
+    }
+
+    /// Its id, once it was handed in.
+    pub(crate) fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or_default()
     }
 
     /// It has ended, whichever way, and is not to be cancelled.
@@ -93,8 +100,7 @@ mod tests {
         runtime.spawn(async move {
             let client = Client::new("127.0.0.1".to_owned(), address.port()).unwrap();
             Job::new(&client).ended();
-            let mut job = Job::new(&client);
-            job.began("a".to_owned());
+            let _job = Job::new(&client).began("a".to_owned());
             begun.send(()).unwrap();
             std::future::pending::<()>().await;
         });

@@ -230,7 +230,8 @@ async fn chunks<S: Stage>(
             None => None,
         };
         if let (Some(new), Some(last)) = (&new, &last) {
-            let is_due = stage.is_due(snapshot, last).await?;
+            let is_due = Box::pin(stage.is_due(snapshot, last));
+            let Some(is_due) = stop.run_until_cancelled(is_due).await.transpose()? else { break };
             if !is_due && new.values().all(BTreeSet::is_empty) {
                 break;
             }
@@ -242,23 +243,9 @@ async fn chunks<S: Stage>(
         let Some(n_rows) = todo.flatten() else { break };
         let progress = Progress::start(S::NAME, n_rows);
         snapshot.engine().show_on(Arc::new(progress.clone()));
-        let n_before = report.n_handled();
-        let mut overtaken = false;
-        if stop.is_cancelled() {
-            stage.stop();
-        }
-        while let Some(chunk) = Box::pin(stage.next_chunk(snapshot, &progress, report)).await? {
-            // Rows of the chunks before, which on a cluster nobody has counted one by one.
-            progress.reach(report.n_handled().saturating_sub(n_before));
-            if Box::pin(commit::<S>(chunk, run, snapshot, report)).await? {
-                overtaken = true;
-                stage.overtaken();
-            }
-            if stop.is_cancelled() {
-                stage.stop();
-            }
-        }
+        let overtaken = work(stage, run, snapshot, report, stop, &progress).await;
         progress.finish();
+        let overtaken = overtaken?;
         if stop.is_cancelled() {
             break;
         }
@@ -274,6 +261,34 @@ async fn chunks<S: Stage>(
     }
     Box::pin(stage.judge(snapshot)).await?;
     Ok(Outcome::Ok)
+}
+
+/// Does what is to do and commits it chunk by chunk; whether others had done some of it first.
+async fn work<S: Stage>(
+    stage: &mut S,
+    run: &Run,
+    snapshot: &mut Snapshot,
+    report: &mut StageReport,
+    stop: &CancellationToken,
+    progress: &Progress,
+) -> Result<bool> {
+    let n_before = report.n_handled();
+    let mut overtaken = false;
+    if stop.is_cancelled() {
+        stage.stop();
+    }
+    while let Some(chunk) = Box::pin(stage.next_chunk(snapshot, progress, report)).await? {
+        if Box::pin(commit::<S>(chunk, run, snapshot, report)).await? {
+            overtaken = true;
+            stage.overtaken();
+        }
+        // On a cluster nobody has counted them one by one.
+        progress.reach(report.n_handled().saturating_sub(n_before));
+        if stop.is_cancelled() {
+            stage.stop();
+        }
+    }
+    Ok(overtaken)
 }
 
 /// `new`, unless its rows are more than are looked for one by one in large tables.

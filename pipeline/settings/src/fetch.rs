@@ -66,7 +66,8 @@ settings! {
         read_timeout_secs: u64 = 20, whole(1..=3_600);
         /// Bytes a second that a body must bring. From its tenth second on.
         least_bytes_per_sec: u64 = 512, whole(0..=1_000_000_000);
-        /// Seconds a whole request may take. Body and redirects are parts of it.
+        /// Seconds a whole request may take. Body and redirects are parts of it; a robots.txt
+        /// has as long for itself.
         timeout_secs: u64 = 300, whole(1..=86_400);
         /// Largest body accepted, in bytes. Compressed answers are counted as they come and as
         /// they are.

@@ -255,7 +255,7 @@ async fn gates(session: &Session, settings: &Settings) -> Result<Section> {
         let last = ask(session, query!("report/own_audits"), &[]).await?;
         let (found, is_green) = match last.rows.first().map(Vec::as_slice) {
             Some([at, audit]) if audit.is_empty() => {
-                (format!("nothing was refused in the run of {at}"), true)
+                (format!("no own audit refused the run of {at}"), true)
             }
             Some([at, audit]) => (format!("{audit} returned rows in the run of {at}"), false),
             _ => ("no run yet".to_owned(), true),
@@ -264,7 +264,8 @@ async fn gates(session: &Session, settings: &Settings) -> Result<Section> {
     }
     let columns = ["stage", "gate", "limit", "found", "state"].map(str::to_owned).to_vec();
     let is_number = vec![false; columns.len()];
-    let note = "What they allow as tuwen is set now, beside the tables as they are; of your own audits, what the last recorded run says. \
+    let note = "What they allow as tuwen is set now, beside the tables as they are; of your own audits, what the last recorded run says \
+        (a forced one asks none). \
         Where a run met a red one, Runs has what it found.";
     Ok(section("Gates", note, Body::Table(Rows { columns, is_number, rows })))
 }

@@ -109,7 +109,7 @@ fn the_gate_of_own_audits_says_what_the_last_run_found() {
     let set = ["--set", "curate.audits=audits"];
     for (split, code, found, state) in [
         ("test", 3, "audits/短.sql returned rows in the run of 2", "red"),
-        ("none", 0, "nothing was refused in the run of 2", "green"),
+        ("none", 0, "no own audit refused the run of 2", "green"),
     ] {
         let audit = format!("select text from examples where split = '{split}'");
         fs::write(at.join("audits/短.sql"), audit).unwrap();

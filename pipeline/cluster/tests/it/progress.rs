@@ -30,7 +30,7 @@ fn parts_that_have_ended_are_seen_while_others_run() {
         let mut parts = said.lines().filter_map(parts);
         parts.any(|(done, total)| 0 < done && done < total)
     });
-    assert!(get(&cluster.address, "/jobs").contains("\"n_total\":"));
+    until("the job", || get(&cluster.address, "/jobs").contains("\"n_total\":"));
     are_awake.store(true, Ordering::Release);
     assert_eq!(driver.code(), Some(0), "{}\n{}", driver.said(), cluster.said());
     until("the end of all jobs", || get(&cluster.address, "/jobs").ends_with("{}"));

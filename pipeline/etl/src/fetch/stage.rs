@@ -309,7 +309,7 @@ impl Stage for Fetch<'_> {
                 "{n_later} failed for a reason that may pass; later runs ask again when their time has come (the view hosts says whose they are)"
             ));
         }
-        let n_done = report.rows_out + report.known + report.n_rejected();
+        let n_done = report.n_handled();
         if self.stop.is_cancelled() && n_done < report.rows_in {
             report.hints.push(format!(
                 "{} were not asked for yet; the same command goes on",

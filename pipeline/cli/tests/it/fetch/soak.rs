@@ -208,7 +208,7 @@ impl Soak {
             format!("fetch.name_server={}", name_server()),
             format!("fetch.per_host={PER_HOST}"),
             "fetch.proxy=ignore".to_owned(),
-            "fetch.read_timeout_secs=1".to_owned(),
+            "fetch.read_timeout_secs=2".to_owned(),
         ];
         Self {
             web,

@@ -315,9 +315,10 @@ impl Hosts {
         let is_first = self.note(n, run, host);
         match self.act(n) {
             Act::LimitOnce if is_first => {
-                self.limit(run, host);
                 let wait = RETRY_AFTER.as_secs();
-                exchange.send(&format!("429 .\r\nRetry-After: {wait}"), b"")
+                let sent = exchange.send(&format!("429 .\r\nRetry-After: {wait}"), b"");
+                self.limit(run, host);
+                sent
             }
             Act::FailOnce if is_first => exchange.send("503 .", b""),
             Act::Picture | Act::LimitOnce | Act::FailOnce => exchange.send(OK, &picture(n)),
