@@ -58,9 +58,11 @@ impl OwnFolder {
             };
             let (folder, lock) = made()
                 .with_context(|| format!("making a folder {prefix}… in {}", parent.display()))?;
-            // Where another was faster, it takes this one for a dead process's, and removes it. Where nothing can be locked, nobody
-            // takes it for that.
-            if !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
+            // Where another was faster, it takes this one for a dead process's, and removes it, or has. Where nothing can be locked,
+            // nobody takes it for that.
+            let is_lost = matches!(lock.try_lock(), Err(TryLockError::WouldBlock))
+                || !folder.path().join(LOCK).exists();
+            if !is_lost {
                 return Ok(Self { folder, _lock: lock });
             }
         }
@@ -346,6 +348,21 @@ fn path_of(url: &Url) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folders_that_are_made_at_once_are_all_there() {
+        let kind = format!("tuwen-made-at-once-{}-", std::process::id());
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let made = OwnFolder::new(&kind).unwrap();
+                        assert!(made.path().join(LOCK).exists());
+                    }
+                });
+            }
+        });
+    }
 
     #[test]
     fn folders_of_dead_processes_go_and_those_of_living_ones_stay() {
