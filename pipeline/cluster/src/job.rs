@@ -47,10 +47,9 @@ impl Job {
     }
 
     /// It was handed in, and is called `id`.
-    pub(crate) fn began(self, id: String) -> Self {
-        let mut job = self;
-        job.id = Some(id);
-        job
+    pub(crate) fn began(mut self, id: String) -> Self {
+        self.id = Some(id);
+        self
     }
 
     /// Its id, once it was handed in.

@@ -1,6 +1,6 @@
 //! Where the rows of a plan go: files, one or more for each of its parts. In: a plan, and what the files are to be. Out: the plan with an
-//! operator that writes on top, or on each branch of a union, and gives a row a file. It is an operator so that it can run on other machines: what it writes for can
-//! be sent there as JSON.
+//! operator that writes on top, or on each branch of a union, and gives a row a file. It is an operator so that it can run on other
+//! machines: what it writes for can be sent there as JSON.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;

@@ -1,6 +1,6 @@
 //! Time limits of one attempt. In: a step of it and how long that may take. Out: the step's result, or which limit passed. Never counts
-//! time that we ourselves made it wait: for a place at a host, for memory, for bandwidth;
-//! nor the time of a robots.txt, which has a clock of its own.
+//! time that we ourselves made it wait: for a place at a host, for memory, for bandwidth; nor
+//! the time of a robots.txt, which has a clock of its own.
 
 use std::time::Duration;
 
